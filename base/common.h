@@ -1,0 +1,22 @@
+/*
+ * The settings that every role receives: the top level of the settings file.
+ */
+#ifndef BASE_COMMON_H
+#define BASE_COMMON_H
+
+#include "base/settings.h"
+
+struct common_settings {
+	char *hostname;               /* what we call ourselves in greetings and trace fields */
+	struct settings_list domains; /* whose mail we take */
+	char *state;                  /* absolute directory: store/ and run/ below it */
+	char *log_level;              /* debug info warning error */
+	bool syslog;
+	uint64_t uid_base;            /* as root, role r runs as uid and gid uid_base + r (enum priv_role) */
+	uint64_t stop_seconds;        /* how long transfers in progress may take at a clean stop */
+	struct settings_list certificates; /* "CHAIN.pem KEY.pem" pairs, each one item "chain:key" */
+};
+
+extern const struct settings_section common_section;
+
+#endif

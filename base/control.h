@@ -1,0 +1,55 @@
+/*
+ * What the supervisor and a role say to each other, over the role's descriptor 3 (base/ipc.h).
+ *
+ *	supervisor                             role
+ *	CONFIGURE settings
+ *	LISTENER name + descriptor  (each)
+ *	CERTIFICATE chain key       (each)
+ *	GO                          ------->   drops, confines itself, starts
+ *	                            <-------   READY
+ *	CONFIGURE, CERTIFICATE…, GO ------->   takes new settings over (SIGHUP), keeps its sessions
+ *	                            <-------   READY
+ *	COUNT                       ------->
+ *	                            <-------   COUNTERS lines
+ *	STOP seconds                ------->   no new sessions; finishes what is in transfer; exits 0
+ *	end of file                            the supervisor is gone: the same as STOP
+ */
+#ifndef BASE_CONTROL_H
+#define BASE_CONTROL_H
+
+#include "base/message.h"
+
+enum control_type {
+	CONTROL_CONFIGURE = 1,
+	CONTROL_LISTENER,
+	CONTROL_CERTIFICATE,
+	CONTROL_GO,
+	CONTROL_READY,
+	CONTROL_COUNT,
+	CONTROL_COUNTERS,
+	CONTROL_STOP,
+};
+
+enum { CONTROL_FD = 3, CONTROL_PAYLOAD = 1 << 20 };
+
+/* Both as settings_store() writes them. uid and gid: 0 when not started as root. */
+#define CONTROL_CONFIGURE_FIELDS(F) \
+	F(text, common, 1 << 18) F(text, section, 1 << 18) F(u32, uid, 0) F(u32, gid, 0)
+#define CONTROL_LISTENER_FIELDS(F) F(text, name, 64)
+#define CONTROL_CERTIFICATE_FIELDS(F) F(text, chain, 1 << 18) F(text, key, 1 << 16)
+#define CONTROL_GO_FIELDS(F) F(u32, worker, 0)
+#define CONTROL_READY_FIELDS(F) F(u32, worker, 0)
+#define CONTROL_COUNT_FIELDS(F) F(u32, worker, 0)
+#define CONTROL_COUNTERS_FIELDS(F) F(text, lines, 1 << 16) /* "name=number\n" each */
+#define CONTROL_STOP_FIELDS(F) F(u32, seconds, 0)
+
+MESSAGE_DECLARE(control_configure, CONTROL_CONFIGURE_FIELDS)
+MESSAGE_DECLARE(control_listener, CONTROL_LISTENER_FIELDS)
+MESSAGE_DECLARE(control_certificate, CONTROL_CERTIFICATE_FIELDS)
+MESSAGE_DECLARE(control_go, CONTROL_GO_FIELDS)
+MESSAGE_DECLARE(control_ready, CONTROL_READY_FIELDS)
+MESSAGE_DECLARE(control_count, CONTROL_COUNT_FIELDS)
+MESSAGE_DECLARE(control_counters, CONTROL_COUNTERS_FIELDS)
+MESSAGE_DECLARE(control_stop, CONTROL_STOP_FIELDS)
+
+#endif

@@ -1,0 +1,62 @@
+/*
+ * The skeleton that every role's main.c fills: settings, listeners, certificates, confinement, loop,
+ * reload, counters and stop are the same for all and live here.
+ *
+ * Order of a start: role_main() reads descriptor 3 (base/control.h) up to GO, enters the role's
+ * directory (the supervisor started it there), calls prepare() while it may still open files, drops to
+ * its uid, confines itself, calls start(), says READY and runs the loop.
+ */
+#ifndef BASE_ROLE_H
+#define BASE_ROLE_H
+
+#include <stdbool.h>
+
+#include "base/common.h"
+#include "base/priv.h"
+#include "base/settings.h"
+
+struct event_base;
+struct tls;
+
+struct role_context {
+	struct event_base *loop;
+	const struct common_settings *common;
+	const void *settings; /* the role's own section */
+	struct tls *tls;      /* NULL when there is no certificate; role_main() replaces it at a reload */
+	unsigned worker;
+};
+
+struct role {
+	const char *name; /* "smtp-in" */
+	enum priv_role priv;
+	const struct settings_section *section;
+	/* Before the sandbox: open what needs a path. May be NULL. 0, or -1 after logging why. */
+	int (*prepare)(struct role_context *context);
+	/* Confined: build state. 0, or -1 after logging why. */
+	int (*start)(struct role_context *context);
+	/* A client on the listener of that name. Takes fd. */
+	void (*accept)(struct role_context *context, const char *listener, int fd);
+	/* New settings and certificates are in the context. May be NULL. */
+	void (*reload)(struct role_context *context);
+	/* Add "name=number\n" lines. May be NULL. */
+	void (*count)(struct role_context *context, struct buf *out);
+	/*
+	 * No more clients will come. End idle sessions now, let transfers finish. May be NULL.
+	 * The loop ends when busy() says false, or after the seconds the supervisor gave.
+	 */
+	void (*stop)(struct role_context *context);
+	bool (*busy)(struct role_context *context);
+	/* Last call before exit, after the loop: flush, close. May be NULL. */
+	void (*end)(struct role_context *context);
+};
+
+/* main() of a role. Returns the exit status. */
+int role_main(int argc, char **argv, const struct role *role);
+
+/*
+ * The role stops accepting clients while this is in force (limit of sessions reached, out of
+ * descriptors). Calls do not nest.
+ */
+void role_pause(struct role_context *context, bool paused);
+
+#endif

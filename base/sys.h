@@ -1,0 +1,48 @@
+/*
+ * System calls that can fail on a bad day, behind one thin table that a test can replace.
+ *
+ * Roles that touch files (the store) call these; a test fails the n-th of them with an errno of its
+ * choice, or records them. Semantics, results and errno are the system call's own.
+ */
+#ifndef BASE_SYS_H
+#define BASE_SYS_H
+
+#include <dirent.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct sys {
+	int (*openat)(int dir, const char *path, int flags, mode_t mode);
+	int (*close)(int fd);
+	ssize_t (*read)(int fd, void *octets, size_t size);
+	ssize_t (*pread)(int fd, void *octets, size_t size, off_t offset);
+	ssize_t (*write)(int fd, const void *octets, size_t size);
+	ssize_t (*writev)(int fd, const struct iovec *parts, int count);
+	int (*fsync)(int fd);
+	int (*fdatasync)(int fd);
+	int (*syncfs)(int fd);
+	int (*linkat)(int olddir, const char *old, int newdir, const char *new, int flags);
+	int (*renameat)(int olddir, const char *old, int newdir, const char *new);
+	int (*unlinkat)(int dir, const char *path, int flags);
+	int (*mkdirat)(int dir, const char *path, mode_t mode);
+	int (*fstat)(int fd, struct stat *st);
+	int (*fstatat)(int dir, const char *path, struct stat *st, int flags);
+	int (*ftruncate)(int fd, off_t size);
+	DIR *(*fdopendir)(int fd);
+};
+
+/* The calls in force; the kernel's own unless a test put others here. */
+extern struct sys sys;
+
+/* All octets, over short writes and EINTR. 0, or -1 with errno. */
+int sys_write_all(int fd, const void *octets, size_t size);
+int sys_writev_all(int fd, struct iovec *parts, int count);
+
+/* The whole file dir/path up to limit octets into fresh heap memory with a NUL after it; NULL with errno. */
+char *sys_read_file(int dir, const char *path, size_t limit, size_t *size);
+
+/* Replace dir/path by these octets: temporary name, fsync, rename, fsync of the directory. 0, or -1. */
+int sys_replace_file(int dir, const char *path, const void *octets, size_t size, mode_t mode);
+
+#endif

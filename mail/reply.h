@@ -1,0 +1,41 @@
+/*
+ * Replies of SMTP and LMTP: code, enhanced code and text (RFC 5321 section 4.2, RFC 2034, RFC 3463).
+ */
+#ifndef MAIL_REPLY_H
+#define MAIL_REPLY_H
+
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "base/text.h"
+
+enum { REPLY_LINE_LIMIT = 512, REPLY_LINES_LIMIT = 100 };
+
+struct reply {
+	unsigned code;            /* 200 to 599 */
+	unsigned char enhanced[3]; /* class, subject, detail; class 0: none. subject and detail up to 255 here */
+	struct text text;         /* of the last line, without codes */
+};
+
+#define REPLY(c, x, y, z, string) \
+	(struct reply){ .code = (c), .enhanced = { (x), (y), (z) }, .text = TEXT(string) }
+
+/* "250 2.1.5 text\r\n"; the enhanced code only when there is one. CR, LF and NUL in text become '?'. */
+void reply_print(struct buf *out, const struct reply *reply);
+
+/* One line of a longer reply, "250-text\r\n" or, the last, "250 text\r\n". */
+void reply_print_line(struct buf *out, unsigned code, bool last, struct text text);
+
+/* Reading a peer's replies, line by line. {0} to begin with. */
+struct reply_reader {
+	unsigned code;
+	unsigned lines;
+};
+
+/*
+ * One line without CRLF. 1: it was the last line of the reply, see *reply (text points into line);
+ * 0: more lines follow (*reply holds this one, as EHLO needs); -1: not a reply.
+ */
+int reply_read_line(struct reply_reader *reader, struct text line, struct reply *reply);
+
+#endif

@@ -1,0 +1,42 @@
+/*
+ * Trace fields that this host adds: Received (RFC 5321 section 4.4), Return-Path, Delivered-To.
+ */
+#ifndef MAIL_TRACE_H
+#define MAIL_TRACE_H
+
+#include <stdbool.h>
+#include <time.h>
+
+#include "base/buf.h"
+#include "base/id.h"
+#include "mail/address.h"
+
+struct trace_received {
+	struct text helo;       /* what the client called itself */
+	struct text peer;       /* its address as text; "local" for a unix socket */
+	bool peer_ipv6;
+	struct text by;         /* our host name */
+	struct text with;       /* SMTP ESMTP ESMTPS ESMTPSA LMTP … (RFC 3848, RFC 6531) */
+	const char *tls_version; /* NULL: in the clear */
+	const char *tls_cipher;
+	struct text id;
+	const struct address *recipient; /* "for", only when there was exactly one; else NULL */
+	time_t when;
+};
+
+/* Lines end in line_end ("\r\n" on the wire, "\n" in the store) and stay below 78 octets where they can. */
+void trace_add_received(struct buf *out, const struct trace_received *received, const char *line_end);
+void trace_add_return_path(struct buf *out, const struct address *sender, const char *line_end);
+void trace_add_delivered_to(struct buf *out, struct text address, const char *line_end);
+
+/* RFC 5322 date-time: "Sun, 22 Nov 2026 01:02:03 +0000", always in UTC. */
+enum { TRACE_DATE_LENGTH = 31 };
+void trace_date(time_t when, char out[TRACE_DATE_LENGTH + 1]);
+
+/* More Received fields than this is a loop (RFC 5321 section 6.3). */
+enum { TRACE_HOPS_LIMIT = 100 };
+
+/* Why this message must not be delivered to that address again: a sentence, or NULL. */
+const char *trace_find_loop(struct text header, struct text delivered_to, unsigned hops_limit);
+
+#endif
