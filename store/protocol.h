@@ -1,0 +1,233 @@
+/*
+ * What may be said to the store, declared once: message, fields, who may send it, in which state.
+ *
+ * Frames are base/ipc.h's. A request carries a tag other than 0 that is not in use on the connection; its
+ * reply (or, for FETCH, each of its replies) carries the same. A frame with tag 0 is a notice. Requests
+ * are answered in any order. Whoever a connection comes from is known by the listening socket it came
+ * through, before its first octet.
+ *
+ * Anything off (unknown type, not allowed for this peer, a field over its limit, octets left over) ends
+ * the connection. A request that is well formed but not possible now gets a failure.
+ */
+#ifndef STORE_PROTOCOL_H
+#define STORE_PROTOCOL_H
+
+#include "base/message.h"
+#include "store/failure.h"
+
+/* Listening sockets below STATE/run, and the peer each one stands for. */
+#define STORE_SOCKETS(X) \
+	X(STORE_BY_SMTP_IN, 1, "store-smtp-in") \
+	X(STORE_BY_MDA, 2, "store-mda") \
+	X(STORE_BY_POP3D, 4, "store-pop3d") \
+	X(STORE_BY_IMAPD, 8, "store-imapd") \
+	X(STORE_BY_ADMIN, 16, "store-admin")
+
+#define STORE_SOCKET_ENUM_(name, bit, path) name = bit,
+enum store_peer { STORE_SOCKETS(STORE_SOCKET_ENUM_) };
+
+#define STORE_BY_LOGIN (STORE_BY_SMTP_IN | STORE_BY_POP3D | STORE_BY_IMAPD)
+#define STORE_BY_USER (STORE_BY_POP3D | STORE_BY_IMAPD)
+
+/* In which state of the connection a request may come. */
+enum store_need {
+	STORE_NEEDS_NOTHING,
+	STORE_NEEDS_LOGIN = 1,   /* LOGIN succeeded on this connection */
+	STORE_NEEDS_MAILBOX = 3, /* and SELECT did */
+};
+
+enum {
+	STORE_ADDRESS_LIMIT = 320,
+	STORE_MAILBOX_LIMIT = 255,    /* octets of a mailbox name, UTF-8, '/' between levels; "INBOX" */
+	STORE_KEYWORDS_LIMIT = 4096,  /* keyword names, blanks between */
+	STORE_KEYWORDS = 64,          /* different keywords a mailbox can have */
+	STORE_PASSWORD_LIMIT = 1024,
+	STORE_ONCE_LIMIT = 255,
+	STORE_INLINE_LIMIT = 256 * 1024, /* a body up to here travels in the DELIVER frame, a larger one by SPOOL */
+	STORE_RECIPIENTS_LIMIT = 1000,
+	STORE_UIDS_LIMIT = 4 << 20,   /* octets: a run of u32 little-endian */
+	STORE_PAYLOAD_LIMIT = (4 << 20) + 4096,
+	STORE_FETCH_LIMIT = 256,      /* messages in one FETCH */
+};
+
+/* System flags (RFC 9051 section 2.3.2), as Maildir letters P R S T D F where it has them. */
+enum store_flag {
+	STORE_FLAG_SEEN = 1,
+	STORE_FLAG_ANSWERED = 2,
+	STORE_FLAG_FLAGGED = 4,
+	STORE_FLAG_DELETED = 8,
+	STORE_FLAG_DRAFT = 16,
+	STORE_FLAG_PASSED = 32,
+};
+
+enum store_select_mode {
+	STORE_SELECT_SHARED,    /* with others; may change flags and expunge */
+	STORE_SELECT_READ_ONLY,
+	STORE_SELECT_EXCLUSIVE, /* POP3's maildrop lock (RFC 1939 section 4): alone among exclusive ones */
+};
+
+enum store_update_kind {
+	STORE_UPDATE_FLAGS_ADD,
+	STORE_UPDATE_FLAGS_REMOVE,
+	STORE_UPDATE_FLAGS_SET,
+	STORE_UPDATE_EXPUNGE, /* flags and keywords are not looked at */
+};
+
+/*
+ * A listing is a sealed memory file: this header, then `count` entries by ascending UID. Both sides map
+ * it; the reader checks the file's size against count before it looks at an entry.
+ */
+struct store_listing_entry {
+	uint32_t uid;
+	uint32_t flags;
+	uint64_t keywords; /* bit i: the i-th name of the SELECT reply */
+	uint64_t size;     /* octets in the file */
+	uint64_t wire;     /* octets with CRLF line ends: what RETR and RFC822.SIZE mean */
+	int64_t received;  /* internal date, seconds since 1970 */
+	uint64_t modseq;
+};
+
+struct store_listing {
+	uint64_t count;
+	struct store_listing_entry entry[];
+};
+
+/* ---- fields of requests; a reply's first field is always its failure ---- */
+
+/* Is there a mailbox for this canonical address? Quota counts. */
+#define STORE_LOOKUP_FIELDS(F) F(text, address, STORE_ADDRESS_LIMIT)
+#define STORE_LOOKUP_REPLY_FIELDS(F) F(u8, failure, 0) F(text, user, STORE_ADDRESS_LIMIT)
+
+/*
+ * A file to write a large body into, already where it will stay. The descriptor comes with the reply; it
+ * must be closed before the DELIVER that names it. Dropped with the connection or by naming it in a
+ * DELIVER.
+ */
+#define STORE_SPOOL_FIELDS(F) F(u64, size_hint, 0)
+#define STORE_SPOOL_REPLY_FIELDS(F) F(u8, failure, 0) F(u32, spool, 0)
+
+/* One recipient of a delivery; `recipients` of DELIVER is a run of these. */
+#define STORE_RECIPIENT_FIELDS(F) \
+	F(text, user, STORE_ADDRESS_LIMIT) F(text, mailbox, STORE_MAILBOX_LIMIT) F(u32, flags, 0) \
+	F(text, keywords, STORE_KEYWORDS_LIMIT)
+
+/*
+ * All recipients or none, durable when answered. spool 0: the message is in body, LF line ends, trace
+ * fields and all. once: "" or the key under which this acceptance counts only once per recipient.
+ */
+#define STORE_DELIVER_FIELDS(F) \
+	F(text, id, 20) F(text, once, STORE_ONCE_LIMIT) F(i64, received, 0) F(u32, spool, 0) \
+	F(text, recipients, STORE_RECIPIENTS_LIMIT * 640) F(text, body, STORE_INLINE_LIMIT)
+#define STORE_DELIVER_REPLY_FIELDS(F) F(u8, failure, 0) F(text, user, STORE_ADDRESS_LIMIT)
+
+/* peer: the client's address, for limits and the log. The reply names the user canonically. */
+#define STORE_LOGIN_FIELDS(F) \
+	F(text, user, STORE_ADDRESS_LIMIT) F(text, password, STORE_PASSWORD_LIMIT) F(text, peer, 64)
+#define STORE_LOGIN_REPLY_FIELDS(F) F(u8, failure, 0) F(text, user, STORE_ADDRESS_LIMIT)
+
+#define STORE_MAILBOXES_FIELDS(F) F(u32, options, 0)
+/* `mailboxes` is a run of STORE_MAILBOX. */
+#define STORE_MAILBOXES_REPLY_FIELDS(F) F(u8, failure, 0) F(text, mailboxes, 4 << 20)
+#define STORE_MAILBOX_FIELDS(F) \
+	F(text, name, STORE_MAILBOX_LIMIT) F(u32, uidvalidity, 0) F(u32, uidnext, 0) F(u32, messages, 0) \
+	F(u32, unseen, 0) F(u64, octets, 0) F(u64, modseq, 0)
+
+#define STORE_CREATE_FIELDS(F) F(text, mailbox, STORE_MAILBOX_LIMIT)
+#define STORE_CREATE_REPLY_FIELDS(F) F(u8, failure, 0) F(u32, uidvalidity, 0)
+
+/* The descriptor of the listing comes with the reply. octets: the sum of `wire`. */
+#define STORE_SELECT_FIELDS(F) F(text, mailbox, STORE_MAILBOX_LIMIT) F(u8, mode, 0)
+#define STORE_SELECT_REPLY_FIELDS(F) \
+	F(u8, failure, 0) F(u32, uidvalidity, 0) F(u32, uidnext, 0) F(u32, messages, 0) F(u64, octets, 0) \
+	F(u64, modseq, 0) F(text, keywords, STORE_KEYWORDS_LIMIT)
+
+/* Leave the mailbox (and its lock); nothing is expunged. */
+#define STORE_UNSELECT_FIELDS(F) F(u32, options, 0)
+#define STORE_UNSELECT_REPLY_FIELDS(F) F(u8, failure, 0)
+
+/* One reply a UID, in the order asked, `last` set in the final one; each with the message's descriptor. */
+#define STORE_FETCH_FIELDS(F) F(text, uids, STORE_FETCH_LIMIT * 4)
+#define STORE_FETCH_REPLY_FIELDS(F) F(u8, failure, 0) F(u8, last, 0) F(u32, uid, 0) F(u64, size, 0)
+
+/* One transaction, durable when answered. UIDs that are gone are passed over. */
+#define STORE_UPDATE_FIELDS(F) \
+	F(u8, kind, 0) F(u32, flags, 0) F(text, keywords, STORE_KEYWORDS_LIMIT) F(text, uids, STORE_UIDS_LIMIT)
+#define STORE_UPDATE_REPLY_FIELDS(F) F(u8, failure, 0) F(u32, changed, 0) F(u64, modseq, 0)
+
+/* From now on (or no more) a CHANGED notice when the selected mailbox changes. */
+#define STORE_WATCH_FIELDS(F) F(u8, on, 0)
+#define STORE_WATCH_REPLY_FIELDS(F) F(u8, failure, 0)
+
+/*
+ * What changed after that modseq: a listing of new and altered messages comes with the reply. complete 0:
+ * expunges that far back are no longer known; compare UIDs with a fresh listing instead.
+ */
+#define STORE_CHANGES_FIELDS(F) F(u64, since, 0)
+#define STORE_CHANGES_REPLY_FIELDS(F) \
+	F(u8, failure, 0) F(u8, complete, 0) F(u64, modseq, 0) F(text, vanished, STORE_UIDS_LIMIT)
+
+/* hashed 1: password is a crypt(3) hash (yescrypt, bcrypt, sha512-crypt) taken as it is. */
+#define STORE_USER_ADD_FIELDS(F) \
+	F(text, address, STORE_ADDRESS_LIMIT) F(text, password, STORE_PASSWORD_LIMIT) F(u8, hashed, 0)
+#define STORE_USER_ADD_REPLY_FIELDS(F) F(u8, failure, 0)
+#define STORE_USER_PASSWORD_FIELDS(F) STORE_USER_ADD_FIELDS(F)
+#define STORE_USER_PASSWORD_REPLY_FIELDS(F) F(u8, failure, 0)
+/* The account goes; its Maildir is moved aside, not deleted. */
+#define STORE_USER_REMOVE_FIELDS(F) F(text, address, STORE_ADDRESS_LIMIT)
+#define STORE_USER_REMOVE_REPLY_FIELDS(F) F(u8, failure, 0)
+/* In order of address, after `from`, as many as fit; `more` when there are others. */
+#define STORE_USERS_FIELDS(F) F(text, from, STORE_ADDRESS_LIMIT)
+#define STORE_USERS_REPLY_FIELDS(F) F(u8, failure, 0) F(u8, more, 0) F(text, users, 1 << 20)
+#define STORE_USER_FIELDS(F) F(text, address, STORE_ADDRESS_LIMIT) F(u32, messages, 0) F(u64, octets, 0)
+
+/* Notices. */
+#define STORE_CHANGED_FIELDS(F) F(u32, uidnext, 0) F(u32, messages, 0) F(u64, modseq, 0)
+/* To mda connections: what LOOKUP said before may no longer hold. */
+#define STORE_DIRECTORY_FIELDS(F) F(u64, version, 0)
+
+/* ---- the table: REQUEST(name, NAME, who, needs) and NOTICE(name, NAME, to whom) ---- */
+
+#define STORE_REQUESTS(REQUEST) \
+	REQUEST(lookup, LOOKUP, STORE_BY_MDA, STORE_NEEDS_NOTHING) \
+	REQUEST(spool, SPOOL, STORE_BY_MDA, STORE_NEEDS_NOTHING) \
+	REQUEST(deliver, DELIVER, STORE_BY_MDA, STORE_NEEDS_NOTHING) \
+	REQUEST(login, LOGIN, STORE_BY_LOGIN, STORE_NEEDS_NOTHING) \
+	REQUEST(mailboxes, MAILBOXES, STORE_BY_USER, STORE_NEEDS_LOGIN) \
+	REQUEST(create, CREATE, STORE_BY_IMAPD, STORE_NEEDS_LOGIN) \
+	REQUEST(select, SELECT, STORE_BY_USER, STORE_NEEDS_LOGIN) \
+	REQUEST(unselect, UNSELECT, STORE_BY_USER, STORE_NEEDS_MAILBOX) \
+	REQUEST(fetch, FETCH, STORE_BY_USER, STORE_NEEDS_MAILBOX) \
+	REQUEST(update, UPDATE, STORE_BY_USER, STORE_NEEDS_MAILBOX) \
+	REQUEST(watch, WATCH, STORE_BY_IMAPD, STORE_NEEDS_MAILBOX) \
+	REQUEST(changes, CHANGES, STORE_BY_IMAPD, STORE_NEEDS_MAILBOX) \
+	REQUEST(user_add, USER_ADD, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
+	REQUEST(user_password, USER_PASSWORD, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
+	REQUEST(user_remove, USER_REMOVE, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
+	REQUEST(users, USERS, STORE_BY_ADMIN, STORE_NEEDS_NOTHING)
+
+#define STORE_NOTICES(NOTICE) \
+	NOTICE(changed, CHANGED, STORE_BY_IMAPD) \
+	NOTICE(directory, DIRECTORY, STORE_BY_MDA)
+
+#define STORE_TYPE_(name, NAME, who, ...) STORE_##NAME,
+enum store_message {
+	STORE_MESSAGE_NONE,
+	STORE_REQUESTS(STORE_TYPE_)
+	STORE_NOTICES(STORE_TYPE_)
+	STORE_MESSAGES
+};
+
+#define STORE_DECLARE_(name, NAME, who, needs) \
+	MESSAGE_DECLARE(store_##name, STORE_##NAME##_FIELDS) \
+	MESSAGE_DECLARE(store_##name##_reply, STORE_##NAME##_REPLY_FIELDS)
+#define STORE_DECLARE_NOTICE_(name, NAME, to) MESSAGE_DECLARE(store_##name, STORE_##NAME##_FIELDS)
+STORE_REQUESTS(STORE_DECLARE_)
+STORE_NOTICES(STORE_DECLARE_NOTICE_)
+MESSAGE_DECLARE(store_recipient, STORE_RECIPIENT_FIELDS)
+MESSAGE_DECLARE(store_mailbox, STORE_MAILBOX_FIELDS)
+MESSAGE_DECLARE(store_user, STORE_USER_FIELDS)
+
+/* "LOGIN", for logs. */
+const char *store_message_name(enum store_message type);
+
+#endif
