@@ -40,6 +40,9 @@ struct log_field {
 /* role must live as long as the process. Nothing below the threshold is written. */
 void log_open(const char *role, enum log_level threshold);
 
+/* "debug", "info", "warning" or "error". 0, or -1. */
+int log_level_parse(struct text name, enum log_level *level);
+
 /* From now on to syslog(3), facility mail. Call before the sandbox is closed. */
 void log_to_syslog(void);
 

@@ -1,0 +1,106 @@
+#include <endian.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/message.h"
+
+static void add(struct buf *out, const void *octets, size_t size)
+{
+	buf_add(out, (struct text){ .ptr = octets, .len = size });
+}
+
+void message_add_u8(struct buf *out, uint8_t value)
+{
+	add(out, &value, sizeof(value));
+}
+
+void message_add_u32(struct buf *out, uint32_t value)
+{
+	value = htole32(value);
+	add(out, &value, sizeof(value));
+}
+
+void message_add_u64(struct buf *out, uint64_t value)
+{
+	value = htole64(value);
+	add(out, &value, sizeof(value));
+}
+
+void message_add_i64(struct buf *out, int64_t value)
+{
+	message_add_u64(out, (uint64_t)value);
+}
+
+void message_add_text(struct buf *out, struct text value)
+{
+	if (value.len > UINT32_MAX)
+		LOG_FATAL("message-too-long", LOG_NUMBER("octets", value.len));
+	message_add_u32(out, (uint32_t)value.len);
+	buf_add(out, value);
+}
+
+/* The next size octets into value; what is missing is zero. */
+static void get(struct message_reader *in, void *value, size_t size)
+{
+	if (in->bad || in->left < size) {
+		in->bad = 1;
+		memset(value, 0, size);
+		return;
+	}
+	memcpy(value, in->at, size);
+	in->at += size;
+	in->left -= size;
+}
+
+static uint64_t within(struct message_reader *in, uint64_t value, size_t limit)
+{
+	if (limit == 0 || value <= limit)
+		return value;
+	in->bad = 1;
+	return 0;
+}
+
+uint8_t message_get_u8(struct message_reader *in, size_t limit)
+{
+	uint8_t value;
+
+	get(in, &value, sizeof(value));
+	return (uint8_t)within(in, value, limit);
+}
+
+uint32_t message_get_u32(struct message_reader *in, size_t limit)
+{
+	uint32_t value;
+
+	get(in, &value, sizeof(value));
+	return (uint32_t)within(in, le32toh(value), limit);
+}
+
+uint64_t message_get_u64(struct message_reader *in, size_t limit)
+{
+	uint64_t value;
+
+	get(in, &value, sizeof(value));
+	return within(in, le64toh(value), limit);
+}
+
+int64_t message_get_i64(struct message_reader *in, size_t limit)
+{
+	(void)limit; /* a signed number has none */
+	return (int64_t)message_get_u64(in, 0);
+}
+
+struct text message_get_text(struct message_reader *in, size_t limit)
+{
+	uint32_t length = message_get_u32(in, 0);
+
+	if (in->bad || length > limit || length > in->left) {
+		in->bad = 1;
+		return TEXT("");
+	}
+	struct text value = { .ptr = length ? in->at : "", .len = length };
+	in->left -= length;
+	if (length)
+		in->at += length;
+	return value;
+}
