@@ -171,7 +171,7 @@ format:
 FUZZ_SECONDS ?= 60
 fuzz-run:
 	@$(MAKE) --no-print-directory VARIANT=fuzz fuzzers
-	@tests/lib/fuzz --seconds $(FUZZ_SECONDS) $(BUILD)/fuzz/fuzz
+	@tests/lib/fuzz --seconds $(FUZZ_SECONDS)
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/restante \

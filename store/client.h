@@ -25,8 +25,10 @@ struct store_reply {
 	enum store_failure failure;
 	int fd; /* -1: none. Set to -1 to take it; otherwise closed after the callback. */
 	union {
+		/* clang-format off */
 #define STORE_MEMBER_(name, NAME, who, needs) struct store_##name##_reply name;
 		STORE_REQUESTS(STORE_MEMBER_)
+		/* clang-format on */
 	} of; /* texts are valid during the callback only; zero when failure is STORE_AWAY */
 };
 
@@ -47,8 +49,8 @@ struct store_client *store_client_new(struct event_base *loop, const char *socke
 	const struct store_client_handlers *handlers, void *owner);
 
 /* Over a connected socket instead. */
-struct store_client *store_client_over(struct event_base *loop, int fd,
-	const struct store_client_handlers *handlers, void *owner);
+struct store_client *store_client_over(
+	struct event_base *loop, int fd, const struct store_client_handlers *handlers, void *owner);
 
 /* Pending requests are forgotten: their callbacks do not run. Safe inside callbacks. */
 void store_client_free(struct store_client **client);

@@ -15,15 +15,15 @@ enum store_failure {
 	STORE_BAD_LOGIN,       /* user or password wrong; which one is not told */
 	STORE_ALREADY_EXISTS,
 	STORE_OVER_QUOTA,
-	STORE_TOO_LARGE,       /* beyond what the store takes at all */
-	STORE_LOCKED,          /* another session holds the mailbox exclusively */
-	STORE_NO_SPACE,        /* the disk, or the quota of the host's file system */
-	STORE_NOT_DURABLE,     /* written, but the flush failed: must be taken as not accepted */
-	STORE_DAMAGED,         /* the index or a file is not as it must be */
-	STORE_BUSY,            /* try again: a limit of the moment */
-	STORE_REFUSED,         /* this connection has no right to that */
-	STORE_INVALID,         /* the request makes no sense */
-	STORE_AWAY,            /* the store cannot be reached; said by the client library only */
+	STORE_TOO_LARGE,   /* beyond what the store takes at all */
+	STORE_LOCKED,      /* another session holds the mailbox exclusively */
+	STORE_NO_SPACE,    /* the disk, or the quota of the host's file system */
+	STORE_NOT_DURABLE, /* written, but the flush failed: must be taken as not accepted */
+	STORE_DAMAGED,     /* the index or a file is not as it must be */
+	STORE_BUSY,        /* try again: a limit of the moment */
+	STORE_REFUSED,     /* this connection has no right to that */
+	STORE_INVALID,     /* the request makes no sense */
+	STORE_AWAY,        /* the store cannot be reached; said by the client library only */
 	STORE_FAILURES
 };
 

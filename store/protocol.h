@@ -15,6 +15,8 @@
 #include "base/message.h"
 #include "store/failure.h"
 
+/* clang-format off: tables read better as they stand */
+
 /* Listening sockets below STATE/run, and the peer each one stands for. */
 #define STORE_SOCKETS(X) \
 	X(STORE_BY_SMTP_IN, 1, "store-smtp-in") \
@@ -25,6 +27,8 @@
 
 #define STORE_SOCKET_ENUM_(name, bit, path) name = bit,
 enum store_peer { STORE_SOCKETS(STORE_SOCKET_ENUM_) };
+
+/* clang-format on */
 
 #define STORE_BY_LOGIN (STORE_BY_SMTP_IN | STORE_BY_POP3D | STORE_BY_IMAPD)
 #define STORE_BY_USER (STORE_BY_POP3D | STORE_BY_IMAPD)
@@ -38,16 +42,16 @@ enum store_need {
 
 enum {
 	STORE_ADDRESS_LIMIT = 320,
-	STORE_MAILBOX_LIMIT = 255,    /* octets of a mailbox name, UTF-8, '/' between levels; "INBOX" */
-	STORE_KEYWORDS_LIMIT = 4096,  /* keyword names, blanks between */
-	STORE_KEYWORDS = 64,          /* different keywords a mailbox can have */
+	STORE_MAILBOX_LIMIT = 255,   /* octets of a name in UTF-8, '/' between levels; "INBOX" */
+	STORE_KEYWORDS_LIMIT = 4096, /* keyword names, blanks between */
+	STORE_KEYWORDS = 64,         /* different keywords a mailbox can have */
 	STORE_PASSWORD_LIMIT = 1024,
 	STORE_ONCE_LIMIT = 255,
-	STORE_INLINE_LIMIT = 256 * 1024, /* a body up to here travels in the DELIVER frame, a larger one by SPOOL */
+	STORE_INLINE_LIMIT = 256 * 1024, /* larger bodies do not travel in DELIVER but by SPOOL */
 	STORE_RECIPIENTS_LIMIT = 1000,
-	STORE_UIDS_LIMIT = 4 << 20,   /* octets: a run of u32 little-endian */
+	STORE_UIDS_LIMIT = 4 << 20, /* octets: a run of u32 little-endian */
 	STORE_PAYLOAD_LIMIT = (4 << 20) + 4096,
-	STORE_FETCH_LIMIT = 256,      /* messages in one FETCH */
+	STORE_FETCH_LIMIT = 256, /* messages in one FETCH */
 };
 
 /* System flags (RFC 9051 section 2.3.2), as Maildir letters P R S T D F where it has them. */
@@ -61,7 +65,7 @@ enum store_flag {
 };
 
 enum store_select_mode {
-	STORE_SELECT_SHARED,    /* with others; may change flags and expunge */
+	STORE_SELECT_SHARED, /* with others; may change flags and expunge */
 	STORE_SELECT_READ_ONLY,
 	STORE_SELECT_EXCLUSIVE, /* POP3's maildrop lock (RFC 1939 section 4): alone among exclusive ones */
 };
@@ -92,6 +96,7 @@ struct store_listing {
 	struct store_listing_entry entry[];
 };
 
+/* clang-format off */
 /* ---- fields of requests; a reply's first field is always its failure ---- */
 
 /* Is there a mailbox for this canonical address? Quota counts. */
@@ -151,7 +156,8 @@ struct store_listing {
 
 /* One transaction, durable when answered. UIDs that are gone are passed over. */
 #define STORE_UPDATE_FIELDS(F) \
-	F(u8, kind, 0) F(u32, flags, 0) F(text, keywords, STORE_KEYWORDS_LIMIT) F(text, uids, STORE_UIDS_LIMIT)
+	F(u8, kind, 0) F(u32, flags, 0) F(text, keywords, STORE_KEYWORDS_LIMIT) \
+	F(text, uids, STORE_UIDS_LIMIT)
 #define STORE_UPDATE_REPLY_FIELDS(F) F(u8, failure, 0) F(u32, changed, 0) F(u64, modseq, 0)
 
 /* From now on (or no more) a CHANGED notice when the selected mailbox changes. */
@@ -226,6 +232,8 @@ STORE_NOTICES(STORE_DECLARE_NOTICE_)
 MESSAGE_DECLARE(store_recipient, STORE_RECIPIENT_FIELDS)
 MESSAGE_DECLARE(store_mailbox, STORE_MAILBOX_FIELDS)
 MESSAGE_DECLARE(store_user, STORE_USER_FIELDS)
+
+/* clang-format on */
 
 /* "LOGIN", for logs. */
 const char *store_message_name(enum store_message type);

@@ -1,0 +1,227 @@
+"""A mail host under test: the real processes, in a directory and on ports of their own."""
+
+import contextlib
+import os
+import pathlib
+import poplib
+import shutil
+import signal
+import smtplib
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+PASSWORD = "restante"
+USERS = ("alice", "bob", "carol")
+DOMAIN = "example.test"
+
+
+def build_dir():
+    """The build under test: build/ unless RESTANTE_BUILD says otherwise (a sanitizer build)."""
+    return (TOP / os.environ.get("RESTANTE_BUILD", "build")).resolve()
+
+
+def wait_for(condition, what, seconds=30.0):
+    """Poll until condition() is true; its value. The bound only ends a test that would never end."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"never happened within {seconds:g} s: {what}")
+        time.sleep(0.01)
+
+
+def address(user):
+    return user if "@" in user else f"{user}@{DOMAIN}"
+
+
+class Host:
+    """`restante demo` as a context manager. set: settings as {"smtp-in.message-size": "10K"}."""
+
+    def __init__(self, directory=None, set=None, limits=False, env=None, arguments=()):
+        self.keep = directory is not None
+        self.dir = pathlib.Path(directory or tempfile.mkdtemp(prefix="restante-test-"))
+        self.log_path = self.dir / "test.log"
+        self.options = list(arguments)
+        for name, value in (set or {}).items():
+            self.options += ["-o", f"{name}={value}"]
+        if limits:
+            self.options.append("--limits")
+        self.env = dict(os.environ, **(env or {}))
+        self.process = None
+        self.ports = {}
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, kind, value, trace):
+        try:
+            self.stop(expect_clean=kind is None)
+        finally:
+            if kind is not None:
+                sys.stderr.write(self.log()[-6000:])
+            if not self.keep:
+                shutil.rmtree(self.dir, ignore_errors=True)
+
+    def start(self):
+        ports = self.dir / "ports"
+        with contextlib.suppress(FileNotFoundError):
+            ports.unlink()
+        with open(self.log_path, "ab") as log, open(self.dir / "banner", "wb") as banner:
+            self.process = subprocess.Popen(
+                [str(build_dir() / "restante"), "demo", "--dir", str(self.dir), "--port-base", "0", *self.options],
+                stdin=subprocess.DEVNULL, stdout=banner, stderr=log, env=self.env, start_new_session=True)
+
+        def ready():
+            if self.process.poll() is not None:
+                raise AssertionError(f"the host ended with {self.process.returncode}:\n{self.log()}")
+            return "Ctrl-C" in self.banner()
+
+        wait_for(ready, "the banner", 60)
+        self.ports = dict(line.split("=", 1) for line in ports.read_text().split())
+        self.ports = {name: int(port) for name, port in self.ports.items()}
+
+    def stop(self, expect_clean=True):
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(60)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
+                raise AssertionError("the host did not stop within 60 s of SIGTERM") from None
+        code, self.process = self.process.returncode, None
+        if expect_clean:
+            assert code == 0, f"the host ended with {code}:\n{self.log()[-6000:]}"
+            self.check_log()
+
+    def kill(self):
+        """kill -9 of everything: the process group of the supervisor."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.process = None
+
+    def check_log(self):
+        """No sanitizer finding may hide in the log."""
+        log = self.log()
+        for word in ("ERROR: AddressSanitizer", "runtime error:", "LeakSanitizer", "level=fatal"):
+            assert word not in log, f"{word} in the log:\n" + log[max(0, log.index(word) - 500):][:6000]
+
+    def banner(self):
+        return (self.dir / "banner").read_text(errors="replace")
+
+    def log(self):
+        return self.log_path.read_text(errors="replace")
+
+    def port(self, name):
+        return self.ports[name]
+
+    def socket(self, name):
+        return str(self.dir / "run" / name)
+
+    def command(self, *arguments, input=None, check=True):
+        done = subprocess.run([str(build_dir() / "restante"), *arguments], input=input, capture_output=True, timeout=60)
+        if check and done.returncode != 0:
+            raise AssertionError(f"restante {' '.join(arguments)}: exit {done.returncode}: {done.stderr.decode()}")
+        return done
+
+    def pids(self, role):
+        """The processes of a role, read from /proc (children of our supervisor)."""
+        found = []
+        for entry in pathlib.Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            with contextlib.suppress(OSError, ValueError):
+                stat = (entry / "stat").read_text()
+                parent = int(stat[stat.rindex(")") + 2:].split()[1])
+                if parent == self.process.pid and os.path.basename(
+                        (entry / "cmdline").read_bytes().split(b"\0")[0].decode()) == role:
+                    found.append(int(entry.name))
+        return sorted(found)
+
+    def connect(self, name, timeout=60):
+        if name.startswith("lmtp") and name not in self.ports:
+            sock = socket.socket(socket.AF_UNIX)
+            sock.settimeout(timeout)
+            sock.connect(self.socket(name))
+            return sock
+        return socket.create_connection(("127.0.0.1", self.port(name)), timeout)
+
+    def smtp(self, secure=None):
+        """smtplib's client: plain, or secure="starttls" or "tls"."""
+        if secure == "tls":
+            return smtplib.SMTP_SSL("127.0.0.1", self.port("smtps"), timeout=60, context=self.tls_context())
+        client = smtplib.SMTP("127.0.0.1", self.port("smtp"), timeout=60)
+        if secure == "starttls":
+            client.starttls(context=self.tls_context())
+        return client
+
+    def pop3(self, user="alice", secure=None, password=PASSWORD):
+        if secure == "tls":
+            client = poplib.POP3_SSL("127.0.0.1", self.port("pop3s"), timeout=60, context=self.tls_context())
+        else:
+            client = poplib.POP3("127.0.0.1", self.port("pop3"), timeout=60)
+            if secure == "stls":
+                client.stls(context=self.tls_context())
+        client.user(address(user))
+        client.pass_(password)
+        return client
+
+    def certificate(self):
+        return str(self.dir / "certificate.pem")
+
+    def tls_context(self):
+        context = ssl.create_default_context(cafile=self.certificate())
+        context.check_hostname = True
+        return context
+
+    def send(self, message, to=("alice",), sender="sender@example.org"):
+        """Push bytes with CRLF or LF line ends by SMTP."""
+        wire = b"\r\n".join(message.replace(b"\r\n", b"\n").split(b"\n"))
+        with self.smtp() as client:
+            return client.sendmail(sender, [address(user) for user in to], wire, ["BODY=8BITMIME"])
+
+    def messages(self, user="alice"):
+        """All of a user's messages as bytes with CRLF line ends, nothing deleted."""
+        client = self.pop3(user)
+        poplib._MAXLINE = 1 << 20
+        count = client.stat()[0]
+        found = [b"\r\n".join(client.retr(number + 1)[1]) + b"\r\n" for number in range(count)]
+        client.quit()
+        return found
+
+    def empty(self, user):
+        client = self.pop3(user)
+        for number in range(client.stat()[0]):
+            client.dele(number + 1)
+        client.quit()
+
+
+def without_trace(message):
+    """A pulled message without the trace fields at its top that this host added."""
+    ours = (b"return-path:", b"delivered-to:", b"received:")
+    lines = message.split(b"\r\n")
+    at = 0
+    while at < len(lines) and lines[at].lower().startswith(ours):
+        received = lines[at].lower().startswith(b"received:")
+        at += 1
+        while at < len(lines) and lines[at][:1] in (b" ", b"\t"):
+            at += 1
+        if received:
+            break
+    return b"\r\n".join(lines[at:])
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]

@@ -1,0 +1,195 @@
+#!/usr/bin/python3
+"""Run tests and count them: run.py [--only WORD] [units|dialogs|flows|fuzzers]…
+
+Every test is a line; failures show what was seen. The last line is "N passed, N failed, N skipped".
+Units and dialogs run on the sanitizer build, flows on both builds, fuzzers for --fuzz-seconds each.
+"""
+
+import argparse
+import concurrent.futures
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+LIB = pathlib.Path(__file__).resolve().parent
+TOP = LIB.parents[1]
+sys.path.insert(0, str(LIB))
+
+import dialog  # noqa: E402
+import host  # noqa: E402
+
+PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
+
+
+class Count:
+    def __init__(self):
+        self.totals = {PASSED: 0, FAILED: 0, SKIPPED: 0}
+        self.failures = []
+
+    def add(self, name, result, detail=""):
+        self.totals[result] += 1
+        if result == PASSED:
+            if sys.stdout.isatty():
+                print(f"\r\033[K{sum(self.totals.values())} {name}", end="", flush=True)
+            return
+        print(f"{'' if not sys.stdout.isatty() else chr(13)}{result.upper()} {name}"
+              + (f": {detail.strip()}" if detail.strip() else ""), flush=True)
+        if result == FAILED:
+            self.failures.append(name)
+
+    def section(self, name, seconds, before):
+        now = sum(self.totals.values()) - before
+        print(f"{chr(13) if sys.stdout.isatty() else ''}{name}: {now} tests, {seconds:.0f} s", flush=True)
+
+
+def in_parallel(jobs, count):
+    """Run (name, function) jobs two at a time; each function returns [(name, result, detail)]."""
+    with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        for done in concurrent.futures.as_completed([pool.submit(job) for job in jobs]):
+            for row in done.result():
+                count.add(*row)
+
+
+def sanitizer_env(build):
+    env = dict(os.environ, RESTANTE_BUILD=str(build))
+    env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
+    return env
+
+
+def unit(build, path):
+    def job():
+        done = subprocess.run([str(path)], capture_output=True, env=sanitizer_env(build), timeout=600)
+        output = (done.stdout + done.stderr).decode(errors="replace")
+        name = f"unit/{path.relative_to(build / 'unit')}"
+        rows = []
+        for mark, test in re.findall(r"\[\s+(OK|FAILED|SKIPPED)\s+\] (\w+)$", output, re.MULTILINE):
+            result = {"OK": PASSED, "FAILED": FAILED, "SKIPPED": SKIPPED}[mark]
+            if (f"{name}:{test}", FAILED) not in [row[:2] for row in rows]:
+                rows.append((f"{name}:{test}", result, output[-3000:] if result == FAILED else ""))
+        if not rows or (done.returncode != 0 and all(row[1] != FAILED for row in rows)):
+            rows.append((name, FAILED, f"exit {done.returncode}\n{output[-6000:]}"))
+        return rows
+    return job
+
+
+def run_units(count, build, only):
+    jobs = [unit(build, path) for path in sorted((build / "unit").glob("*/test_*"))
+            if only in f"unit/{path.parent.name}/{path.name}"]
+    in_parallel(jobs, count)
+
+
+def run_dialogs(count, build, only):
+    os.environ["RESTANTE_BUILD"] = str(build)
+    groups = {}
+    for path in sorted((TOP / "tests/dialog").glob("*/*.dialog")):
+        if only not in f"dialog/{path.parent.name}/{path.name}":
+            continue
+        try:
+            one = dialog.Dialog(path)
+        except AssertionError as error:
+            count.add(f"dialog/{path.parent.name}/{path.stem}", FAILED, str(error))
+            continue
+        groups.setdefault(tuple(sorted(one.set.items())), []).append(one)
+    for settings, dialogs in groups.items():
+        run_dialog_group(count, dict(settings), dialogs)
+
+
+def run_dialog_group(count, settings, dialogs):
+    try:
+        with host.Host(set=settings) as under_test:
+            for one in dialogs:
+                name = f"dialog/{one.path.parent.name}/{one.path.stem}"
+                try:
+                    one.run(under_test)
+                    count.add(name, PASSED)
+                except Exception as error:  # a dialog must not end the others
+                    count.add(name, FAILED, f"{type(error).__name__}: {error}")
+    except AssertionError as error:
+        count.add(f"dialog host {settings or ''}", FAILED, str(error))
+
+
+def flow(build, path):
+    def job():
+        with tempfile.NamedTemporaryFile("r", prefix="restante-flow-") as results:
+            done = subprocess.run(["/usr/bin/python3", "-B", str(LIB / "flow.py"), str(path), results.name],
+                                  capture_output=True, env=sanitizer_env(build), timeout=1800)
+            rows = [json.loads(line) for line in results]
+        label = f"flow/{path.stem}" + ("" if build == TOP / "build" else f"@{build.name}")
+        rows = [(f"{label}:{name}", result, detail) for name, result, detail in rows]
+        if not rows or (done.returncode != 0 and all(row[1] != FAILED for row in rows)):
+            output = (done.stdout + done.stderr).decode(errors="replace")
+            rows.append((label, FAILED, f"exit {done.returncode}\n{output[-6000:]}"))
+        return rows
+    return job
+
+
+def run_flows(count, builds, only):
+    jobs = [flow(build, path) for build in builds for path in sorted((TOP / "tests/flow").glob("[0-9]*.py"))
+            if only in f"flow/{path.name}"]
+    in_parallel(jobs, count)
+
+
+def fuzzer(path, seconds):
+    def job():
+        name = f"fuzz/{path.parent.name}/{path.name}"
+        with tempfile.TemporaryDirectory(prefix="restante-fuzz-") as scratch:
+            seeds = TOP / "tests/data/fuzz" / path.name
+            corpus = pathlib.Path(scratch, "corpus")
+            corpus.mkdir()
+            command = [str(path), f"-max_total_time={seconds}", "-timeout=25", "-rss_limit_mb=3000",
+                       "-print_final_stats=1", f"-artifact_prefix={scratch}/", str(corpus)]
+            done = subprocess.run(command + ([str(seeds)] if seeds.is_dir() else []), capture_output=True,
+                                  cwd=scratch, timeout=seconds * 4 + 120)
+            output = done.stderr.decode(errors="replace")
+            if done.returncode == 0:
+                runs = re.search(r"number_of_executed_units: (\d+)", output)
+                if runs and int(runs[1]) > 0:
+                    return [(f"{name} ({runs[1]} runs)", PASSED, "")]
+            found = "".join(f"\n{artifact.name}: {artifact.read_bytes()!r}"
+                            for artifact in pathlib.Path(scratch).glob("*-*") if artifact.is_file())
+            return [(name, FAILED, f"exit {done.returncode}\n{output[-4000:]}{found[:4000]}")]
+    return job
+
+
+def run_fuzzers(count, build, only, seconds):
+    in_parallel([fuzzer(path, seconds) for path in sorted((build / "fuzz").glob("*/fuzz_*"))
+                 if path.is_file() and only in f"fuzz/{path.parent.name}/{path.name}"], count)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kinds", nargs="*", help="units dialogs flows fuzzers (default: all)")
+    parser.add_argument("--only", default="", metavar="WORD", help="tests whose name holds WORD")
+    parser.add_argument("--fuzz-seconds", type=int, default=5)
+    parser.add_argument("--build", type=pathlib.Path, help="run units, dialogs and flows on this build alone")
+    options = parser.parse_args()
+    kinds = options.kinds or ["units", "dialogs", "flows", "fuzzers"]
+    release, sanitize, fuzz = TOP / "build", TOP / "build/sanitize", TOP / "build/fuzz"
+    builds = [options.build.resolve()] if options.build else [release, sanitize]
+    count = Count()
+    for kind in kinds:
+        start, before = time.monotonic(), sum(count.totals.values())
+        if kind == "units":
+            run_units(count, builds[-1], options.only)
+        elif kind == "dialogs":
+            run_dialogs(count, builds[-1], options.only)
+        elif kind == "flows":
+            run_flows(count, builds, options.only)
+        elif kind == "fuzzers":
+            run_fuzzers(count, fuzz, options.only, options.fuzz_seconds)
+        else:
+            parser.error(f"unknown kind of test: {kind}")
+        count.section(kind, time.monotonic() - start, before)
+    if count.failures:
+        print("failed:", *count.failures, sep="\n  ")
+    print(f"{count.totals[PASSED]} passed, {count.totals[FAILED]} failed, {count.totals[SKIPPED]} skipped")
+    return 1 if count.failures or not count.totals[PASSED] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
