@@ -1,0 +1,216 @@
+/*
+ * The engine of the store: Maildirs, the index over them and the journal in front of them, as seen by
+ * the store's sessions. One main thread calls all of this; the engine's own threads stay inside.
+ *
+ * What changes something takes a `done` callback. It runs on the loop, exactly once, never inside the
+ * call, and with STORE_OK only when the change is durable and visible in the Maildir. Nothing that is
+ * not yet durable can be seen through any function of this header.
+ *
+ *	engine_deliver(engine, &(struct engine_delivery){ … }, on_delivered, request);
+ *	engine_select(engine, user, TEXT("INBOX"), STORE_SELECT_EXCLUSIVE, on_selected, session);
+ *
+ * Users are named by their canonical address (mail/address.h), mailboxes by their UTF-8 name with '/'
+ * between the levels; "INBOX" in any case of letters is the first one, and every user has it.
+ */
+#ifndef STORE_ENGINE_H
+#define STORE_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/text.h"
+#include "store/protocol.h"
+
+struct engine;
+struct engine_view;
+struct event_base;
+
+struct engine_options {
+	const char *hostname;        /* part of the file names, as Maildir wants it */
+	uint64_t quota_octets;       /* of users without their own; 0: none */
+	uint64_t quota_messages;     /* 0: none */
+	uint64_t message_octets;     /* a larger one is STORE_TOO_LARGE; 0: no limit */
+	uint64_t cache_octets;       /* of the index; 0: 32 MiB */
+	uint64_t checkpoint_octets;  /* of log between two checkpoints; 0: 128 MiB */
+	unsigned checkpoint_seconds; /* 0: 60 */
+	/*
+	 * The engine can no longer tell what is durable (a flush failed, the index is in panic). All that was
+	 * pending has been answered STORE_NOT_DURABLE; from now on everything is answered STORE_BUSY. Send
+	 * what is queued and exit non-zero: the next start recovers. NULL: the engine exits by itself.
+	 */
+	void (*broken)(void *owner);
+	/* Users were added or removed: what engine_lookup() said before may no longer hold. May be NULL. */
+	void (*directory)(void *owner, uint64_t version);
+	void *owner;
+};
+
+/*
+ * Open (or make) the store below directory, which holds mail/, spool/, env/ and users when this returns;
+ * recover what a crash left, rebuild the index if there is none or it is beyond recovery. Blocks; logs
+ * what it does. NULL after logging why (another process has the lock; no permission; no space).
+ * options are copied; hostname, too.
+ */
+struct engine *engine_open(
+	struct event_base *loop, const char *directory, const struct engine_options *options);
+
+/*
+ * Answer what is pending, take a checkpoint, close. Blocks. Views and spools are closed with it: their
+ * pointers are dead afterwards.
+ */
+void engine_close(struct engine **engine);
+
+/* Whether a change waits to become durable. */
+bool engine_is_busy(const struct engine *engine);
+
+/* Add "name=number\n" lines. */
+void engine_count(const struct engine *engine, struct buf *out);
+
+/* What a change gave. Texts are valid during the callback only. */
+struct engine_result {
+	enum store_failure failure;
+	struct text user;         /* deliver: whose mailbox it failed at, or empty */
+	uint32_t changed;         /* update: messages altered or expunged */
+	uint64_t modseq;          /* update: of the change */
+	uint32_t uidvalidity;     /* create */
+	struct engine_view *view; /* select: the caller's to close; NULL when it failed */
+};
+
+typedef void engine_done(void *owner, const struct engine_result *result);
+
+/*
+ * The callbacks of this owner do not run any more; the changes go on. A view it would have been given
+ * is closed.
+ */
+void engine_forget(struct engine *engine, const void *owner);
+
+/* ---- users ---- */
+
+struct engine_user {
+	struct text address;
+	const char *hash;      /* crypt(3) */
+	uint64_t quota_octets; /* 0: the default of the options */
+	uint64_t quota_messages;
+	uint32_t number; /* never given to another user */
+};
+
+/* From memory; valid until the control goes back to the loop. NULL: no such user. */
+const struct engine_user *engine_user_find(const struct engine *engine, struct text address);
+
+/* The first user after this address in octet order (start with an empty one), or NULL. */
+const struct engine_user *engine_users_next(const struct engine *engine, struct text after);
+
+/* STORE_ALREADY_EXISTS; STORE_INVALID for an address no directory can be made for. Makes INBOX, too. */
+void engine_user_add(struct engine *engine, struct text address, const char *hash,
+	engine_done *done, void *owner);
+
+/* A new hash. STORE_NO_SUCH_USER. */
+void engine_user_password(struct engine *engine, struct text address, const char *hash,
+	engine_done *done, void *owner);
+
+/* The account goes and its Maildir is moved to removed/. STORE_LOCKED while it is in use. */
+void engine_user_remove(struct engine *engine, struct text address, engine_done *done, void *owner);
+
+/* What the user has, all mailboxes together. octets as in the files. */
+enum store_failure engine_usage(
+	struct engine *engine, struct text user, uint32_t *messages, uint64_t *octets);
+
+/* May mail be accepted for this user? STORE_OK, STORE_NO_SUCH_USER or STORE_OVER_QUOTA. */
+enum store_failure engine_lookup(struct engine *engine, struct text user);
+
+/* Grows by every addition and removal of a user. */
+uint64_t engine_directory_version(const struct engine *engine);
+
+/* ---- delivery ---- */
+
+struct engine_recipient {
+	struct text user;
+	struct text mailbox;  /* made if it is not there; empty: INBOX */
+	uint32_t flags;       /* enum store_flag */
+	struct text keywords; /* blanks between */
+};
+
+struct engine_delivery {
+	struct text id;   /* for the log */
+	struct text once; /* "", or: counts only once per recipient */
+	int64_t received; /* seconds since 1970; 0: now */
+	uint32_t spool;   /* 0: body holds the message */
+	struct text body; /* LF line ends */
+	const struct engine_recipient *recipients;
+	size_t count;
+};
+
+/* All recipients or none. Nothing of the delivery is kept by pointer. The spool is gone in any case. */
+void engine_deliver(struct engine *engine, const struct engine_delivery *delivery,
+	engine_done *done, void *owner);
+
+/*
+ * A file for a large body. *fd is the caller's: it goes to who writes, and every copy of it has to be
+ * closed before the delivery, which otherwise is STORE_BUSY. STORE_NO_SPACE, STORE_BUSY (too many).
+ */
+enum store_failure engine_spool(
+	struct engine *engine, uint64_t size_hint, int *fd, uint32_t *spool);
+void engine_spool_drop(struct engine *engine, uint32_t spool);
+
+/* ---- mailboxes ---- */
+
+/* Once per mailbox in order of name, INBOX first. */
+enum store_failure engine_mailboxes(struct engine *engine, struct text user,
+	void (*each)(void *owner, const struct store_mailbox *mailbox), void *owner);
+
+/* STORE_ALREADY_EXISTS, STORE_INVALID (name), STORE_NO_SUCH_USER. */
+void engine_create(struct engine *engine, struct text user, struct text mailbox, engine_done *done,
+	void *owner);
+
+/*
+ * A session's view of a mailbox. Before it is given, what others did to the Maildir is adopted.
+ * STORE_SELECT_EXCLUSIVE: STORE_LOCKED while there is another exclusive one; the lock goes with the view.
+ */
+void engine_select(struct engine *engine, struct text user, struct text mailbox,
+	enum store_select_mode mode, engine_done *done, void *owner);
+
+/* Changes under way are finished; their callbacks still run unless forgotten. */
+void engine_view_close(struct engine_view **view);
+
+struct engine_status {
+	uint32_t uidvalidity;
+	uint32_t uidnext;
+	uint32_t messages;
+	uint64_t octets; /* the sum of `wire` */
+	uint64_t modseq;
+	struct text keywords; /* blanks between; valid until the control goes back to the loop */
+};
+
+/*
+ * A sealed memory file with a struct store_listing of the mailbox as it is now, and its status if
+ * that is not NULL. *fd is the caller's to close.
+ */
+enum store_failure engine_view_listing(
+	struct engine_view *view, int *fd, struct engine_status *status);
+
+/* The message's file for reading; *fd is the caller's. STORE_NO_SUCH_MESSAGE. */
+enum store_failure engine_view_fetch(
+	struct engine_view *view, uint32_t uid, int *fd, uint64_t *size);
+
+/* One transaction. UIDs that are gone are passed over; uids need not be sorted. STORE_REFUSED: read-only. */
+void engine_view_update(struct engine_view *view, enum store_update_kind kind, uint32_t flags,
+	struct text keywords, const uint32_t *uids, size_t count, engine_done *done, void *owner);
+
+struct engine_changes {
+	int fd;          /* a listing of what is new or altered; the caller's */
+	bool complete;   /* vanished is all there is to know */
+	uint64_t modseq; /* the state this leads to */
+};
+
+/* What changed after that modseq. vanished: u32 little-endian UIDs are added to it. */
+enum store_failure engine_view_changes(struct engine_view *view, uint64_t since,
+	struct engine_changes *changes, struct buf *vanished);
+
+/*
+ * Call `changed` whenever the mailbox has changed, at most once per round of the loop. NULL: no more.
+ * notice: as the protocol has it.
+ */
+void engine_view_watch(struct engine_view *view,
+	void (*changed)(void *owner, const struct store_changed *notice), void *owner);
+
+#endif
