@@ -7,8 +7,9 @@
 #include "mail/address.h"
 
 enum {
-	COMMAND_LINE_LIMIT = 512,    /* RFC 5321 section 4.5.3.1.4, with CRLF */
-	COMMAND_MAIL_LIMIT = 512 + 26 + 9 + 500 + 10 + 17 + 500 + 80, /* what the extensions add to it */
+	COMMAND_LINE_LIMIT = 512, /* RFC 5321 section 4.5.3.1.4, with CRLF */
+	/* Of MAIL and RCPT: what the extensions add to it. */
+	COMMAND_MAIL_LIMIT = 512 + 26 + 9 + 500 + 10 + 17 + 500 + 80,
 	COMMAND_PARAMETERS = 16,
 };
 
@@ -34,20 +35,24 @@ struct command_path {
 
 enum command_fault {
 	COMMAND_OK,
-	COMMAND_SYNTAX,             /* 501 5.5.4 */
-	COMMAND_ADDRESS,            /* see *address */
-	COMMAND_TOO_MANY_PARAMETERS,/* 501 5.5.4 */
-	COMMAND_DUPLICATE_PARAMETER,/* 501 5.5.4 */
+	COMMAND_SYNTAX,              /* 501 5.5.4 */
+	COMMAND_ADDRESS,             /* see *address */
+	COMMAND_TOO_MANY_PARAMETERS, /* 501 5.5.4 */
+	COMMAND_DUPLICATE_PARAMETER, /* 501 5.5.4 */
 };
 
-/* keyword is "FROM" or "TO". One blank after the colon is tolerated, as clients in use send it. */
+/*
+ * keyword is "FROM" or "TO". One blank after the colon is tolerated, as clients in use send it.
+ * Parameters have the form of section 4.1.2, with UTF-8 in values when utf8 (RFC 6531 section 3.3); what
+ * they mean is the caller's to judge. *address is set in every case.
+ */
 enum command_fault command_parse_path(struct arena *arena, struct text argument,
 	struct text keyword, bool utf8, struct command_path *path, enum address_fault *address);
 
 /* Whether SMTPUTF8 stands among the parameters of a MAIL argument, before its path is parsed. */
 bool command_mentions(struct text argument, struct text keyword);
 
-/* xtext of RFC 3461 section 4. 0, or -1. */
+/* xtext of RFC 3461 section 4; what is decoded may hold any octet. 0, or -1. */
 int command_decode_xtext(struct arena *arena, struct text in, struct text *out);
 struct text command_encode_xtext(struct arena *arena, struct text in);
 

@@ -12,11 +12,11 @@
 #include "mail/address.h"
 
 struct trace_received {
-	struct text helo;       /* what the client called itself */
-	struct text peer;       /* its address as text; "local" for a unix socket */
+	struct text helo; /* what the client called itself */
+	struct text peer; /* its address as text; "local" for a unix socket */
 	bool peer_ipv6;
-	struct text by;         /* our host name */
-	struct text with;       /* SMTP ESMTP ESMTPS ESMTPSA LMTP … (RFC 3848, RFC 6531) */
+	struct text by;          /* our host name */
+	struct text with;        /* SMTP ESMTP ESMTPS ESMTPSA LMTP … (RFC 3848, RFC 6531) */
 	const char *tls_version; /* NULL: in the clear */
 	const char *tls_cipher;
 	struct text id;
@@ -24,12 +24,17 @@ struct trace_received {
 	time_t when;
 };
 
-/* Lines end in line_end ("\r\n" on the wire, "\n" in the store) and stay below 78 octets where they can. */
-void trace_add_received(struct buf *out, const struct trace_received *received, const char *line_end);
+/*
+ * Lines end in line_end ("\r\n" on the wire, "\n" in the store). Received is folded below 78 octets where
+ * it can be; the others stay on one line. No text handed in can end a line or open a comment: what could
+ * becomes '?'. helo empty and peer "local": no from clause.
+ */
+void trace_add_received(
+	struct buf *out, const struct trace_received *received, const char *line_end);
 void trace_add_return_path(struct buf *out, const struct address *sender, const char *line_end);
 void trace_add_delivered_to(struct buf *out, struct text address, const char *line_end);
 
-/* RFC 5322 date-time: "Sun, 22 Nov 2026 01:02:03 +0000", always in UTC. */
+/* RFC 5322 date-time: "Sun, 22 Nov 2026 01:02:03 +0000", always in UTC; years 1970 to 9999. */
 enum { TRACE_DATE_LENGTH = 31 };
 void trace_date(time_t when, char out[TRACE_DATE_LENGTH + 1]);
 
