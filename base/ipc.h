@@ -19,7 +19,11 @@
 struct event_base;
 struct ipc;
 
-enum { IPC_HEADER = 12 };
+enum {
+	IPC_HEADER = 12,
+	IPC_OUTPUT_HIGH = 256 << 10, /* ipc_is_full() from here on */
+	IPC_OUTPUT_LOW = 64 << 10,   /* `drained` from here down, if the output was above it */
+};
 
 struct ipc_frame {
 	uint16_t type;
@@ -35,7 +39,10 @@ struct ipc_handlers {
 	void (*ended)(void *owner, const char *reason); /* once; free it now, or later */
 };
 
-/* Takes fd. payload_limit: the largest payload accepted, in octets. handlers must outlive it. */
+/*
+ * Takes fd. All connections of a process share the memory they read into: one loop a process.
+ * payload_limit: the largest payload accepted, in octets. handlers must outlive it.
+ */
 struct ipc *ipc_new(struct event_base *loop, int fd, uint32_t payload_limit,
 	const struct ipc_handlers *handlers, void *owner);
 void ipc_free(struct ipc **ipc); /* safe inside its own callbacks; unsent frames are lost */
@@ -47,7 +54,7 @@ void ipc_free(struct ipc **ipc); /* safe inside its own callbacks; unsent frames
 struct buf *ipc_begin(struct ipc *ipc, uint16_t type, uint32_t tag);
 void ipc_end(struct ipc *ipc, int fd);
 
-/* Octets not yet taken by the kernel: the owner stops reading its own source above its own mark. */
+/* Octets not yet taken by the kernel. The owner stops reading its own source above its own mark. */
 size_t ipc_pending(const struct ipc *ipc);
 bool ipc_is_full(const struct ipc *ipc);
 
