@@ -1,0 +1,212 @@
+#include "smtp-in/settings.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#define AT(field) offsetof(struct smtp_in_settings, field)
+
+static const struct settings_item items[] = {
+	{ .name = "listen",
+		.type = SETTINGS_LIST,
+		.preset = "*:25",
+		.most = 128,
+		.offset = AT(listen),
+		.help = "Addresses for SMTP in the clear, which STARTTLS can turn into TLS: "
+			"ADDRESS:PORT, [IPV6]:PORT or *:PORT." },
+	{ .name = "listen-tls",
+		.type = SETTINGS_LIST,
+		.preset = "",
+		.most = 128,
+		.offset = AT(listen_tls),
+		.help = "Addresses for SMTP over TLS from the first octet." },
+	{ .name = "listen-submission",
+		.type = SETTINGS_LIST,
+		.preset = "",
+		.most = 128,
+		.offset = AT(listen_submission),
+		.help = "Addresses for submission by this host's users (port 587), who must "
+			"authenticate." },
+	{ .name = "listen-submissions",
+		.type = SETTINGS_LIST,
+		.preset = "",
+		.most = 128,
+		.offset = AT(listen_submissions),
+		.help = "Addresses for submission over TLS from the first octet (port 465)." },
+	{ .name = "workers",
+		.type = SETTINGS_NUMBER,
+		.preset = "0",
+		.most = 64,
+		.offset = AT(workers),
+		.help = "Processes that serve clients; 0 is one per core." },
+	{ .name = "message-size",
+		.type = SETTINGS_OCTETS,
+		.preset = "35M",
+		.least = 65536,
+		.most = UINT64_C(1) << 40,
+		.offset = AT(message_size),
+		.help = "Largest message taken. An attachment grows by a third on its way: 35M has "
+			"room for one of 25M." },
+	{ .name = "recipients",
+		.type = SETTINGS_NUMBER,
+		.preset = "1000",
+		.least = 1,
+		.most = 100000,
+		.offset = AT(recipients),
+		.help = "Most recipients of one message. RFC 5321 wants 100 at least." },
+	{ .name = "clients",
+		.type = SETTINGS_NUMBER,
+		.preset = "10000",
+		.least = 1,
+		.most = 1000000,
+		.offset = AT(clients),
+		.help = "Sessions that one worker serves at once; further clients are told to "
+			"come again." },
+	{ .name = "errors",
+		.type = SETTINGS_NUMBER,
+		.preset = "20",
+		.least = 1,
+		.most = 100000,
+		.offset = AT(errors),
+		.help = "Commands in error, unknown recipients included, after which a session "
+			"that delivers nothing is ended." },
+	{ .name = "junk",
+		.type = SETTINGS_NUMBER,
+		.preset = "100",
+		.least = 1,
+		.most = 100000,
+		.offset = AT(junk),
+		.help = "Commands that lead to nothing (NOOP, RSET, HELP, VRFY and the like) after "
+			"which a session that delivers nothing is ended." },
+	{ .name = "command-timeout",
+		.type = SETTINGS_SECONDS,
+		.preset = "5m",
+		.least = 1,
+		.most = 86400,
+		.offset = AT(command_seconds),
+		.help = "How long a command may be waited for. RFC 5321 wants five minutes." },
+	{ .name = "data-timeout",
+		.type = SETTINGS_SECONDS,
+		.preset = "3m",
+		.least = 1,
+		.most = 86400,
+		.offset = AT(data_seconds),
+		.help = "How long more of a message may be waited for. RFC 5321 has three "
+			"minutes." },
+	{ .name = "send-timeout",
+		.type = SETTINGS_SECONDS,
+		.preset = "5m",
+		.least = 1,
+		.most = 86400,
+		.offset = AT(send_seconds),
+		.help = "A client that takes nothing of a reply for so long is closed." },
+	{ .name = "hand-over",
+		.type = SETTINGS_STRING,
+		.preset = "unix:lmtp-smtp-in",
+		.least = 6,
+		.most = 200,
+		.offset = AT(hand_over),
+		.help = "The LMTP server that messages are handed to: unix:PATH, from the "
+			"directory run of the state, or inet:ADDRESS:PORT." },
+	{ .name = "hand-over-connections",
+		.type = SETTINGS_NUMBER,
+		.preset = "1000",
+		.least = 1,
+		.most = 100000,
+		.offset = AT(hand_over_connections),
+		.help = "Connections to the LMTP server at once, for each worker." },
+	{ .name = "hand-over-timeout",
+		.type = SETTINGS_SECONDS,
+		.preset = "4m",
+		.least = 1,
+		.most = 86400,
+		.offset = AT(hand_over_seconds),
+		.help = "How long a reply of the LMTP server may be waited for." },
+	{ .name = "hand-over-end-timeout",
+		.type = SETTINGS_SECONDS,
+		.preset = "9m",
+		.least = 1,
+		.most = 86400,
+		.offset = AT(hand_over_end_seconds),
+		.help = "The same at the end of a message; below the ten minutes that RFC 5321 "
+			"makes clients wait." },
+};
+
+static int parse_local(struct text path, struct smtp_in_hand_over *to)
+{
+	struct sockaddr_un *local = &to->address.local;
+
+	if (path.len == 0 || path.len >= sizeof(local->sun_path) || text_find(path, '\0') >= 0)
+		return -1;
+	local->sun_family = AF_UNIX;
+	memcpy(local->sun_path, path.ptr, path.len);
+	to->size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + path.len + 1);
+	return 0;
+}
+
+static int parse_inet(struct text in, struct smtp_in_hand_over *to)
+{
+	struct sockaddr_in *v4 = (struct sockaddr_in *)&to->address;
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&to->address;
+	ptrdiff_t colon = text_find_last(in, ':');
+	char host[INET6_ADDRSTRLEN];
+	struct text name;
+	uint64_t port;
+
+	if (colon < 0 || text_to_number(text_from(in, (size_t)colon + 1), 65535, &port) != 0 ||
+		port == 0)
+		return -1;
+	name = text_head(in, (size_t)colon);
+	const bool brackets = name.len > 2 && name.ptr[0] == '[' && name.ptr[name.len - 1] == ']';
+	if (brackets)
+		name = (struct text){ .ptr = name.ptr + 1, .len = name.len - 2 };
+	if (name.len >= sizeof(host))
+		return -1;
+	memcpy(host, name.ptr, name.len);
+	host[name.len] = '\0';
+	if (brackets) {
+		v6->sin6_family = AF_INET6;
+		v6->sin6_port = htons((uint16_t)port);
+		to->size = sizeof(*v6);
+		return inet_pton(AF_INET6, host, &v6->sin6_addr) == 1 ? 0 : -1;
+	}
+	v4->sin_family = AF_INET;
+	v4->sin_port = htons((uint16_t)port);
+	to->size = sizeof(*v4);
+	return inet_pton(AF_INET, host, &v4->sin_addr) == 1 ? 0 : -1;
+}
+
+int smtp_in_hand_over_parse(struct text in, struct smtp_in_hand_over *to)
+{
+	*to = (struct smtp_in_hand_over){ .size = 0 };
+	if (text_begins(in, TEXT("unix:")))
+		return parse_local(text_from(in, 5), to);
+	if (text_begins(in, TEXT("inet:")))
+		return parse_inet(text_from(in, 5), to);
+	return -1;
+}
+
+static int verify(const void *values, char *error, size_t error_size)
+{
+	const struct smtp_in_settings *settings = values;
+	struct smtp_in_hand_over to;
+
+	if (smtp_in_hand_over_parse(text_of(settings->hand_over), &to) == 0)
+		return 0;
+	snprintf(error, error_size,
+		"hand-over \"%s\" is no place of an LMTP server; write unix:PATH or "
+		"inet:ADDRESS:PORT "
+		"with a numeric address",
+		settings->hand_over);
+	return -1;
+}
+
+const struct settings_section smtp_in_section = {
+	.name = "smtp-in",
+	.items = items,
+	.count = sizeof(items) / sizeof(items[0]),
+	.size = sizeof(struct smtp_in_settings),
+	.verify = verify,
+};
