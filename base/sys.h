@@ -42,7 +42,10 @@ int sys_writev_all(int fd, struct iovec *parts, int count);
 /* The whole file dir/path up to limit octets into fresh heap memory with a NUL after it; NULL with errno. */
 char *sys_read_file(int dir, const char *path, size_t limit, size_t *size);
 
-/* Replace dir/path by these octets: temporary name, fsync, rename, fsync of the directory. 0, or -1. */
+/*
+ * Replace dir/path by these octets: written as path.new, fsync, rename, fsync of the directory. 0, or -1
+ * with errno; after -1 the old file or the new one is there, never a mixture.
+ */
 int sys_replace_file(int dir, const char *path, const void *octets, size_t size, mode_t mode);
 
 #endif

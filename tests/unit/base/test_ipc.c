@@ -605,7 +605,7 @@ static void flush_needs_no_loop(void **state)
 static void connecting_by_path(void **state)
 {
 	char directory[] = "/tmp/test-ipc.XXXXXX";
-	char path[200];
+	char path[64], long_path[150];
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	unsigned uid, gid;
 	int pid;
@@ -629,9 +629,9 @@ static void connecting_by_path(void **state)
 	close(listener);
 	unlink(path);
 	rmdir(directory);
-	memset(path, 'x', sizeof(path));
-	path[150] = '\0';
-	assert_int_equal(ipc_connect(path), -1);
+	memset(long_path, 'x', sizeof(long_path) - 1);
+	long_path[sizeof(long_path) - 1] = '\0';
+	assert_int_equal(ipc_connect(long_path), -1);
 	assert_int_equal(errno, ENAMETOOLONG);
 }
 
