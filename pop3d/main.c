@@ -1,0 +1,71 @@
+/* pop3d: users pull their mail (RFC 1939). Arguments, privileges and wiring only; see session.c. */
+
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/role.h"
+#include "pop3d/session.h"
+#include "pop3d/settings.h"
+
+static struct worker worker;
+
+static int pop3d_start(struct role_context *context)
+{
+	worker.context = context;
+	LIST_INIT(&worker.sessions);
+	return 0;
+}
+
+static void pop3d_accept(struct role_context *context, const char *listener, int fd)
+{
+	(void)context;
+	session_new(&worker, fd, strcmp(listener, "pop3s") == 0);
+}
+
+static void pop3d_count(struct role_context *context, struct buf *out)
+{
+	(void)context;
+	buf_format(out, "sessions-now=%u\n", worker.session_count);
+	buf_format(out, "sessions=%llu\n", (unsigned long long)worker.total.sessions);
+	buf_format(out, "logins=%llu\n", (unsigned long long)worker.total.logins);
+	buf_format(out, "login-failures=%llu\n", (unsigned long long)worker.total.login_failures);
+	buf_format(out, "retrieved=%llu\n", (unsigned long long)worker.total.retrieved);
+	buf_format(out, "octets=%llu\n", (unsigned long long)worker.total.octets);
+	buf_format(out, "deleted=%llu\n", (unsigned long long)worker.total.deleted);
+	buf_format(out, "errors=%llu\n", (unsigned long long)worker.total.errors);
+}
+
+static void pop3d_stop(struct role_context *context)
+{
+	struct session *next;
+
+	(void)context;
+	worker.stopping = true;
+	for (struct session *session = LIST_FIRST(&worker.sessions); session != NULL;
+		session = next) {
+		next = LIST_NEXT(session, link);
+		session_stop(session);
+	}
+}
+
+static bool pop3d_busy(struct role_context *context)
+{
+	(void)context;
+	return worker.session_count > 0;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct role role = {
+		.name = "pop3d",
+		.priv = PRIV_POP3D,
+		.section = &pop3d_section,
+		.start = pop3d_start,
+		.accept = pop3d_accept,
+		.count = pop3d_count,
+		.stop = pop3d_stop,
+		.busy = pop3d_busy,
+	};
+
+	return role_main(argc, argv, &role);
+}

@@ -1,0 +1,86 @@
+/*
+ * One POP3 session (RFC 1939): a connection, its state, its maildrop, and its one connection to the store.
+ *
+ * Commands are answered in the order in which they came. While one waits for the store or for the client
+ * to read, `waiting` is set and what came behind it stays in the input.
+ */
+#ifndef POP3D_SESSION_H
+#define POP3D_SESSION_H
+
+#include <stdbool.h>
+#include <sys/queue.h>
+
+#include "base/text.h"
+#include "pop3d/ahead.h"
+#include "pop3d/maildrop.h"
+#include "pop3d/transfer.h"
+#include "pop3d/worker.h"
+
+struct conn;
+struct store_client;
+
+enum session_state {
+	SESSION_AUTHORIZATION = 1,
+	SESSION_TRANSACTION = 2,
+	SESSION_UPDATE = 4, /* QUIT was given; nothing more is read */
+};
+
+struct session {
+	LIST_ENTRY(session) link;
+	struct worker *worker;
+	struct conn *conn;
+	struct store_client *store; /* NULL before PASS */
+	enum session_state state;
+	bool waiting; /* for the store */
+	bool running; /* inside session_run() */
+	bool tls_listener;
+	unsigned login_failures;
+	unsigned junk;
+	char *user; /* as given with USER; canonical once logged in; NULL before */
+	struct maildrop maildrop;
+	struct transfer transfer;
+	struct ahead *ahead; /* NULL until the first RETR or TOP */
+	/* A long list on its way: adds the line for message list_at. NULL: none is under way. */
+	void (*list_line)(struct session *session, uint32_t number);
+	uint32_t list_at;
+	uint32_t wanted; /* message number that RETR or TOP waits for; 0: none */
+	int64_t wanted_lines;
+	struct wire_lines lines;
+	uint64_t begun_ms;
+	uint64_t retrieved, octets;
+	uint32_t deleted;
+	const char *ending; /* why, for the log */
+};
+
+/* Takes fd. */
+void session_new(struct worker *worker, int fd, bool tls_listener);
+
+/* Idle ones are closed at once; those with a transfer or an UPDATE in progress when it is done. */
+void session_stop(struct session *session);
+
+/* ---- for commands.c ---- */
+
+void session_ok(struct session *session, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+/* Counts as junk; the session ends after too many. */
+void session_error(struct session *session, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+/* Not the client's fault. code: "SYS/TEMP", "IN-USE", "AUTH" (RFC 2449 section 8, RFC 3206). */
+void session_refuse(struct session *session, const char *code, const char *sentence);
+
+/* The store has answered: go on with what waits in the input. */
+void session_resume(struct session *session);
+
+/* From AUTHORIZATION: log in at the store, select the mailbox, answer PASS. */
+void session_login(struct session *session, struct text password);
+
+/* Answer RETR (TRANSFER_ALL) or TOP for a message that exists. */
+void session_fetch(struct session *session, uint32_t number, int64_t lines);
+
+/* QUIT in TRANSACTION: the UPDATE state, then good-bye. */
+void session_update(struct session *session);
+
+/* Write out what is queued, then close. ending: for the log. */
+void session_finish(struct session *session, const char *ending);
+
+#endif

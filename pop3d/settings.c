@@ -1,0 +1,52 @@
+#include "pop3d/settings.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define AT(field) offsetof(struct pop3d_settings, field)
+
+static const struct settings_item items[] = {
+	{ "listen", SETTINGS_LIST, "*:110", 0, 128, AT(listen),
+		"Addresses for POP3 in the clear, which STLS can turn into TLS: ADDRESS:PORT, "
+		"[IPV6]:PORT or *:PORT." },
+	{ "listen-tls", SETTINGS_LIST, "*:995", 0, 128, AT(listen_tls),
+		"Addresses for POP3 over TLS from the first octet." },
+	{ "workers", SETTINGS_NUMBER, "0", 0, 64, AT(workers),
+		"Processes that serve clients; 0 is one per core." },
+	{ "clients", SETTINGS_NUMBER, "10000", 1, 1000000, AT(clients),
+		"Sessions that one worker serves at once; further clients wait to be accepted." },
+	{ "idle-timeout", SETTINGS_SECONDS, "10m", 1, 86400, AT(idle_seconds),
+		"A session without a command for so long is closed and deletes nothing. RFC 1939 "
+		"wants ten minutes "
+		"or more." },
+	{ "send-timeout", SETTINGS_SECONDS, "5m", 1, 86400, AT(send_seconds),
+		"A client that takes nothing of a reply for so long is closed." },
+	{ "login-failures", SETTINGS_NUMBER, "3", 1, 100, AT(login_failures),
+		"Wrong logins after which the connection is closed." },
+	{ "junk-commands", SETTINGS_NUMBER, "20", 1, 10000, AT(junk_commands),
+		"Commands in error after which the connection is closed." },
+	{ "cleartext-login", SETTINGS_STRING, "local", 1, 16, AT(cleartext_login),
+		"Where a password may cross the wire in the clear: never, local (clients on this "
+		"machine) or always." },
+};
+
+static int pop3d_verify(const void *values, char *error, size_t error_size)
+{
+	const struct pop3d_settings *settings = values;
+	const char *const words[] = { "never", "local", "always" };
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strcmp(settings->cleartext_login, words[i]) == 0)
+			return 0;
+	snprintf(error, error_size, "cleartext-login is \"%s\"; say never, local or always",
+		settings->cleartext_login);
+	return -1;
+}
+
+const struct settings_section pop3d_section = {
+	.name = "pop3d",
+	.items = items,
+	.count = sizeof(items) / sizeof(items[0]),
+	.size = sizeof(struct pop3d_settings),
+	.verify = pop3d_verify,
+};

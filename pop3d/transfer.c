@@ -1,0 +1,82 @@
+#include "pop3d/transfer.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/conn.h"
+#include "base/log.h"
+
+enum { PIECE = 32 * 1024 };
+
+void transfer_begin(struct transfer *transfer, int fd, int64_t lines)
+{
+	*transfer = (struct transfer){ .fd = fd, .lines = lines, .line_start = true };
+}
+
+void transfer_end(struct transfer *transfer)
+{
+	if (transfer->fd >= 0)
+		close(transfer->fd);
+	transfer->fd = -1;
+}
+
+size_t transfer_top(struct transfer *transfer, struct text piece)
+{
+	size_t at = 0;
+
+	while (at < piece.len) {
+		const struct text rest = text_from(piece, at);
+		const ptrdiff_t newline = text_find(rest, '\n');
+		const bool empty = transfer->line_start &&
+				   (rest.ptr[0] == '\n' || (newline == 1 && rest.ptr[0] == '\r'));
+
+		if (transfer->in_body && transfer->lines == 0)
+			return at;
+		if (newline < 0) {
+			transfer->line_start = false;
+			return piece.len;
+		}
+		at += (size_t)newline + 1;
+		if (transfer->in_body)
+			transfer->lines--;
+		else if (empty)
+			transfer->in_body = true;
+		transfer->line_start = true;
+	}
+	return at;
+}
+
+static int finish(struct transfer *transfer, struct conn *conn)
+{
+	conn_commit(conn, wire_encode_end(&transfer->encode, conn_room(conn, 5)));
+	transfer_end(transfer);
+	return 1;
+}
+
+int transfer_run(struct transfer *transfer, struct conn *conn)
+{
+	static char scratch
+		[PIECE]; /* of the process, not of the session: nothing stays in it between calls */
+
+	while (!conn_output_full(conn)) {
+		const ssize_t got = read(transfer->fd, scratch, sizeof(scratch));
+		struct text piece = { .ptr = scratch, .len = got > 0 ? (size_t)got : 0 };
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0) {
+			LOG_ERROR("read-failed", LOG_ERRNO(errno));
+			transfer_end(transfer);
+			return -1;
+		}
+		if (transfer->lines != TRANSFER_ALL)
+			piece = text_head(piece, transfer_top(transfer, piece));
+		transfer->octets += piece.len;
+		conn_commit(conn, wire_encode(&transfer->encode, piece,
+					  conn_room(conn, wire_encode_bound(piece.len))));
+		if (got == 0 || piece.len < (size_t)got)
+			return finish(transfer, conn);
+	}
+	return 0;
+}
