@@ -1,0 +1,380 @@
+#include <time.h>
+
+#include "base/conn_internal.h"
+
+enum {
+	LINGER_SECONDS = 2,    /* how long the peer may take to read our last words */
+	WRITES_IN_A_ROUND = 8, /* a long reply goes on so often before others have their turn */
+};
+
+static int64_t now_milliseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static bool is_starting_tls(const struct conn *conn)
+{
+	return conn->tls && !conn->ssl;
+}
+
+static bool is_shaking_hands(const struct conn *conn)
+{
+	return conn->ssl && !conn->secure;
+}
+
+static bool wants_input(const struct conn *conn)
+{
+	return conn->state == CONN_STATE_OPEN && !conn->held && !conn->eof &&
+	       !is_starting_tls(conn) && !is_shaking_hands(conn) &&
+	       conn_input(conn).len < conn->limits->input && !conn_output_full(conn);
+}
+
+static bool wants_readable(const struct conn *conn)
+{
+	if (conn->state == CONN_STATE_LINGERING || (is_shaking_hands(conn) && !conn->tls_writes))
+		return true;
+	return (wants_input(conn) && !conn->tls_writes) || conn->tls_reads;
+}
+
+static bool wants_writable(const struct conn *conn)
+{
+	if (conn->tls_writes && (is_shaking_hands(conn) || wants_input(conn)))
+		return true;
+	return buf_length(&conn->out) && !is_shaking_hands(conn) && !conn->tls_reads;
+}
+
+static enum conn_wait what_for(const struct conn *conn)
+{
+	if (conn->state == CONN_STATE_LINGERING)
+		return CONN_WAIT_LINGER;
+	if (is_shaking_hands(conn))
+		return CONN_WAIT_HANDSHAKE;
+	if (buf_length(&conn->out))
+		return CONN_WAIT_SEND;
+	return conn->held || conn->state != CONN_STATE_OPEN ? CONN_WAIT_NOTHING : CONN_WAIT_INPUT;
+}
+
+static unsigned seconds_for(const struct conn *conn)
+{
+	switch (conn->wait) {
+	case CONN_WAIT_NOTHING:
+		return 0;
+	case CONN_WAIT_INPUT:
+	case CONN_WAIT_HANDSHAKE:
+		return conn->idle_seconds;
+	case CONN_WAIT_SEND:
+		return conn->limits->send_seconds;
+	case CONN_WAIT_LINGER:
+		return LINGER_SECONDS;
+	}
+	return 0;
+}
+
+/* The timer is left to fire too early rather than moved at every octet: it costs nothing between. */
+static void set_timer(struct conn *conn, int64_t now)
+{
+	int64_t wait = conn->deadline - now;
+
+	if (conn->deadline == 0 || (conn->timer_due && conn->timer_due <= conn->deadline))
+		return;
+	if (wait < 1)
+		wait = 1;
+	conn->timer_due = conn->deadline;
+	event_add(&conn->timer,
+		&(struct timeval){ .tv_sec = wait / 1000, .tv_usec = wait % 1000 * 1000 });
+}
+
+void conn_round_deadline(struct conn *conn)
+{
+	enum conn_wait wait = what_for(conn);
+	bool counts_progress = wait == CONN_WAIT_INPUT || wait == CONN_WAIT_SEND;
+
+	if (wait == conn->wait && !(conn->progress && counts_progress))
+		return;
+	conn->wait = wait;
+	conn->progress = false;
+	unsigned seconds = seconds_for(conn);
+	if (seconds == 0) {
+		conn->deadline = 0;
+		return;
+	}
+	int64_t now = now_milliseconds();
+	conn->deadline = now + (int64_t)seconds * 1000;
+	set_timer(conn, now);
+}
+
+/*
+ * Reading is not stopped here but when it wakes us for nothing: most commands that hold the connection
+ * are answered before the peer sends more, and cost no system call so.
+ */
+static void set_events(struct conn *conn)
+{
+	bool readable = wants_readable(conn), writable = wants_writable(conn);
+
+	if (readable && !conn->reading) {
+		event_add(&conn->read_event, NULL);
+		conn->reading = true;
+	}
+	if (writable != conn->writing) {
+		if (writable)
+			event_add(&conn->write_event, NULL);
+		else
+			event_del(&conn->write_event);
+		conn->writing = writable;
+	}
+}
+
+void conn_round_ask(struct conn *conn)
+{
+	if (conn->in_round || conn->asked || conn->state == CONN_STATE_ENDED)
+		return;
+	conn->asked = true;
+	event_active(&conn->write_event, EV_TIMEOUT, 1);
+}
+
+static void end(struct conn *conn, enum conn_end why, const char *detail)
+{
+	conn->state = CONN_STATE_ENDED;
+	conn_close(conn);
+	conn->handlers->ended(conn->owner, why, detail ? detail : "");
+}
+
+static bool is_over(const struct conn *conn)
+{
+	return conn->freed || conn->state == CONN_STATE_ENDED;
+}
+
+static void end_failed(struct conn *conn, enum conn_io io)
+{
+	/* A peer that is gone does not take its replies. */
+	if (conn->eof)
+		end(conn, CONN_END_PEER, conn->detail);
+	else
+		end(conn, io == CONN_IO_GARBLED ? CONN_END_TLS : CONN_END_ERROR, conn->detail);
+}
+
+static void read_input(struct conn *conn)
+{
+	enum conn_io io = conn_io_read(conn);
+
+	switch (io) {
+	case CONN_IO_DONE:
+		conn->progress = conn->due = true;
+		break;
+	case CONN_IO_AGAIN:
+		break;
+	case CONN_IO_EOF:
+		conn->eof = true;
+		break;
+	case CONN_IO_FAILED:
+	case CONN_IO_GARBLED:
+		end_failed(conn, io);
+		break;
+	}
+}
+
+static void shake_hands(struct conn *conn)
+{
+	enum conn_io io = conn_tls_handshake(conn);
+
+	switch (io) {
+	case CONN_IO_DONE:
+		conn->secure = true;
+		if (conn->handlers->secured)
+			conn->handlers->secured(conn->owner);
+		break;
+	case CONN_IO_AGAIN:
+		break;
+	case CONN_IO_EOF:
+		end(conn, CONN_END_PEER, "closed during the TLS handshake");
+		break;
+	case CONN_IO_FAILED:
+	case CONN_IO_GARBLED:
+		end_failed(conn, io);
+		break;
+	}
+}
+
+static bool has_input_to_hand_over(const struct conn *conn)
+{
+	if (conn->held || conn->state != CONN_STATE_OPEN || is_starting_tls(conn) ||
+		is_shaking_hands(conn))
+		return false;
+	return conn->again || (conn->due && conn_input(conn).len);
+}
+
+static void hand_input_over(struct conn *conn)
+{
+	if (has_input_to_hand_over(conn)) {
+		conn->due = conn->again = false;
+		conn->handlers->input(conn->owner);
+	}
+	if (!is_over(conn))
+		conn_io_keep(conn);
+}
+
+static void linger(struct conn *conn, enum conn_io io)
+{
+	if (io != CONN_IO_AGAIN)
+		end(conn, CONN_END_FINISHED, "");
+}
+
+static void start_lingering(struct conn *conn)
+{
+	conn->state = CONN_STATE_LINGERING;
+	linger(conn, conn_io_shut(conn));
+}
+
+/* All is written: what was waiting for that. */
+static void after_output(struct conn *conn)
+{
+	if (conn->state == CONN_STATE_FINISHING) {
+		start_lingering(conn);
+	} else if (is_starting_tls(conn)) {
+		conn_tls_begin(conn);
+	} else if (conn->eof && !conn->held && !has_input_to_hand_over(conn)) {
+		if (conn->secure)
+			conn_tls_close_notify(conn);
+		end(conn, CONN_END_PEER, conn->detail);
+	}
+}
+
+static void write_output(struct conn *conn)
+{
+	enum conn_io io = CONN_IO_DONE;
+
+	for (int i = 0; i < WRITES_IN_A_ROUND && io == CONN_IO_DONE; i++) {
+		io = conn_io_write(conn);
+		if (io == CONN_IO_FAILED || io == CONN_IO_GARBLED) {
+			end_failed(conn, io);
+			return;
+		}
+		if (conn->was_full && buf_length(&conn->out) <= conn->limits->output_low) {
+			conn->was_full = false;
+			if (conn->handlers->drained && conn->state == CONN_STATE_OPEN)
+				conn->handlers->drained(conn->owner);
+			if (is_over(conn))
+				return;
+		}
+		if (buf_length(&conn->out) == 0)
+			break;
+	}
+	if (buf_length(&conn->out) == 0)
+		after_output(conn);
+}
+
+void conn_round_settle(struct conn *conn)
+{
+	if (buf_length(&conn->out) == 0)
+		buf_release(&conn->out);
+	set_events(conn);
+	conn_round_deadline(conn);
+	/* A timer of no length, because the loop would serve an active event before all other sockets. */
+	if (has_input_to_hand_over(conn) || (conn->tls_more && wants_input(conn))) {
+		conn->timer_due = 1;
+		event_add(&conn->timer, &(struct timeval){ 0 });
+	}
+}
+
+static void leave_round(struct conn *conn)
+{
+	conn->in_round = false;
+	if (conn->freed)
+		conn_destroy(conn);
+	else if (conn->state != CONN_STATE_ENDED)
+		conn_round_settle(conn);
+}
+
+static void round_of(struct conn *conn, bool readable)
+{
+	conn->in_round = true;
+	if (conn->state == CONN_STATE_LINGERING) {
+		if (readable)
+			linger(conn, conn_io_discard(conn));
+	} else if (conn->state == CONN_STATE_FINISHING && is_shaking_hands(conn)) {
+		buf_release(&conn->out);
+		start_lingering(conn);
+	} else {
+		if (is_shaking_hands(conn))
+			shake_hands(conn);
+		else if (readable && wants_input(conn))
+			read_input(conn);
+		if (!is_over(conn))
+			hand_input_over(conn);
+		if (!is_over(conn) && !is_shaking_hands(conn))
+			write_output(conn);
+	}
+	leave_round(conn);
+}
+
+static void on_read(evutil_socket_t fd, short what, void *arg)
+{
+	struct conn *conn = arg;
+
+	(void)fd, (void)what;
+	if (!wants_readable(conn)) {
+		event_del(&conn->read_event);
+		conn->reading = false;
+		return;
+	}
+	round_of(conn, true);
+}
+
+static void on_write(evutil_socket_t fd, short what, void *arg)
+{
+	struct conn *conn = arg;
+
+	(void)fd;
+	if (what & EV_TIMEOUT)
+		conn->asked = false;
+	round_of(conn, conn->tls_writes);
+}
+
+static void time_out(struct conn *conn)
+{
+	switch (conn->wait) {
+	case CONN_WAIT_NOTHING:
+		break;
+	case CONN_WAIT_INPUT:
+		end(conn, CONN_END_TIMEOUT, "no input");
+		break;
+	case CONN_WAIT_SEND:
+		end(conn, CONN_END_TIMEOUT, "output is not taken");
+		break;
+	case CONN_WAIT_HANDSHAKE:
+		end(conn, CONN_END_TIMEOUT, "the TLS handshake takes too long");
+		break;
+	case CONN_WAIT_LINGER:
+		end(conn, CONN_END_FINISHED, "the peer does not close");
+		break;
+	}
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct conn *conn = arg;
+	int64_t now = now_milliseconds();
+
+	(void)fd, (void)what;
+	conn->timer_due = 0;
+	if (conn->deadline == 0 || now < conn->deadline) {
+		set_timer(conn, now);
+		if (has_input_to_hand_over(conn) || conn->tls_more)
+			round_of(conn, conn->tls_more);
+		return;
+	}
+	conn->in_round = true;
+	time_out(conn);
+	leave_round(conn);
+}
+
+void conn_round_begin(struct conn *conn, struct event_base *loop)
+{
+	event_assign(&conn->read_event, loop, conn->fd, EV_READ | EV_PERSIST, on_read, conn);
+	event_assign(&conn->write_event, loop, conn->fd, EV_WRITE | EV_PERSIST, on_write, conn);
+	event_assign(&conn->timer, loop, -1, 0, on_timer, conn);
+	conn_round_settle(conn);
+}
