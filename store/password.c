@@ -44,8 +44,9 @@ struct queue {
 };
 
 struct passwords {
-	struct password_options options;
-	char prefix[8];
+	size_t waiting_limit;
+	const struct method *method; /* of new hashes */
+	unsigned long cost;
 	char dummy[CRYPT_GENSALT_OUTPUT_SIZE]; /* a setting that costs what a new hash costs */
 	struct event finished_event;
 	int eventfd;
@@ -155,7 +156,7 @@ static const struct method *find_method(const char *name)
 bool password_is_usable(const struct passwords *passwords, struct text password)
 {
 	return password.len > 0 && text_find(password, '\0') < 0 &&
-	       password.len <= find_method(passwords->options.method)->octets;
+	       password.len <= passwords->method->octets;
 }
 
 /* ---- the work, in any thread ---- */
@@ -176,12 +177,12 @@ static void check(struct password_job *job, struct crypt_data *data)
 
 static void make_hash(struct password_job *job, struct crypt_data *data)
 {
-	const struct password_options *options = &job->passwords->options;
+	const struct passwords *passwords = job->passwords;
 	char setting[CRYPT_GENSALT_OUTPUT_SIZE];
 
 	job->matches = false;
 	if (!crypt_gensalt_rn(
-		    job->passwords->prefix, options->cost, NULL, 0, setting, sizeof(setting)))
+		    passwords->method->prefix, passwords->cost, NULL, 0, setting, sizeof(setting)))
 		return;
 	const char *result = crypt_r(job->password, setting, data);
 	if (!result || !password_hash_is_usable(text_of(result)))
@@ -279,7 +280,7 @@ static void *run_thread(void *argument)
 }
 
 /* Signals are the event loop's business. */
-static int start_threads(struct passwords *passwords)
+static int start_threads(struct passwords *passwords, unsigned count)
 {
 	pthread_attr_t attributes;
 	sigset_t all, before;
@@ -289,7 +290,7 @@ static int start_threads(struct passwords *passwords)
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	pthread_attr_init(&attributes);
 	pthread_attr_setstacksize(&attributes, STACK_OCTETS);
-	while (passwords->threads < passwords->options.threads && error == 0) {
+	while (passwords->threads < count && error == 0) {
 		error = pthread_create(
 			&passwords->thread[passwords->threads], &attributes, run_thread, passwords);
 		if (error == 0)
@@ -330,26 +331,24 @@ static void on_finished(evutil_socket_t fd, short what, void *argument)
 
 /* ---- life ---- */
 
-static bool prepare_method(struct passwords *passwords)
+/* 0, or an errno. */
+static int choose_method(struct passwords *passwords, const struct password_options *options)
 {
-	const struct password_options *options = &passwords->options;
-	const struct method *method = find_method(options->method);
-
-	if (!method || strlen(method->prefix) >= sizeof(passwords->prefix) ||
-		options->threads == 0 || options->threads > THREADS_LIMIT) {
-		errno = EINVAL;
-		return false;
-	}
-	memcpy(passwords->prefix, method->prefix, strlen(method->prefix) + 1);
-	return crypt_gensalt_rn(passwords->prefix, options->cost, NULL, 0, passwords->dummy,
-		       sizeof(passwords->dummy)) != NULL;
+	passwords->method = find_method(options->method);
+	passwords->cost = options->cost;
+	if (!passwords->method || options->threads == 0 || options->threads > THREADS_LIMIT)
+		return EINVAL;
+	if (!crypt_gensalt_rn(passwords->method->prefix, options->cost, NULL, 0, passwords->dummy,
+		    sizeof(passwords->dummy)))
+		return errno;
+	return 0;
 }
 
 struct passwords *passwords_new(struct event_base *loop, const struct password_options *options)
 {
 	struct passwords *passwords = mem_new(sizeof(*passwords));
 
-	passwords->options = *options;
+	passwords->waiting_limit = options->waiting;
 	passwords->waiting.last = &passwords->waiting.first;
 	passwords->finished.last = &passwords->finished.first;
 	pthread_mutex_init(&passwords->lock, NULL);
@@ -360,7 +359,9 @@ struct passwords *passwords_new(struct event_base *loop, const struct password_o
 	event_assign(&passwords->finished_event, loop, passwords->eventfd, EV_READ | EV_PERSIST,
 		on_finished, passwords);
 	event_add(&passwords->finished_event, NULL);
-	int error = prepare_method(passwords) ? start_threads(passwords) : errno;
+	int error = choose_method(passwords, options);
+	if (error == 0)
+		error = start_threads(passwords, options->threads);
 	if (error) {
 		LOG_ERROR("passwords-unavailable", LOG_STRING("method", options->method),
 			LOG_NUMBER("cost", options->cost), LOG_ERRNO(error));
@@ -397,7 +398,7 @@ void passwords_free(struct passwords **handle)
 static struct password_job *enqueue(struct passwords *passwords, struct password_job *job)
 {
 	pthread_mutex_lock(&passwords->lock);
-	bool room = passwords->waiting_count < passwords->options.waiting;
+	bool room = passwords->waiting_count < passwords->waiting_limit;
 	if (room) {
 		add_job(&passwords->waiting, job);
 		passwords->waiting_count++;
