@@ -9,9 +9,23 @@
 
 static struct worker worker;
 
+static void pop3d_reload(struct role_context *context)
+{
+	const struct pop3d_settings *settings = context->settings;
+
+	worker.limits = (struct conn_limits){
+		.input = 16 * 1024,
+		.output_high = 256 * 1024,
+		.output_low = 64 * 1024,
+		.idle_seconds = (unsigned)settings->idle_seconds,
+		.send_seconds = (unsigned)settings->send_seconds,
+	};
+}
+
 static int pop3d_start(struct role_context *context)
 {
 	worker.context = context;
+	pop3d_reload(context);
 	LIST_INIT(&worker.sessions);
 	return 0;
 }
@@ -62,6 +76,7 @@ int main(int argc, char **argv)
 		.section = &pop3d_section,
 		.start = pop3d_start,
 		.accept = pop3d_accept,
+		.reload = pop3d_reload,
 		.count = pop3d_count,
 		.stop = pop3d_stop,
 		.busy = pop3d_busy,

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,12 +21,6 @@ enum {
 		STORE_PASSWORD_LIMIT, /* RFC 2449 section 4 wants 255; passwords may be longer */
 	REPLY_LIMIT = 512,            /* RFC 2449 section 4 */
 	COMMANDS_A_ROUND = 128,       /* then other sessions have their turn */
-};
-
-static const struct conn_limits limits_of_all = {
-	.input = 16 * 1024,
-	.output_high = 256 * 1024,
-	.output_low = 64 * 1024,
 };
 
 static uint64_t now_ms(void)
@@ -153,16 +148,15 @@ static void refuse_failure(struct session *session, enum store_failure failure)
 	LOG_FATAL("not-a-failure", LOG_NUMBER("failure", failure));
 }
 
-/* Without the store no message can be had and no deletion be kept: the client must not believe otherwise. */
+/*
+ * Without the store no further message can be had and no deletion be kept. What is on its way to the client
+ * goes on; the next command that needs the store is told (fetch_wanted, session_update).
+ */
 static void on_store_ended(void *owner)
 {
 	struct session *session = owner;
 
-	if (session->state == SESSION_TRANSACTION) {
-		session_refuse(session, "SYS/TEMP",
-			"the store is gone; nothing was deleted, log in again later");
-		session_finish(session, "store away");
-	}
+	store_client_free(&session->store);
 }
 
 static const struct store_client_handlers store_handlers = { .ended = on_store_ended };
@@ -295,6 +289,11 @@ static void fetch_wanted(struct session *session)
 		refuse_failure(session, failure);
 		return;
 	}
+	if (session->store == NULL) {
+		session->wanted = 0;
+		refuse_failure(session, STORE_AWAY);
+		return;
+	}
 	session->waiting = true;
 	if (ahead_is_settled(session->ahead))
 		ask_for_wanted(session);
@@ -309,6 +308,14 @@ void session_fetch(struct session *session, uint32_t number, int64_t lines)
 	fetch_wanted(session);
 }
 
+static void update_failed(struct session *session, enum store_failure failure)
+{
+	session_refuse(session, "SYS/TEMP", "nothing was deleted: the store could not do it now");
+	LOG_WARNING("update-failed", LOG_STRING("user", session->user),
+		LOG_STRING("failure", store_failure_name(failure)));
+	session_finish(session, "update failed");
+}
+
 static void on_updated(void *owner, struct store_reply *reply)
 {
 	struct session *session = owner;
@@ -320,11 +327,7 @@ static void on_updated(void *owner, struct store_reply *reply)
 		session_ok(session, "good-bye; %" PRIu32 " messages deleted", session->deleted);
 		session_finish(session, "quit");
 	} else {
-		session_refuse(
-			session, "SYS/TEMP", "nothing was deleted: the store could not do it now");
-		LOG_WARNING("update-failed", LOG_STRING("user", session->user),
-			LOG_STRING("failure", store_failure_name(reply->failure)));
-		session_finish(session, "update failed");
+		update_failed(session, reply->failure);
 	}
 }
 
@@ -336,6 +339,10 @@ void session_update(struct session *session)
 	if (session->maildrop.deleted == 0) {
 		session_ok(session, "good-bye");
 		session_finish(session, "quit");
+		return;
+	}
+	if (session->store == NULL) {
+		update_failed(session, STORE_AWAY);
 		return;
 	}
 	session->waiting = true;
@@ -483,8 +490,7 @@ void session_new(struct worker *worker, int fd, bool tls_listener)
 	session->begun_ms = now_ms();
 	session->ending = "closed";
 	session->conn = conn_new(worker->context->loop, fd,
-		tls_listener ? &tls_handlers : &conn_handlers, &limits_of_all, session);
-	conn_idle_limit(session->conn, (unsigned)settings->idle_seconds);
+		tls_listener ? &tls_handlers : &conn_handlers, &worker->limits, session);
 	LIST_INSERT_HEAD(&worker->sessions, session, link);
 	worker->session_count++;
 	worker->total.sessions++;

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "base/conn.h"
+
 struct role_context;
 struct session;
 
@@ -16,6 +18,7 @@ LIST_HEAD(session_list, session);
 struct worker {
 	struct role_context
 		*context; /* loop, settings, certificate: read at each use, a reload changes them */
+	struct conn_limits limits; /* of every session, from the settings */
 	struct session_list sessions;
 	unsigned session_count;
 	bool stopping;
