@@ -38,6 +38,13 @@ static bool is_8bit(char c)
 	return (unsigned char)c > 127;
 }
 
+static struct cursor cursor_at(struct text in, bool utf8)
+{
+	if (in.len == 0)
+		in = TEXT("");
+	return (struct cursor){ .at = in.ptr, .end = in.ptr + in.len, .utf8 = utf8 };
+}
+
 static struct text between(const char *from, const char *to)
 {
 	return (struct text){ .ptr = from, .len = (size_t)(to - from) };
@@ -249,9 +256,9 @@ bool address_is_literal(struct text in)
 
 bool address_is_domain(struct text in, bool utf8)
 {
-	struct cursor cursor = { .at = in.ptr, .end = in.ptr + in.len, .utf8 = utf8 };
+	struct cursor cursor = cursor_at(in, utf8);
 
-	return in.len > 0 && scan_domain(&cursor) == ADDRESS_OK && cursor.at == cursor.end;
+	return scan_domain(&cursor) == ADDRESS_OK && cursor.at == cursor.end;
 }
 
 static enum address_fault scan_literal(struct cursor *in)
@@ -330,11 +337,11 @@ static enum address_fault fault_of_length(const struct address *address)
 enum address_fault address_parse_path(
 	struct arena *arena, struct text in, bool utf8, struct address *address, size_t *used)
 {
-	struct cursor cursor = { .at = in.ptr, .end = in.ptr + in.len, .utf8 = utf8 };
+	struct cursor cursor = cursor_at(in, utf8);
 	struct address found = { .local = TEXT(""), .domain = TEXT("") };
 	enum address_fault fault;
 
-	if (in.len == 0 || !cursor_take(&cursor, '<'))
+	if (!cursor_take(&cursor, '<'))
 		return ADDRESS_SYNTAX;
 	if (!cursor_take(&cursor, '>')) {
 		fault = scan_route(&cursor);
@@ -355,12 +362,10 @@ enum address_fault address_parse_path(
 enum address_fault address_parse(
 	struct arena *arena, struct text in, bool utf8, struct address *address)
 {
-	struct cursor cursor = { .at = in.ptr, .end = in.ptr + in.len, .utf8 = utf8 };
+	struct cursor cursor = cursor_at(in, utf8);
 	struct address found = { .local = TEXT("") };
 	enum address_fault fault;
 
-	if (in.len == 0)
-		return ADDRESS_SYNTAX;
 	fault = scan_mailbox(&cursor, arena, &found);
 	if (fault != ADDRESS_OK)
 		return fault;
@@ -375,7 +380,7 @@ enum address_fault address_parse(
 /* Whether the local part is no Dot-string. Octets beyond ASCII were checked when it was read. */
 static bool needs_quotes(struct text local)
 {
-	struct cursor cursor = { .at = local.ptr, .end = local.ptr + local.len, .utf8 = true };
+	struct cursor cursor = cursor_at(local, true);
 
 	return local.len > 0 && (scan_dot_string(&cursor) != ADDRESS_OK || cursor.at != cursor.end);
 }

@@ -37,6 +37,12 @@ const char *wire_fault_text(enum wire_fault fault)
 	return "line at fault";
 }
 
+/* An empty text may point nowhere, and nowhere plus nothing is not defined. */
+static const char *text_end(struct text t)
+{
+	return t.len > 0 ? t.ptr + t.len : t.ptr;
+}
+
 /* The first thing wrong with the n octets before a line's LF. */
 static enum wire_fault line_fault(const char *line, size_t n)
 {
@@ -233,13 +239,9 @@ static const char *data_within(
 static int data_pass(struct wire_data *data, struct text in, size_t *used, struct sink *sink)
 {
 	const char *at = in.ptr;
-	const char *end = in.ptr + in.len;
+	const char *end = text_end(in);
 	const char *lf = NULL;
 
-	if (in.len == 0) {
-		*used = 0;
-		return 0;
-	}
 	while (at < end) {
 		switch (data->state) {
 		case LINE_START:
@@ -319,11 +321,9 @@ size_t wire_encode_bound(size_t octets)
 size_t wire_encode(struct wire_encode *encode, struct text in, char *to)
 {
 	const char *at = in.ptr;
-	const char *end = in.ptr + in.len;
+	const char *end = text_end(in);
 	char *out = to;
 
-	if (in.len == 0)
-		return 0;
 	while (at < end) {
 		const char *lf = memchr(at, '\n', (size_t)(end - at));
 		const size_t n = (size_t)((lf != NULL ? lf : end) - at);
@@ -364,11 +364,9 @@ size_t wire_encode_end(struct wire_encode *encode, char *to)
 uint64_t wire_size_piece(struct wire_encode *state, struct text in)
 {
 	const char *at = in.ptr;
-	const char *end = in.ptr + in.len;
+	const char *end = text_end(in);
 	uint64_t size = in.len;
 
-	if (in.len == 0)
-		return 0;
 	while (at < end) {
 		const char *lf = memchr(at, '\n', (size_t)(end - at));
 
@@ -378,8 +376,10 @@ uint64_t wire_size_piece(struct wire_encode *state, struct text in)
 			size++;
 		at = lf + 1;
 	}
-	state->last = end[-1];
-	state->not_start = true;
+	if (in.len > 0) {
+		state->last = end[-1];
+		state->not_start = true;
+	}
 	return size;
 }
 
