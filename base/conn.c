@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/conn.h"
-#include "base/conn_internal.h"
+#include "base/conn_private.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/tls.h"

@@ -2,7 +2,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "base/conn_internal.h"
+#include "base/conn_private.h"
 #include "base/mem.h"
 #include "base/sanitizer.h"
 

@@ -1,6 +1,6 @@
 #include <time.h>
 
-#include "base/conn_internal.h"
+#include "base/conn_private.h"
 
 enum {
 	LINGER_SECONDS = 2,    /* how long the peer may take to read our last words */

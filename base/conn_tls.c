@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "base/conn_internal.h"
+#include "base/conn_private.h"
 #include "base/log.h"
 #include "base/tls.h"
 

@@ -7,8 +7,8 @@
  * which deadline it waits for. The public functions only change state; outside a round they ask the
  * loop for one.
  */
-#ifndef BASE_CONN_INTERNAL_H
-#define BASE_CONN_INTERNAL_H
+#ifndef BASE_CONN_PRIVATE_H
+#define BASE_CONN_PRIVATE_H
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
