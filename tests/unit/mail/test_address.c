@@ -59,7 +59,8 @@ static const struct path_case path_cases[] = {
 	GOOD("<Alice@Example.TEST>", "Alice", "example.test"),
 	GOOD("<a.b.c@d.e.f>", "a.b.c", "d.e.f"),
 	GOOD("<!#$%&'*+-/=?^_`{|}~@x>", "!#$%&'*+-/=?^_`{|}~", "x"),
-	GOOD("<a/../b@x>", "a/../b", "x"),
+	GOOD("</etc/passwd@x>", "/etc/passwd", "x"),
+	BAD("<../../etc/passwd@x>"),
 	GOOD("<a+tag@x-y.z>", "a+tag", "x-y.z"),
 	GOOD("<1@2>", "1", "2"),
 	GOOD("<a@1.2.3.4>", "a", "1.2.3.4"),
@@ -129,6 +130,7 @@ static const struct path_case path_cases[] = {
 	GOOD("<\"\\a\\b\"@c>", "ab", "c"),
 	GOOD("<\"\\ \"@c>", " ", "c"),
 	GOOD("<\"..\"@c>", "..", "c"),
+	GOOD("<\"../../etc/passwd\"@c>", "../../etc/passwd", "c"),
 	GOOD("<\"(),:;<>@[]\"@c>", "(),:;<>@[]", "c"),
 	BAD("<\"\"@c>"),
 	BAD("<\"\">"),
@@ -200,13 +202,23 @@ static const struct path_case path_cases[] = {
 	BAD("<a@[192.0.2.1].b>"),
 	BAD("<[192.0.2.1]>"),
 	/* beyond ASCII */
-	FAULT("<b\xc3\xbc" "cher@x>", ASCII, ADDRESS_8BIT),
-	FAULT("<\"b\xc3\xbc" "cher\"@x>", ASCII, ADDRESS_8BIT),
-	FAULT("<a@b\xc3\xbc" "cher>", ASCII, ADDRESS_8BIT),
+	FAULT("<b\xc3\xbc"
+	      "cher@x>",
+		ASCII, ADDRESS_8BIT),
+	FAULT("<\"b\xc3\xbc"
+	      "cher\"@x>",
+		ASCII, ADDRESS_8BIT),
+	FAULT("<a@b\xc3\xbc"
+	      "cher>",
+		ASCII, ADDRESS_8BIT),
 	FAULT("<\xff@x>", ASCII, ADDRESS_8BIT),
 	FAULT("<@\xc3\xbc:a@x>", ASCII, ADDRESS_8BIT),
 	INTERNATIONAL("<a@b>", "a", "b"),
-	INTERNATIONAL("<b\xc3\xbc" "cher@B\xc3\x9c.x>", "b\xc3\xbc" "cher", "b\xc3\x9c.x"),
+	INTERNATIONAL("<b\xc3\xbc"
+		      "cher@B\xc3\x9c.x>",
+		"b\xc3\xbc"
+		"cher",
+		"b\xc3\x9c.x"),
 	INTERNATIONAL("<\"b\xc3\xbc cher\"@x>", "b\xc3\xbc cher", "x"),
 	INTERNATIONAL("<\xe2\x82\xac@\xe2\x82\xac>", "\xe2\x82\xac", "\xe2\x82\xac"),
 	INTERNATIONAL("<\xf0\x9f\x93\xae@x>", "\xf0\x9f\x93\xae", "x"),
@@ -249,7 +261,8 @@ static const struct path_case path_cases[] = {
 /* Into heap memory of just its size, so that the sanitizer sees any octet read beyond it. */
 static struct text exact(struct text t)
 {
-	return (struct text){ .ptr = memcpy(mem_new(t.len + (t.len == 0)), t.ptr, t.len), .len = t.len };
+	return (struct text){ .ptr = memcpy(mem_new(t.len + (t.len == 0)), t.ptr, t.len),
+		.len = t.len };
 }
 
 static void paths_are_read(void **state)
@@ -263,8 +276,8 @@ static void paths_are_read(void **state)
 		struct address address = { .local = TEXT("untouched") };
 		size_t used = SIZE_MAX;
 
-		CHECK_NUMBER(address_parse_path(arena, in, c->utf8, &address, &used), c->fault,
-			c->in);
+		CHECK_NUMBER(
+			address_parse_path(arena, in, c->utf8, &address, &used), c->fault, c->in);
 		if (c->fault == ADDRESS_OK) {
 			CHECK_TEXT(address.local, c->local, c->in);
 			CHECK_TEXT(address.domain, c->domain, c->in);
@@ -307,8 +320,7 @@ static void addresses_survive_printing(void **state)
 				ADDRESS_SYNTAX, c->in);
 			continue;
 		}
-		CHECK_NUMBER(
-			address_parse(arena, printed, c->utf8, &second), ADDRESS_OK, printed);
+		CHECK_NUMBER(address_parse(arena, printed, c->utf8, &second), ADDRESS_OK, printed);
 		CHECK_TEXT(second.local, c->local, printed);
 		CHECK_TEXT(second.domain, c->domain, printed);
 		checked++;
@@ -344,8 +356,8 @@ static const struct {
 	{ T("a@b,c@d"), ADDRESS_SYNTAX, T(""), T("") },
 	{ T("@x:a@b"), ADDRESS_SYNTAX, T(""), T("") },
 	{ T("\xc3\xbc@b"), ADDRESS_8BIT, T(""), T("") },
-	{ T("a@" LABEL63 "." LABEL63 "." LABEL63 "." FIFTY TEN "0"), ADDRESS_DOMAIN_TOO_LONG,
-		T(""), T("") },
+	{ T("a@" LABEL63 "." LABEL63 "." LABEL63 "." FIFTY TEN "0"), ADDRESS_DOMAIN_TOO_LONG, T(""),
+		T("") },
 };
 
 static void addresses_are_read_and_printed(void **state)
@@ -391,7 +403,9 @@ static void domains_and_literals_are_told_apart(void **state)
 		{ T("a"), true, true, false },
 		{ T("mail.example.test"), true, true, false },
 		{ T("192.0.2.1"), true, true, false },
-		{ T("b\xc3\xbc" "cher"), false, true, false },
+		{ T("b\xc3\xbc"
+		    "cher"),
+			false, true, false },
 		{ T("b\xc3"), false, false, false },
 		{ T(""), false, false, false },
 		{ T("."), false, false, false },
