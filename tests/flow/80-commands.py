@@ -1,0 +1,101 @@
+"""The command a person types: settings mistakes, users, status, reload, restart."""
+
+import os
+import poplib
+import signal
+import subprocess
+import unittest
+
+from host import Host, build_dir, wait_for
+
+
+class Commands(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.host = cls.enterClassContext(Host())
+        cls.conf = str(cls.host.dir / "restante.conf")
+
+    def test_mistakes_are_named(self):
+        cases = (
+            ('hostname = "x"\nsmtp-in {\n\tno-such = 1\n}\n', 3, "no-such"),
+            ('smtp-in {\n\n\tmessage-size = "lots"\n}\n', 3, "message-size"),
+            ('pop3d {\n\tcleartext-login = "sometimes"\n}\n', 0, "cleartext-login"),
+            ('hostname = "unclosed\n', 0, ""),
+        )
+        for text, line, word in cases:
+            with self.subTest(text=text):
+                path = self.host.dir / "wrong.conf"
+                path.write_text(text)
+                done = self.host.command("check", "-c", str(path), check=False)
+                said = (done.stdout + done.stderr).decode()
+                self.assertEqual(done.returncode, 78, said)
+                self.assertIn(f"{path}:{line}:" if line else str(path), said)
+                self.assertIn(word, said)
+
+    def test_demo_settings_are_right(self):
+        self.host.command("check", "-c", self.conf)
+
+    def test_users(self):
+        self.host.command("user", "add", "-c", self.conf, "dora@example.test", input=b"secret word\n")
+        listed = self.host.command("user", "list", "-c", self.conf).stdout.decode()
+        for user in ("alice", "bob", "carol", "dora"):
+            self.assertIn(f"{user}@example.test", listed)
+        self.host.send(b"Subject: hi\r\n\r\nx\r\n", ("dora",))
+        client = self.host.pop3("dora", password="secret word")
+        self.assertEqual(client.stat()[0], 1)
+        client.quit()
+        self.host.command("user", "passwd", "-c", self.conf, "dora@example.test", input=b"another\n")
+        with self.assertRaises(poplib.error_proto):
+            self.host.pop3("dora", password="secret word")
+        self.host.pop3("dora", password="another").quit()
+        self.assertNotEqual(self.host.command("user", "add", "-c", self.conf, "dora@example.test", input=b"x\n",
+                                              check=False).returncode, 0, "added twice")
+        self.host.command("user", "remove", "-c", self.conf, "dora@example.test")
+        with self.assertRaises(poplib.error_proto):
+            self.host.pop3("dora", password="another")
+        with self.assertRaises(Exception):
+            self.host.send(b"Subject: hi\r\n\r\nx\r\n", ("dora",))
+
+    def test_status(self):
+        said = self.host.command("status", "-c", self.conf).stdout.decode()
+        for role in ("store", "mda", "smtp-in", "pop3d"):
+            self.assertIn(role, said)
+
+    def test_reload_keeps_sessions(self):
+        client = self.host.pop3("bob")
+        before = {role: self.host.pids(role) for role in ("store", "mda", "smtp-in", "pop3d")}
+        mark = len(self.host.log())
+        self.host.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "reload" in self.host.log()[mark:], "a log line about the reload")
+        client.stat()
+        client.quit()
+        self.assertEqual(before, {role: self.host.pids(role) for role in before})
+
+    def test_help_of_every_program(self):
+        for program in ("restante", "libexec/store", "libexec/mda", "libexec/smtp-in", "libexec/pop3d"):
+            done = subprocess.run([str(build_dir() / program), "--help"], capture_output=True, timeout=30)
+            self.assertEqual(done.returncode, 0, program)
+            self.assertIn(os.path.basename(program).encode(), done.stdout, program)
+
+
+class Again(unittest.TestCase):
+    def test_next_run_finds_the_mail(self):
+        with Host() as host:
+            host.send(b"Subject: kept\r\n\r\nx\r\n", ("alice",))
+            before = host.pop3("alice")
+            uidl = before.uidl()[1]
+            before.quit()
+            host.stop()
+            host.start()
+            after = host.pop3("alice")
+            self.assertEqual(after.uidl()[1], uidl)
+            after.quit()
+
+    def test_printed_commands_work(self):
+        with Host() as host:
+            commands = [line.strip() for line in host.banner().splitlines() if "curl" in line]
+            self.assertEqual(len(commands), 2, host.banner())
+            for command in commands:
+                done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=60)
+                self.assertEqual(done.returncode, 0, f"{command}\n{done.stderr.decode()}")
+            self.assertIn(b"Subject:", done.stdout)
