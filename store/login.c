@@ -1,0 +1,298 @@
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/arena.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "mail/address.h"
+#include "store/login.h"
+#include "store/login_peers.h"
+#include "store/password_cache.h"
+
+enum {
+	DELAYED_LIMIT = 10000, /* answers that may be put off at once; one more is told at once */
+	SWEEP_SECONDS = 15,
+};
+
+struct logins {
+	struct event_base *loop;
+	struct engine *engine;
+	struct passwords *passwords;
+	struct password_cache *cache;
+	struct login_peers *peers;
+	struct login_options options;
+	char *domain;
+	struct arena *scratch;
+	struct event sweep;
+	size_t delayed;
+	uint64_t verified, remembered, failed, busy, limited;
+};
+
+struct login {
+	struct logins *logins;
+	login_done *done;
+	void *owner;
+	struct password_job *job;
+	struct event answer; /* at the end of the delay */
+	bool is_delayed;
+	enum store_failure failure;
+	uint64_t begun;   /* milliseconds */
+	struct text user; /* on the heap: canonical, or as it came when that cannot be */
+	char *hash;       /* that the password is checked against; NULL: no such user */
+	struct password_proof proof;
+	bool has_proof;
+	struct login_peer peer;
+	bool peer_counts;
+	char *peer_name;
+};
+
+static uint64_t milliseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* ---- life ---- */
+
+static void sweep_later(struct logins *logins)
+{
+	const struct timeval later = { .tv_sec = SWEEP_SECONDS };
+
+	if (!event_pending(&logins->sweep, EV_TIMEOUT, NULL))
+		event_add(&logins->sweep, &later);
+}
+
+static void on_sweep(evutil_socket_t fd, short what, void *argument)
+{
+	struct logins *logins = argument;
+
+	(void)fd, (void)what;
+	if (password_cache_sweep(logins->cache, milliseconds() / 1000) > 0)
+		sweep_later(logins);
+}
+
+struct logins *logins_new(struct event_base *loop, struct engine *engine,
+	struct passwords *passwords, const struct login_options *options, const char *domain)
+{
+	struct logins *logins = mem_new(sizeof(*logins));
+
+	logins->loop = loop;
+	logins->engine = engine;
+	logins->passwords = passwords;
+	logins->cache = password_cache_new();
+	logins->peers = login_peers_new();
+	logins->options = *options;
+	if (domain)
+		logins->domain = mem_copy(domain, strlen(domain));
+	logins->scratch = arena_new(2048);
+	event_assign(&logins->sweep, loop, -1, 0, on_sweep, logins);
+	return logins;
+}
+
+void logins_free(struct logins **handle)
+{
+	struct logins *logins = *handle;
+
+	*handle = NULL;
+	if (!logins)
+		return;
+	event_del(&logins->sweep);
+	password_cache_free(&logins->cache);
+	login_peers_free(&logins->peers);
+	arena_free(&logins->scratch);
+	mem_free(logins->domain);
+	mem_free(logins);
+}
+
+void logins_configure(struct logins *logins, const struct login_options *options)
+{
+	if (options->remember < logins->options.remember)
+		password_cache_clear(logins->cache);
+	logins->options = *options;
+}
+
+void logins_count(const struct logins *logins, struct buf *out)
+{
+	buf_format(out, "logins=%llu\n", (unsigned long long)logins->verified);
+	buf_format(out, "logins-remembered=%llu\n", (unsigned long long)logins->remembered);
+	buf_format(out, "logins-failed=%llu\n", (unsigned long long)logins->failed);
+	buf_format(out, "logins-busy=%llu\n", (unsigned long long)logins->busy);
+	buf_format(out, "logins-limited=%llu\n", (unsigned long long)logins->limited);
+}
+
+/* ---- one login ---- */
+
+static void free_login(struct login *login)
+{
+	if (login->is_delayed) {
+		event_del(&login->answer);
+		login->logins->delayed--;
+	}
+	mem_free((char *)login->user.ptr);
+	mem_free(login->hash);
+	mem_free(login->peer_name);
+	mem_wipe(login, sizeof(*login));
+	mem_free(login);
+}
+
+static void finish(struct login *login, enum store_failure failure, const struct engine_user *user)
+{
+	login_done *done = login->done;
+	void *owner = login->owner;
+
+	free_login(login);
+	done(owner, failure, user);
+}
+
+static void on_answer(evutil_socket_t fd, short what, void *argument)
+{
+	struct login *login = argument;
+
+	(void)fd, (void)what;
+	finish(login, login->failure, NULL);
+}
+
+/* Tell it when the delay has passed. False: it is told already, and the login is gone. */
+static bool finish_later(struct login *login, enum store_failure failure)
+{
+	struct logins *logins = login->logins;
+	const uint64_t end = login->begun + logins->options.delay * 1000, now = milliseconds();
+
+	if (now >= end || logins->delayed >= DELAYED_LIMIT) {
+		finish(login, failure, NULL);
+		return false;
+	}
+	const struct timeval left = {
+		.tv_sec = (time_t)((end - now) / 1000),
+		.tv_usec = (suseconds_t)((end - now) % 1000 * 1000),
+	};
+	login->failure = failure;
+	login->is_delayed = true;
+	logins->delayed++;
+	event_assign(&login->answer, logins->loop, -1, 0, on_answer, login);
+	event_add(&login->answer, &left);
+	return true;
+}
+
+static void fail(struct login *login)
+{
+	struct logins *logins = login->logins;
+
+	logins->failed++;
+	LOG_INFO("login-failed", LOG_TEXT("user", login->user),
+		LOG_STRING("peer", login->peer_name));
+	if (login->peer_counts)
+		login_peers_fail(
+			logins->peers, &login->peer, login->begun / 1000, logins->options.window);
+	finish_later(login, STORE_BAD_LOGIN);
+}
+
+static void on_checked(void *owner, bool matches)
+{
+	struct login *login = owner;
+	struct logins *logins = login->logins;
+
+	login->job = NULL;
+	/* The account may have changed while the thread was at it. */
+	const struct engine_user *user = engine_user_find(logins->engine, login->user);
+	if (!matches || !user || !login->hash || strcmp(user->hash, login->hash) != 0) {
+		fail(login);
+		return;
+	}
+	logins->verified++;
+	if (login->has_proof && logins->options.remember) {
+		const uint64_t now = milliseconds() / 1000;
+		password_cache_add(
+			logins->cache, &login->proof, now, now + logins->options.remember);
+		sweep_later(logins);
+	}
+	finish(login, STORE_OK, user);
+}
+
+/* The user that is meant, as the store knows it; as it came when it is no address. */
+static struct text resolve(struct logins *logins, struct text name)
+{
+	struct address address;
+	struct text whole = name;
+
+	arena_empty(logins->scratch);
+	if (text_find(name, '\0') >= 0)
+		return name;
+	if (logins->domain && text_find(name, '@') < 0)
+		whole = text_format(logins->scratch, "%.*s@%s", TEXT_ARG(name), logins->domain);
+	if (address_parse(logins->scratch, whole, true, &address) != ADDRESS_OK)
+		return name;
+	return address_canonical(logins->scratch, &address);
+}
+
+static struct login *new_login(
+	struct logins *logins, const struct store_login *request, login_done *done, void *owner)
+{
+	struct login *login = mem_new(sizeof(*login));
+	const struct text user = resolve(logins, request->user);
+
+	login->logins = logins;
+	login->done = done;
+	login->owner = owner;
+	login->begun = milliseconds();
+	login->user = (struct text){ .ptr = mem_copy(user.ptr, user.len), .len = user.len };
+	login->peer_name = mem_copy(request->peer.ptr, request->peer.len);
+	login->peer_counts =
+		login_peer_parse(request->peer, &login->peer) &&
+		(logins->options.limit_loopback || !login_peer_is_loopback(&login->peer));
+	return login;
+}
+
+static bool is_over_limit(const struct login *login)
+{
+	const struct login_options *options = &login->logins->options;
+
+	return options->failures && login->peer_counts &&
+	       login_peers_failures(login->logins->peers, &login->peer, login->begun / 1000,
+		       options->window) >= options->failures;
+}
+
+struct login *login_begin(
+	struct logins *logins, const struct store_login *request, login_done *done, void *owner)
+{
+	struct login *login = new_login(logins, request, done, owner);
+	const struct engine_user *user = engine_user_find(logins->engine, login->user);
+
+	if (user) {
+		login->hash = mem_copy(user->hash, strlen(user->hash));
+		login->has_proof = password_cache_prove(logins->cache, user->address,
+			text_of(user->hash), request->password, &login->proof);
+	}
+	if (login->has_proof && logins->options.remember &&
+		password_cache_has(logins->cache, &login->proof, login->begun / 1000)) {
+		logins->remembered++;
+		finish(login, STORE_OK, user);
+		return NULL;
+	}
+	if (is_over_limit(login)) {
+		logins->limited++;
+		return finish_later(login, STORE_BUSY) ? login : NULL;
+	}
+	login->job = password_check(logins->passwords, request->password,
+		login->hash ? text_of(login->hash) : TEXT(""), on_checked, login);
+	if (login->job)
+		return login;
+	logins->busy++;
+	finish(login, STORE_BUSY, NULL);
+	return NULL;
+}
+
+void login_forget(struct login **handle)
+{
+	struct login *login = *handle;
+
+	*handle = NULL;
+	if (!login)
+		return;
+	password_job_forget(&login->job);
+	free_login(login);
+}

@@ -1,0 +1,152 @@
+#include <sys/resource.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/role.h"
+#include "store/engine.h"
+#include "store/server.h"
+#include "store/settings.h"
+
+enum { LAST_WORDS_MILLISECONDS = 200 }; /* for one connection */
+
+static struct engine *engine;
+static struct server *server;
+
+static struct server_options options_of(const struct role_context *context)
+{
+	const struct store_settings *settings = context->settings;
+	const struct settings_list *domains = &context->common->domains;
+
+	return (struct server_options){
+		.passwords = {
+			.threads = (unsigned)settings->login_threads,
+			.waiting = settings->login_waiting,
+			.method = settings->password_method,
+			.cost = settings->password_cost,
+		},
+		.logins = {
+			.remember = settings->login_remember,
+			.delay = settings->login_delay,
+			.failures = settings->login_failures,
+			.window = settings->login_window,
+			.limit_loopback = settings->login_limits_loopback,
+		},
+		.connections = settings->connections,
+		.domain = domains->count ? domains->item[0] : NULL,
+	};
+}
+
+/* Each session takes a descriptor, and the engine some more. */
+static int store_prepare(struct role_context *context)
+{
+	struct rlimit limit;
+
+	(void)context;
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return 0;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	return 0;
+}
+
+static void on_broken(void *owner)
+{
+	(void)owner;
+	LOG_ERROR("store-broken");
+	if (server)
+		server_flush(server, LAST_WORDS_MILLISECONDS);
+	_exit(EX_IOERR);
+}
+
+static void on_directory(void *owner, uint64_t version)
+{
+	(void)owner, (void)version;
+	if (server)
+		server_directory_changed(server);
+}
+
+static int store_start(struct role_context *context)
+{
+	const struct store_settings *settings = context->settings;
+	const struct server_options options = options_of(context);
+
+	engine = engine_open(context->loop, ".",
+		&(struct engine_options){
+			.hostname = context->common->hostname,
+			.quota_octets = settings->quota_octets,
+			.quota_messages = settings->quota_messages,
+			.message_octets = settings->message_octets,
+			.cache_octets = settings->cache_octets,
+			.checkpoint_octets = settings->checkpoint_octets,
+			.checkpoint_seconds = (unsigned)settings->checkpoint_seconds,
+			.broken = on_broken,
+			.directory = on_directory,
+		});
+	if (!engine)
+		return -1;
+	server = server_new(context->loop, engine, &options);
+	return server ? 0 : -1;
+}
+
+static void store_accept(struct role_context *context, const char *listener, int fd)
+{
+	enum store_peer peer;
+
+	(void)context;
+	if (server_peer(text_of(listener), &peer) == 0) {
+		server_accept(server, peer, fd);
+		return;
+	}
+	LOG_ERROR("unknown-listener", LOG_STRING("listener", listener));
+	close(fd);
+}
+
+static void store_reload(struct role_context *context)
+{
+	const struct server_options options = options_of(context);
+
+	server_configure(server, &options);
+}
+
+static void store_count(struct role_context *context, struct buf *out)
+{
+	(void)context;
+	server_count(server, out);
+	engine_count(engine, out);
+}
+
+/* The other roles end their sessions when their transfers are done; until then they need the store. */
+static bool store_busy(struct role_context *context)
+{
+	(void)context;
+	return server_sessions(server) > 0 || engine_is_busy(engine);
+}
+
+static void store_end(struct role_context *context)
+{
+	(void)context;
+	if (server)
+		server_flush(server, LAST_WORDS_MILLISECONDS);
+	server_free(&server);
+	if (engine)
+		engine_close(&engine);
+}
+
+static const struct role role = {
+	.name = "store",
+	.priv = PRIV_STORE,
+	.section = &store_section,
+	.prepare = store_prepare,
+	.start = store_start,
+	.accept = store_accept,
+	.reload = store_reload,
+	.count = store_count,
+	.busy = store_busy,
+	.end = store_end,
+};
+
+int main(int argc, char **argv)
+{
+	return role_main(argc, argv, &role);
+}
