@@ -77,7 +77,8 @@ void session_finish(struct session *session, const char *ending)
 	conn_finish(session->conn);
 }
 
-static void reply(struct session *session, const char *status, const char *format, va_list values)
+__attribute__((format(printf, 3, 0))) static void reply(
+	struct session *session, const char *status, const char *format, va_list values)
 {
 	char text[REPLY_LIMIT - 16];
 

@@ -11,7 +11,7 @@ enum { PIECE = 32 * 1024 };
 
 void transfer_begin(struct transfer *transfer, int fd, int64_t lines)
 {
-	*transfer = (struct transfer){ .fd = fd, .lines = lines, .line_start = true };
+	*transfer = (struct transfer){ .fd = fd, .lines = lines };
 }
 
 void transfer_end(struct transfer *transfer)
@@ -21,6 +21,16 @@ void transfer_end(struct transfer *transfer)
 	transfer->fd = -1;
 }
 
+/* The octets of a line before its LF, added to what was seen of it before. */
+static enum transfer_line extend(enum transfer_line line, struct text octets)
+{
+	if (octets.len == 0)
+		return line;
+	return line == TRANSFER_LINE_NOTHING && octets.len == 1 && octets.ptr[0] == '\r'
+		       ? TRANSFER_LINE_CR
+		       : TRANSFER_LINE_TEXT;
+}
+
 size_t transfer_top(struct transfer *transfer, struct text piece)
 {
 	size_t at = 0;
@@ -28,21 +38,19 @@ size_t transfer_top(struct transfer *transfer, struct text piece)
 	while (at < piece.len) {
 		const struct text rest = text_from(piece, at);
 		const ptrdiff_t newline = text_find(rest, '\n');
-		const bool empty = transfer->line_start &&
-				   (rest.ptr[0] == '\n' || (newline == 1 && rest.ptr[0] == '\r'));
 
 		if (transfer->in_body && transfer->lines == 0)
 			return at;
-		if (newline < 0) {
-			transfer->line_start = false;
+		transfer->line = extend(
+			transfer->line, newline < 0 ? rest : text_head(rest, (size_t)newline));
+		if (newline < 0)
 			return piece.len;
-		}
 		at += (size_t)newline + 1;
 		if (transfer->in_body)
 			transfer->lines--;
-		else if (empty)
+		else if (transfer->line != TRANSFER_LINE_TEXT)
 			transfer->in_body = true;
-		transfer->line_start = true;
+		transfer->line = TRANSFER_LINE_NOTHING;
 	}
 	return at;
 }

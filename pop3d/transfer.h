@@ -13,11 +13,14 @@ struct conn;
 
 enum { TRANSFER_ALL = -1 };
 
+/* What the line under way holds so far: a lone CR and its LF may come in different pieces. */
+enum transfer_line { TRANSFER_LINE_NOTHING, TRANSFER_LINE_CR, TRANSFER_LINE_TEXT };
+
 struct transfer {
 	int fd;        /* -1: none is under way */
 	int64_t lines; /* body lines still to send; TRANSFER_ALL: the whole message */
 	bool in_body;  /* the header's blank line was sent */
-	bool line_start;
+	enum transfer_line line;
 	uint64_t octets; /* read so far */
 	struct wire_encode encode;
 };
