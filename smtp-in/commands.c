@@ -1,0 +1,478 @@
+#include "smtp-in/commands.h"
+
+#include "base/arena.h"
+#include "base/conn.h"
+#include "base/mem.h"
+#include "base/role.h"
+#include "mail/command.h"
+#include "smtp-in/session.h"
+#include "smtp-in/transaction.h"
+
+enum verb_flag {
+	VERB_BEFORE_HELLO = 1,    /* may come before EHLO or HELO */
+	VERB_IN_TRANSACTION = 2,  /* MAIL must have come before */
+	VERB_NO_TRANSACTION = 4,  /* and this one after which it must not */
+	VERB_ARGUMENT = 8,        /* has one, always */
+	VERB_NO_ARGUMENT = 16,    /* has none, ever */
+	VERB_JUNK = 32,           /* leads to nothing by itself */
+	VERB_PIPELINED = 64,      /* need not wait for the verdicts on recipients */
+	VERB_AUTHENTICATED = 128, /* on submission listeners: of authenticated users only */
+	VERB_UNSEEN = 256,        /* not told by HELP */
+};
+
+struct verb {
+	struct text name;
+	enum commands_result (*run)(struct session *session, struct text argument);
+	unsigned flags;
+	struct text usage;
+};
+
+static struct reply reply_with(struct reply reply, struct text text)
+{
+	reply.text = text;
+	return reply;
+}
+
+/* ---- EHLO, HELO ---- */
+
+/*
+ * A domain or an address literal (RFC 5321 section 4.1.3). Underscores are no part of host names, but of
+ * what many a host is called.
+ */
+static bool is_client_name(struct text name)
+{
+	struct text rest = name, label;
+
+	if (name.len && name.ptr[0] == '[')
+		return address_is_literal(name);
+	if (name.len == 0 || name.len > ADDRESS_DOMAIN_LIMIT)
+		return false;
+	while (text_split(&rest, '.', &label)) {
+		for (size_t i = 0; i < label.len; i++) {
+			const char c = text_lower(label.ptr[i]);
+			if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-' &&
+				c != '_')
+				return false;
+		}
+		/* An absolute name ends in a dot. */
+		if (label.len == 0 && (rest.ptr || name.len == 1))
+			return false;
+	}
+	return true;
+}
+
+static bool offers_tls(const struct session *session)
+{
+	return session->worker->context->tls && !conn_is_secure(session->conn);
+}
+
+static bool offers_always(const struct session *session)
+{
+	(void)session;
+	return true;
+}
+
+static const struct extension {
+	const char *keyword;
+	bool (*offered)(const struct session *session);
+} extensions[] = {
+	{ "PIPELINING", offers_always },
+	{ "8BITMIME", offers_always },
+	{ "ENHANCEDSTATUSCODES", offers_always },
+	{ "STARTTLS", offers_tls },
+	{ "HELP", offers_always },
+};
+
+static void tell_extensions(struct session *session)
+{
+	struct buf line = { 0 };
+
+	session_reply_line(session, 250, false, worker_hostname(session->worker));
+	for (size_t i = 0; i < sizeof(extensions) / sizeof(extensions[0]); i++) {
+		if (extensions[i].offered(session))
+			session_reply_line(session, 250, false, text_of(extensions[i].keyword));
+	}
+	buf_format(&line, "SIZE %llu",
+		(unsigned long long)worker_settings(session->worker)->message_size);
+	session_reply_line(session, 250, true, buf_text(&line));
+	buf_release(&line);
+}
+
+static enum commands_result hello(struct session *session, struct text name, bool esmtp)
+{
+	if (!is_client_name(name)) {
+		session_reply(session,
+			REPLY(501, 5, 5, 4,
+				"That is no host name; give yours, or your address in brackets"));
+		return COMMANDS_DONE;
+	}
+	session_reset(session);
+	session->helo = (struct text){ .ptr = mem_copy(name.ptr, name.len), .len = name.len };
+	session->esmtp = esmtp;
+	if (esmtp)
+		tell_extensions(session);
+	else
+		session_reply_line(session, 250, true, worker_hostname(session->worker));
+	return COMMANDS_DONE;
+}
+
+static enum commands_result run_ehlo(struct session *session, struct text argument)
+{
+	return hello(session, argument, true);
+}
+
+static enum commands_result run_helo(struct session *session, struct text argument)
+{
+	return hello(session, argument, false);
+}
+
+static enum commands_result run_starttls(struct session *session, struct text argument)
+{
+	(void)argument;
+	if (conn_is_secure(session->conn)) {
+		session_reply(session, REPLY(503, 5, 5, 1, "TLS is in use already"));
+	} else if (!session->worker->context->tls) {
+		session_reply(session, REPLY(454, 4, 7, 0, "TLS is not available"));
+	} else {
+		session_reset(session);
+		session_reply(session, REPLY(220, 2, 0, 0, "Begin TLS"));
+		session->state = SESSION_SECURING;
+	}
+	return COMMANDS_DONE;
+}
+
+/* ---- MAIL, RCPT, DATA ---- */
+
+static bool take_size(struct transaction *transaction, struct text value, struct reply *fault)
+{
+	const uint64_t limit = worker_settings(transaction->session->worker)->message_size;
+
+	if (value.len > 20 || text_to_number(value, UINT64_MAX, &transaction->envelope.size) != 0) {
+		*fault = REPLY(501, 5, 5, 4, "SIZE is a number of octets");
+		return false;
+	}
+	if (transaction->envelope.size > limit) {
+		*fault = reply_with(REPLY(552, 5, 3, 4, ""),
+			text_format(transaction->arena, "Message over %llu octets",
+				(unsigned long long)limit));
+		return false;
+	}
+	return true;
+}
+
+static bool take_body(struct transaction *transaction, struct text value, struct reply *fault)
+{
+	transaction->envelope.eight_bit = text_equal_nocase(value, TEXT("8BITMIME"));
+	if (transaction->envelope.eight_bit || text_equal_nocase(value, TEXT("7BIT")))
+		return true;
+	*fault = REPLY(501, 5, 5, 4, "BODY is 7BIT or 8BITMIME");
+	return false;
+}
+
+static const struct parameter {
+	struct text keyword;
+	bool (*take)(struct transaction *transaction, struct text value, struct reply *fault);
+} mail_parameters[] = {
+	{ { "SIZE", 4 }, take_size },
+	{ { "BODY", 4 }, take_body },
+};
+
+static bool take_mail_parameter(
+	struct transaction *transaction, const struct command_parameter *given, struct reply *fault)
+{
+	for (size_t i = 0; i < sizeof(mail_parameters) / sizeof(mail_parameters[0]); i++) {
+		if (text_equal_nocase(given->keyword, mail_parameters[i].keyword))
+			return mail_parameters[i].take(
+				transaction, given->value.ptr ? given->value : TEXT(""), fault);
+	}
+	*fault = reply_with(REPLY(555, 5, 5, 4, ""),
+		text_format(transaction->arena, "MAIL has no parameter %.*s",
+			TEXT_ARG(given->keyword)));
+	return false;
+}
+
+static struct reply address_reply(enum address_fault fault, unsigned char detail)
+{
+	if (fault == ADDRESS_8BIT)
+		return reply_with(REPLY(553, 5, 6, 7, ""), text_of(address_fault_text(fault)));
+	return reply_with(REPLY(501, 5, 1, detail, ""), text_of(address_fault_text(fault)));
+}
+
+/* detail: of the enhanced code 5.1.x for an address that is none. False: see *fault. */
+static bool parse_path(struct transaction *transaction, struct text argument, struct text keyword,
+	unsigned char detail, struct command_path *path, struct reply *fault)
+{
+	enum address_fault address;
+
+	switch (command_parse_path(transaction->arena, argument, keyword, false, path, &address)) {
+	case COMMAND_OK:
+		return true;
+	case COMMAND_SYNTAX:
+		*fault = reply_with(REPLY(501, 5, 5, 4, ""),
+			text_format(transaction->arena, "Say %.*s:<address>, then parameters",
+				TEXT_ARG(keyword)));
+		return false;
+	case COMMAND_ADDRESS:
+		*fault = address_reply(address, detail);
+		return false;
+	case COMMAND_TOO_MANY_PARAMETERS:
+		*fault = REPLY(501, 5, 5, 4, "Too many parameters");
+		return false;
+	case COMMAND_DUPLICATE_PARAMETER:
+		*fault = REPLY(501, 5, 5, 4, "A parameter is given twice");
+		return false;
+	}
+	return false;
+}
+
+static bool take_mail(struct transaction *transaction, struct text argument, struct reply *fault)
+{
+	struct command_path path;
+
+	if (!parse_path(transaction, argument, TEXT("FROM"), 7, &path, fault))
+		return false;
+	if (path.address.local.len && path.address.domain.len == 0) {
+		*fault = REPLY(501, 5, 1, 7, "A sender has a domain");
+		return false;
+	}
+	transaction->envelope.sender = address_print(transaction->arena, &path.address);
+	transaction->envelope.id = (struct text){ .ptr = transaction->id.string, .len = ID_LENGTH };
+	for (size_t i = 0; i < path.parameters; i++) {
+		if (!take_mail_parameter(transaction, &path.parameter[i], fault))
+			return false;
+	}
+	return true;
+}
+
+static enum commands_result run_mail(struct session *session, struct text argument)
+{
+	struct transaction *transaction = transaction_new(session);
+	struct reply fault;
+
+	if (take_mail(transaction, argument, &fault)) {
+		session->transaction = transaction;
+		session_reply(session, REPLY(250, 2, 1, 0, "Sender ok"));
+	} else {
+		session_reply(session, fault);
+		transaction_free(&transaction);
+	}
+	return COMMANDS_DONE;
+}
+
+static bool take_recipient(struct transaction *transaction, struct text argument,
+	struct command_path *path, struct reply *fault)
+{
+	if (transaction->recipients >= worker_settings(transaction->session->worker)->recipients) {
+		*fault = REPLY(452, 4, 5, 3, "Too many recipients");
+		return false;
+	}
+	if (!parse_path(transaction, argument, TEXT("TO"), 3, path, fault))
+		return false;
+	if (path->address.local.len == 0) {
+		*fault = REPLY(501, 5, 1, 3, "A recipient has a name");
+		return false;
+	}
+	if (path->parameters) {
+		*fault = REPLY(555, 5, 5, 4, "RCPT has no parameters");
+		return false;
+	}
+	return true;
+}
+
+static enum commands_result run_rcpt(struct session *session, struct text argument)
+{
+	struct command_path path;
+	struct reply fault;
+
+	if (take_recipient(session->transaction, argument, &path, &fault))
+		transaction_add_recipient(session->transaction, &path.address);
+	else if (transaction_is_awaited(session->transaction))
+		return COMMANDS_WAIT;
+	else
+		session_reply(session, fault);
+	return COMMANDS_DONE;
+}
+
+static enum commands_result run_data(struct session *session, struct text argument)
+{
+	struct transaction *transaction = session->transaction;
+
+	(void)argument;
+	if (transaction->failed) {
+		session_reply(session,
+			REPLY(451, 4, 3, 0, "Mail cannot be taken just now, try again later"));
+		transaction_free(&session->transaction);
+	} else if (transaction->recipients == 0) {
+		session_reply(session, REPLY(503, 5, 5, 1, "RCPT first"));
+	} else if (transaction->awaited == 0 && transaction->accepted == 0) {
+		session_reply(session, REPLY(554, 5, 5, 1, "No valid recipients"));
+		transaction_free(&session->transaction);
+	} else {
+		transaction_start(transaction);
+	}
+	return COMMANDS_DONE;
+}
+
+/* ---- the others ---- */
+
+static enum commands_result run_rset(struct session *session, struct text argument)
+{
+	(void)argument;
+	transaction_free(&session->transaction);
+	session_reply(session, REPLY(250, 2, 0, 0, "Reset"));
+	return COMMANDS_DONE;
+}
+
+static enum commands_result run_noop(struct session *session, struct text argument)
+{
+	(void)argument;
+	session_reply(session, REPLY(250, 2, 0, 0, "Ok"));
+	return COMMANDS_DONE;
+}
+
+static enum commands_result run_vrfy(struct session *session, struct text argument)
+{
+	(void)argument;
+	session_reply(
+		session, REPLY(252, 2, 5, 0, "Not told; send a message and its RCPT will tell"));
+	return COMMANDS_DONE;
+}
+
+static enum commands_result run_expn(struct session *session, struct text argument)
+{
+	(void)argument;
+	session_reply(session, REPLY(502, 5, 5, 1, "EXPN is not offered"));
+	return COMMANDS_DONE;
+}
+
+static enum commands_result run_quit(struct session *session, struct text argument)
+{
+	(void)argument;
+	session_close(session, REPLY(221, 2, 0, 0, "Goodbye"));
+	return COMMANDS_DONE;
+}
+
+/* A web browser made to post to us: none of what follows is to be taken for commands. */
+static enum commands_result run_foreign(struct session *session, struct text argument)
+{
+	(void)argument;
+	session_close(session, REPLY(421, 4, 7, 0, "This is SMTP"));
+	return COMMANDS_DONE;
+}
+
+static enum commands_result run_help(struct session *session, struct text argument);
+
+/* ---- the table ---- */
+
+/* clang-format off */
+#define VERB(string, function, rules, how) \
+	{ .name = { string, sizeof(string) - 1 }, .run = (function), .flags = (rules), \
+		.usage = { how, sizeof(how) - 1 } }
+
+static const struct verb verbs[] = {
+	VERB("EHLO", run_ehlo, VERB_BEFORE_HELLO | VERB_ARGUMENT | VERB_JUNK, "EHLO your.host.name"),
+	VERB("HELO", run_helo, VERB_BEFORE_HELLO | VERB_ARGUMENT | VERB_JUNK, "HELO your.host.name"),
+	VERB("STARTTLS", run_starttls, VERB_NO_ARGUMENT, "STARTTLS"),
+	VERB("MAIL", run_mail, VERB_NO_TRANSACTION | VERB_ARGUMENT | VERB_AUTHENTICATED,
+		"MAIL FROM:<sender> [SIZE=octets] [BODY=7BIT|8BITMIME]"),
+	VERB("RCPT", run_rcpt, VERB_IN_TRANSACTION | VERB_ARGUMENT | VERB_PIPELINED, "RCPT TO:<recipient>"),
+	VERB("DATA", run_data, VERB_IN_TRANSACTION | VERB_NO_ARGUMENT | VERB_PIPELINED, "DATA"),
+	VERB("RSET", run_rset, VERB_BEFORE_HELLO | VERB_NO_ARGUMENT | VERB_JUNK, "RSET"),
+	VERB("NOOP", run_noop, VERB_BEFORE_HELLO | VERB_JUNK, "NOOP [anything]"),
+	VERB("VRFY", run_vrfy, VERB_BEFORE_HELLO | VERB_ARGUMENT | VERB_JUNK, "VRFY name"),
+	VERB("HELP", run_help, VERB_BEFORE_HELLO | VERB_JUNK, "HELP [command]"),
+	VERB("QUIT", run_quit, VERB_BEFORE_HELLO | VERB_NO_ARGUMENT, "QUIT"),
+	VERB("EXPN", run_expn, VERB_BEFORE_HELLO | VERB_UNSEEN, ""),
+	VERB("GET", run_foreign, VERB_BEFORE_HELLO | VERB_UNSEEN, ""),
+	VERB("POST", run_foreign, VERB_BEFORE_HELLO | VERB_UNSEEN, ""),
+	VERB("CONNECT", run_foreign, VERB_BEFORE_HELLO | VERB_UNSEEN, ""),
+};
+/* clang-format on */
+
+static const struct verb *find_verb(struct text name)
+{
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		if (text_equal_nocase(name, verbs[i].name))
+			return &verbs[i];
+	}
+	return NULL;
+}
+
+static void help_line(struct session *session, bool last, struct text text)
+{
+	struct buf line = { 0 };
+
+	buf_add_string(&line, "2.0.0 ");
+	buf_add(&line, text);
+	session_reply_line(session, 214, last, buf_text(&line));
+	buf_release(&line);
+}
+
+static enum commands_result run_help(struct session *session, struct text argument)
+{
+	const struct verb *verb = find_verb(argument);
+
+	if (verb && !(verb->flags & VERB_UNSEEN)) {
+		help_line(session, true, verb->usage);
+		return COMMANDS_DONE;
+	}
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		if (!(verbs[i].flags & VERB_UNSEEN))
+			help_line(session, false, verbs[i].usage);
+	}
+	help_line(session, true, TEXT("End of HELP"));
+	return COMMANDS_DONE;
+}
+
+/* Whether the rules of its flags forbid it here. */
+static bool is_out_of_place(
+	const struct session *session, const struct verb *verb, struct reply *fault)
+{
+	if (!(verb->flags & VERB_BEFORE_HELLO) && !session->helo.ptr)
+		*fault = REPLY(503, 5, 5, 1, "EHLO first");
+	else if ((verb->flags & VERB_IN_TRANSACTION) && !session->transaction)
+		*fault = REPLY(503, 5, 5, 1, "MAIL first");
+	else if ((verb->flags & VERB_NO_TRANSACTION) && session->transaction)
+		*fault = REPLY(503, 5, 5, 1, "MAIL was given already; RSET forgets it");
+	else if ((verb->flags & VERB_AUTHENTICATED) && session->listener->submission)
+		*fault = REPLY(530, 5, 7, 0, "Authentication required");
+	else
+		return false;
+	return true;
+}
+
+static bool has_wrong_form(const struct verb *verb, struct text argument)
+{
+	return ((verb->flags & VERB_ARGUMENT) && argument.len == 0) ||
+	       ((verb->flags & VERB_NO_ARGUMENT) && argument.len);
+}
+
+static void tell_form(struct session *session, const struct verb *verb)
+{
+	struct buf text = { 0 };
+
+	buf_add_string(&text, "Syntax: ");
+	buf_add(&text, verb->usage);
+	session_reply(session, reply_with(REPLY(501, 5, 5, 4, ""), buf_text(&text)));
+	buf_release(&text);
+}
+
+enum commands_result commands_run(struct session *session, struct text line)
+{
+	const struct command command = command_split(line);
+	const struct verb *verb = find_verb(command.verb);
+	struct reply fault = REPLY(500, 5, 5, 2, "Command unknown");
+	const bool wrong_place = !verb || is_out_of_place(session, verb, &fault);
+	const bool wrong_form = !wrong_place && has_wrong_form(verb, command.argument);
+
+	if (transaction_is_awaited(session->transaction) &&
+		(wrong_place || wrong_form || !(verb->flags & VERB_PIPELINED)))
+		return COMMANDS_WAIT;
+	if (wrong_place)
+		session_reply(session, fault);
+	else if (wrong_form)
+		tell_form(session, verb);
+	else if (!(verb->flags & VERB_JUNK) || session_count_junk(session))
+		return verb->run(session, command.argument);
+	return COMMANDS_DONE;
+}

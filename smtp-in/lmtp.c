@@ -1,0 +1,316 @@
+#include "smtp-in/lmtp.h"
+
+#include "base/mem.h"
+#include "smtp-in/lmtp_private.h"
+
+/* RFC 5321 has 512; servers in use say more, and it goes no further than a reply of ours takes it. */
+enum { LINE_LIMIT = 2048 };
+
+/* ---- what is sent ---- */
+
+static bool awaits_reply(const struct lmtp *lmtp)
+{
+	return (lmtp->mail_sent && !lmtp->mail_answered) || lmtp->awaited ||
+	       lmtp->message == LMTP_MESSAGE_SENT;
+}
+
+static void send_mail(struct lmtp *lmtp)
+{
+	const struct lmtp_envelope *envelope = lmtp->envelope;
+	struct buf *out = &lmtp->pool->scratch;
+
+	buf_clear(out);
+	buf_add_string(out, "MAIL FROM:<");
+	buf_add(out, envelope->sender);
+	buf_add_char(out, '>');
+	if (lmtp->size && envelope->size)
+		buf_format(out, " SIZE=%llu", (unsigned long long)envelope->size);
+	if (lmtp->eight_bit && envelope->eight_bit)
+		buf_add_string(out, " BODY=8BITMIME");
+	if (lmtp->xid) {
+		buf_add_string(out, " XID=");
+		buf_add(out, envelope->id);
+	}
+	buf_add_string(out, "\r\n");
+	conn_write(lmtp->conn, buf_text(out));
+	lmtp->mail_sent = true;
+}
+
+static void send_recipient(struct lmtp *lmtp)
+{
+	struct buf *out = &lmtp->pool->scratch;
+
+	buf_clear(out);
+	buf_add_string(out, "RCPT TO:<");
+	buf_add(out, lmtp->unsent->address);
+	buf_add_string(out, ">\r\n");
+	conn_write(lmtp->conn, buf_text(out));
+	lmtp->unsent = lmtp->unsent->next;
+	lmtp->awaited++;
+}
+
+/* Whether one more command may go out now. */
+static bool may_send(const struct lmtp *lmtp)
+{
+	return lmtp->pipelining || !awaits_reply(lmtp);
+}
+
+static void advance(struct lmtp *lmtp)
+{
+	if (lmtp->state != LMTP_BUSY)
+		return;
+	/* Before there is a recipient nothing is sent, so nothing need be reset. */
+	if (!lmtp->mail_sent && lmtp->first)
+		send_mail(lmtp);
+	while (lmtp->unsent && may_send(lmtp))
+		send_recipient(lmtp);
+	if (lmtp->message == LMTP_MESSAGE_ASKED && !lmtp->unsent && may_send(lmtp)) {
+		conn_write(lmtp->conn, TEXT("DATA\r\n"));
+		lmtp->message = LMTP_MESSAGE_SENT;
+	}
+	if (awaits_reply(lmtp))
+		lmtp_idle_limit(lmtp, lmtp->pool->options.seconds);
+	else if (lmtp->message != LMTP_MESSAGE_ENDED)
+		lmtp_idle_limit(lmtp, 0);
+}
+
+void lmtp_rewind(struct lmtp *lmtp)
+{
+	lmtp->unsent = lmtp->first;
+	lmtp->answered = lmtp->mail_sent = lmtp->mail_answered = false;
+	lmtp->refusal.code = 0;
+	lmtp->awaited = lmtp->accepted = lmtp->verdicts = 0;
+	if (lmtp->message == LMTP_MESSAGE_SENT)
+		lmtp->message = LMTP_MESSAGE_ASKED;
+}
+
+void lmtp_add_recipient(struct lmtp *lmtp, struct lmtp_recipient *recipient)
+{
+	recipient->next = NULL;
+	if (lmtp->first)
+		lmtp->last->next = recipient;
+	else
+		lmtp->first = recipient;
+	lmtp->last = recipient;
+	if (!lmtp->unsent)
+		lmtp->unsent = recipient;
+	advance(lmtp);
+}
+
+void lmtp_start_message(struct lmtp *lmtp)
+{
+	lmtp->message = LMTP_MESSAGE_ASKED;
+	advance(lmtp);
+}
+
+void lmtp_add_message(struct lmtp *lmtp, struct text octets)
+{
+	conn_write(lmtp->conn, octets);
+}
+
+bool lmtp_is_full(const struct lmtp *lmtp)
+{
+	return conn_output_full(lmtp->conn);
+}
+
+void lmtp_end_message(struct lmtp *lmtp)
+{
+	lmtp->message = LMTP_MESSAGE_ENDED;
+	lmtp->verdicts = lmtp->accepted;
+	lmtp_idle_limit(lmtp, lmtp->pool->options.end_seconds);
+}
+
+void lmtp_on_drained(void *owner)
+{
+	struct lmtp *lmtp = owner;
+
+	if (lmtp->handlers && lmtp->message == LMTP_MESSAGE_OPEN)
+		lmtp->handlers->drained(lmtp->owner);
+}
+
+/* ---- what is answered ---- */
+
+static bool is_verdict(const struct reply *reply)
+{
+	return reply->code / 100 != 3;
+}
+
+static bool is_good(const struct reply *reply)
+{
+	return reply->code / 100 == 2;
+}
+
+static void on_greeting(struct lmtp *lmtp, const struct reply *reply)
+{
+	struct buf *out = &lmtp->pool->scratch;
+
+	if (reply->code != 220) {
+		lmtp_broke(lmtp, "the LMTP server does not greet");
+		return;
+	}
+	buf_clear(out);
+	buf_add_string(out, "LHLO ");
+	buf_add(out, lmtp->pool->options.hostname);
+	buf_add_string(out, "\r\n");
+	conn_write(lmtp->conn, buf_text(out));
+	lmtp->state = LMTP_HELLO;
+}
+
+/* One line of the reply to LHLO: "KEYWORD parameters". */
+static void note_extension(struct lmtp *lmtp, struct text line)
+{
+	struct text keyword;
+
+	if (!line.ptr || !text_split(&line, ' ', &keyword))
+		return;
+	if (text_equal_nocase(keyword, TEXT("PIPELINING")))
+		lmtp->pipelining = true;
+	else if (text_equal_nocase(keyword, TEXT("SIZE")))
+		lmtp->size = true;
+	else if (text_equal_nocase(keyword, TEXT("8BITMIME")))
+		lmtp->eight_bit = true;
+	else if (text_equal_nocase(keyword, TEXT("XID")))
+		lmtp->xid = true;
+}
+
+static void on_hello(struct lmtp *lmtp, const struct reply *reply)
+{
+	if (reply->code != 250) {
+		lmtp_broke(lmtp, "the server speaks no LMTP");
+		return;
+	}
+	lmtp->state = LMTP_BUSY;
+	advance(lmtp);
+}
+
+static void on_mail(struct lmtp *lmtp, const struct reply *reply)
+{
+	lmtp->mail_answered = true;
+	if (is_good(reply))
+		return;
+	/* The verdict on every recipient will be this one, and not that no MAIL came before it. */
+	buf_clear(&lmtp->refusal_text);
+	buf_add(&lmtp->refusal_text, reply->text);
+	lmtp->refusal = *reply;
+	lmtp->refusal.text = buf_text(&lmtp->refusal_text);
+}
+
+static void on_recipient(struct lmtp *lmtp, const struct reply *reply)
+{
+	lmtp->awaited--;
+	if (lmtp->refusal.code)
+		reply = &lmtp->refusal;
+	lmtp->accepted += is_good(reply);
+	lmtp->handlers->recipient(lmtp->owner, reply);
+}
+
+static void on_data(struct lmtp *lmtp, const struct reply *reply)
+{
+	lmtp->message = reply->code == 354 ? LMTP_MESSAGE_OPEN : LMTP_MESSAGE_NONE;
+	lmtp->handlers->data(lmtp->owner, reply);
+}
+
+static void on_delivered(struct lmtp *lmtp, const struct reply *reply)
+{
+	lmtp->verdicts--;
+	lmtp->handlers->delivered(lmtp->owner, reply);
+}
+
+static void on_transaction(struct lmtp *lmtp, const struct reply *reply)
+{
+	const bool verdict = is_verdict(reply);
+
+	if (lmtp->mail_sent && !lmtp->mail_answered && verdict)
+		on_mail(lmtp, reply);
+	else if (lmtp->mail_answered && lmtp->awaited && verdict)
+		on_recipient(lmtp, reply);
+	else if (lmtp->message == LMTP_MESSAGE_SENT && lmtp->awaited == 0 &&
+		 (reply->code == 354 || reply->code >= 400))
+		on_data(lmtp, reply);
+	else if (lmtp->message == LMTP_MESSAGE_ENDED && lmtp->verdicts && verdict)
+		on_delivered(lmtp, reply);
+	else
+		lmtp_broke(lmtp, "the LMTP server's replies make no sense");
+}
+
+static void on_reset(struct lmtp *lmtp, const struct reply *reply)
+{
+	if (--lmtp->awaited)
+		return;
+	if (reply->code == 250)
+		lmtp_keep(lmtp);
+	else
+		lmtp_broke(lmtp, "RSET was refused");
+}
+
+static void on_reply(struct lmtp *lmtp, const struct reply *reply)
+{
+	/* Whatever it answers: the server is about to close. */
+	if (reply->code == 421) {
+		lmtp_broke(lmtp, "the LMTP server says 421");
+		return;
+	}
+	switch (lmtp->state) {
+	case LMTP_GREETING:
+		on_greeting(lmtp, reply);
+		break;
+	case LMTP_HELLO:
+		on_hello(lmtp, reply);
+		break;
+	case LMTP_BUSY:
+		lmtp->answered = true;
+		on_transaction(lmtp, reply);
+		break;
+	case LMTP_RESETTING:
+		on_reset(lmtp, reply);
+		break;
+	case LMTP_CONNECTING:
+	case LMTP_IDLE:
+	case LMTP_CLOSING:
+		lmtp_broke(lmtp, "the LMTP server speaks unasked");
+		break;
+	}
+}
+
+static void on_line(struct lmtp *lmtp, struct text line)
+{
+	const bool first = lmtp->reader.lines == 0;
+	struct reply reply;
+	int complete = reply_read_line(&lmtp->reader, line, &reply);
+
+	if (complete < 0) {
+		lmtp_broke(lmtp, "what the LMTP server says is no reply");
+		return;
+	}
+	if (lmtp->state == LMTP_HELLO && !first)
+		note_extension(lmtp, reply.text);
+	if (complete > 0)
+		on_reply(lmtp, &reply);
+}
+
+void lmtp_on_input(void *owner)
+{
+	struct lmtp *lmtp = owner;
+	const struct conn *conn = lmtp->conn;
+
+	lmtp->in_input = true;
+	while (!lmtp->dead && lmtp->conn == conn) {
+		enum wire_fault fault;
+		struct text line;
+		size_t used;
+		int found =
+			wire_line(&lmtp->lines, conn_input(conn), LINE_LIMIT, &line, &used, &fault);
+		conn_consume(lmtp->conn, used);
+		if (found == 0)
+			break;
+		if (found < 0)
+			lmtp_broke(lmtp, wire_fault_text(fault));
+		else
+			on_line(lmtp, line);
+	}
+	lmtp->in_input = false;
+	if (lmtp->dead)
+		mem_free(lmtp);
+	else if (lmtp->conn == conn)
+		advance(lmtp);
+}

@@ -1,0 +1,352 @@
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "smtp-in/lmtp_private.h"
+
+enum {
+	CONNECT_SECONDS = 10,
+	GREETING_SECONDS = 30, /* from a server at our side, not across the internet */
+	KEEP_SECONDS = 60,     /* idle; servers close after five minutes */
+	AWAY_SECONDS = 10,
+	FULL_TRIES = 100,       /* the server's queue of connections is full: so often ... */
+	FULL_MILLISECONDS = 20, /* ... at this distance */
+	INPUT_LIMIT = 8 * 1024,
+	OUTPUT_HIGH = 128 * 1024,
+	OUTPUT_LOW = 32 * 1024,
+};
+
+static int64_t now_seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (int64_t)now.tv_sec;
+}
+
+/* ---- the pool ---- */
+
+static bool is_same_server(const struct smtp_in_hand_over *a, const struct smtp_in_hand_over *b)
+{
+	return a->size == b->size && memcmp(&a->address, &b->address, a->size) == 0;
+}
+
+static void take_options(struct lmtp_pool *pool, const struct lmtp_options *options)
+{
+	pool->options = *options;
+	pool->options.hostname.ptr = mem_copy(options->hostname.ptr, options->hostname.len);
+	pool->limits = (struct conn_limits){ .input = INPUT_LIMIT,
+		.output_high = OUTPUT_HIGH,
+		.output_low = OUTPUT_LOW,
+		.idle_seconds = GREETING_SECONDS,
+		.send_seconds = options->seconds };
+}
+
+struct lmtp_pool *lmtp_pool_new(struct event_base *loop, const struct lmtp_options *options)
+{
+	struct lmtp_pool *pool = mem_new(sizeof(*pool));
+
+	pool->loop = loop;
+	take_options(pool, options);
+	LIST_INIT(&pool->open);
+	LIST_INIT(&pool->idle);
+	return pool;
+}
+
+static void leave_idle(struct lmtp *lmtp)
+{
+	LIST_REMOVE(lmtp, in_idle);
+	lmtp->pool->counts.idle--;
+}
+
+static void close_lmtp(struct lmtp *lmtp)
+{
+	if (lmtp->dead)
+		return;
+	if (lmtp->state == LMTP_CONNECTING) {
+		event_del(&lmtp->waiting);
+		if (lmtp->fd >= 0)
+			close(lmtp->fd);
+	}
+	if (lmtp->state == LMTP_IDLE)
+		leave_idle(lmtp);
+	if (lmtp->conn)
+		conn_free(&lmtp->conn);
+	LIST_REMOVE(lmtp, in_open);
+	lmtp->pool->counts.open--;
+	buf_release(&lmtp->refusal_text);
+	lmtp->dead = true;
+	if (!lmtp->in_input)
+		mem_free(lmtp);
+}
+
+static void quit(struct lmtp *lmtp)
+{
+	leave_idle(lmtp);
+	lmtp->state = LMTP_CLOSING;
+	conn_write(lmtp->conn, TEXT("QUIT\r\n"));
+	conn_finish(lmtp->conn);
+}
+
+void lmtp_pool_drain(struct lmtp_pool *pool)
+{
+	while (!LIST_EMPTY(&pool->idle))
+		quit(LIST_FIRST(&pool->idle));
+}
+
+void lmtp_pool_change(struct lmtp_pool *pool, const struct lmtp_options *options)
+{
+	const char *before = pool->options.hostname.ptr;
+
+	if (!is_same_server(&pool->options.server, &options->server)) {
+		lmtp_pool_drain(pool);
+		pool->away_until = 0;
+	}
+	take_options(pool, options);
+	mem_free((void *)before);
+}
+
+void lmtp_pool_free(struct lmtp_pool **pool)
+{
+	if (!*pool)
+		return;
+	while (!LIST_EMPTY(&(*pool)->open))
+		close_lmtp(LIST_FIRST(&(*pool)->open));
+	buf_release(&(*pool)->scratch);
+	mem_free((void *)(*pool)->options.hostname.ptr);
+	mem_free(*pool);
+	*pool = NULL;
+}
+
+void lmtp_pool_count(const struct lmtp_pool *pool, struct lmtp_counts *counts)
+{
+	*counts = pool->counts;
+}
+
+/* ---- connecting ---- */
+
+static void on_ended(void *owner, enum conn_end end, const char *detail)
+{
+	struct lmtp *lmtp = owner;
+
+	if (end == CONN_END_TIMEOUT && lmtp->state < LMTP_BUSY)
+		lmtp->pool->away_until = now_seconds() + AWAY_SECONDS;
+	if (end == CONN_END_PEER)
+		detail = "the LMTP server closed the connection";
+	lmtp_broke(lmtp, detail);
+}
+
+static const struct conn_handlers conn_handlers = {
+	.input = lmtp_on_input,
+	.drained = lmtp_on_drained,
+	.ended = on_ended,
+};
+
+static void connected(struct lmtp *lmtp)
+{
+	lmtp->state = LMTP_GREETING;
+	lmtp->idle_seconds = GREETING_SECONDS;
+	lmtp->lines = (struct wire_lines){ 0 };
+	lmtp->reader = (struct reply_reader){ 0 };
+	lmtp->conn =
+		conn_new(lmtp->pool->loop, lmtp->fd, &conn_handlers, &lmtp->pool->limits, lmtp);
+	lmtp->fd = -1;
+	lmtp->pool->counts.connections++;
+}
+
+static void on_waited(evutil_socket_t fd, short what, void *arg);
+
+static void wait_for(struct lmtp *lmtp, short what, const struct timeval *time)
+{
+	event_assign(&lmtp->waiting, lmtp->pool->loop, what ? lmtp->fd : -1, what, on_waited, lmtp);
+	event_add(&lmtp->waiting, time);
+}
+
+static int try_connect(struct lmtp *lmtp, const char **reason)
+{
+	const struct smtp_in_hand_over *to = &lmtp->server;
+
+	if (connect(lmtp->fd, &to->address.any, to->size) == 0) {
+		connected(lmtp);
+		return 0;
+	}
+	if (errno == EINPROGRESS) {
+		wait_for(lmtp, EV_WRITE, &(struct timeval){ .tv_sec = CONNECT_SECONDS });
+		return 0;
+	}
+	if (errno == EAGAIN && lmtp->tries++ < FULL_TRIES) {
+		wait_for(lmtp, 0, &(struct timeval){ .tv_usec = FULL_MILLISECONDS * 1000 });
+		return 0;
+	}
+	*reason = log_errno(errno);
+	return -1;
+}
+
+/* Begin to connect. 0, or -1 with a reason. */
+static int dial(struct lmtp *lmtp, const char **reason)
+{
+	const int family = lmtp->server.address.any.sa_family;
+
+	lmtp->state = LMTP_CONNECTING;
+	lmtp->tries = 0;
+	event_assign(&lmtp->waiting, lmtp->pool->loop, -1, 0, on_waited, lmtp);
+	lmtp->fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (lmtp->fd < 0) {
+		*reason = log_errno(errno);
+		return -1;
+	}
+	return try_connect(lmtp, reason);
+}
+
+static void on_waited(evutil_socket_t fd, short what, void *arg)
+{
+	struct lmtp *lmtp = arg;
+	const char *reason = "";
+	int error = 0;
+	socklen_t size = sizeof(error);
+
+	if (fd < 0) {
+		if (try_connect(lmtp, &reason) != 0)
+			lmtp_broke(lmtp, reason);
+		return;
+	}
+	if (what & EV_TIMEOUT)
+		error = ETIMEDOUT;
+	else if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
+		error = errno;
+	if (error == 0) {
+		connected(lmtp);
+		return;
+	}
+	if (error == ETIMEDOUT)
+		lmtp->pool->away_until = now_seconds() + AWAY_SECONDS;
+	lmtp_broke(lmtp, log_errno(error));
+}
+
+/* ---- a transaction's connection ---- */
+
+static struct lmtp *open_lmtp(struct lmtp_pool *pool, const char **reason)
+{
+	if (pool->counts.open >= pool->options.connections) {
+		*reason = "too many connections to the LMTP server";
+		return NULL;
+	}
+	if (now_seconds() < pool->away_until) {
+		*reason = "the LMTP server did not answer";
+		return NULL;
+	}
+	struct lmtp *lmtp = mem_new(sizeof(*lmtp));
+	lmtp->pool = pool;
+	lmtp->server = pool->options.server;
+	LIST_INSERT_HEAD(&pool->open, lmtp, in_open);
+	pool->counts.open++;
+	if (dial(lmtp, reason) == 0)
+		return lmtp;
+	close_lmtp(lmtp);
+	return NULL;
+}
+
+static struct lmtp *take_idle(struct lmtp_pool *pool)
+{
+	struct lmtp *lmtp = LIST_FIRST(&pool->idle);
+
+	if (!lmtp)
+		return NULL;
+	leave_idle(lmtp);
+	pool->counts.reuses++;
+	lmtp->kept = true;
+	lmtp->state = LMTP_BUSY;
+	return lmtp;
+}
+
+struct lmtp *lmtp_begin(struct lmtp_pool *pool, const struct lmtp_envelope *envelope,
+	const struct lmtp_handlers *handlers, void *owner, const char **reason)
+{
+	struct lmtp *lmtp = take_idle(pool);
+
+	if (!lmtp)
+		lmtp = open_lmtp(pool, reason);
+	if (!lmtp) {
+		pool->counts.failures++;
+		return NULL;
+	}
+	lmtp->envelope = envelope;
+	lmtp->handlers = handlers;
+	lmtp->owner = owner;
+	lmtp->first = lmtp->last = NULL;
+	lmtp->message = LMTP_MESSAGE_NONE;
+	lmtp_rewind(lmtp);
+	return lmtp;
+}
+
+void lmtp_idle_limit(struct lmtp *lmtp, unsigned seconds)
+{
+	if (lmtp->idle_seconds == seconds)
+		return;
+	lmtp->idle_seconds = seconds;
+	conn_idle_limit(lmtp->conn, seconds);
+}
+
+void lmtp_keep(struct lmtp *lmtp)
+{
+	/* What it says unasked would be taken for the answer to the next transaction. */
+	if (conn_input(lmtp->conn).len ||
+		!is_same_server(&lmtp->server, &lmtp->pool->options.server)) {
+		close_lmtp(lmtp);
+		return;
+	}
+	lmtp->state = LMTP_IDLE;
+	LIST_INSERT_HEAD(&lmtp->pool->idle, lmtp, in_idle);
+	lmtp->pool->counts.idle++;
+	lmtp_idle_limit(lmtp, KEEP_SECONDS);
+}
+
+static bool is_between_transactions(const struct lmtp *lmtp)
+{
+	return !lmtp->mail_sent || (lmtp->message == LMTP_MESSAGE_ENDED && lmtp->verdicts == 0);
+}
+
+void lmtp_end(struct lmtp **at)
+{
+	struct lmtp *lmtp = *at;
+
+	*at = NULL;
+	if (!lmtp)
+		return;
+	lmtp->handlers = NULL;
+	if (lmtp->state == LMTP_BUSY && is_between_transactions(lmtp)) {
+		lmtp_keep(lmtp);
+	} else if (lmtp->state == LMTP_BUSY && lmtp->message <= LMTP_MESSAGE_ASKED) {
+		lmtp->awaited += !lmtp->mail_answered;
+		lmtp->awaited++;
+		lmtp->state = LMTP_RESETTING;
+		conn_write(lmtp->conn, TEXT("RSET\r\n"));
+		lmtp_idle_limit(lmtp, lmtp->pool->options.seconds);
+	} else {
+		close_lmtp(lmtp);
+	}
+}
+
+void lmtp_broke(struct lmtp *lmtp, const char *reason)
+{
+	const struct lmtp_handlers *handlers = lmtp->handlers;
+	void *owner = lmtp->owner;
+
+	if (lmtp->state == LMTP_BUSY && lmtp->kept && !lmtp->answered) {
+		conn_free(&lmtp->conn);
+		lmtp->kept = false;
+		lmtp_rewind(lmtp);
+		lmtp->server = lmtp->pool->options.server;
+		if (dial(lmtp, &reason) == 0)
+			return;
+	}
+	if (handlers)
+		lmtp->pool->counts.failures++;
+	close_lmtp(lmtp);
+	if (handlers)
+		handlers->failed(owner, reason);
+}

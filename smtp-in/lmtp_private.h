@@ -1,0 +1,108 @@
+/*
+ * The inside of the LMTP client, shared by lmtp.c (the protocol) and lmtp_pool.c (making, keeping and
+ * closing connections). Nobody else includes this.
+ *
+ *	CONNECTING -> GREETING -> HELLO -> BUSY <-> IDLE
+ *	                                    |         ^
+ *	                                    '-> RESETTING
+ *
+ * Up to HELLO and in BUSY a connection has an owner; IDLE and RESETTING it has none.
+ */
+#ifndef SMTP_IN_LMTP_PRIVATE_H
+#define SMTP_IN_LMTP_PRIVATE_H
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <sys/queue.h>
+
+#include "base/buf.h"
+#include "base/conn.h"
+#include "mail/wire.h"
+#include "smtp-in/lmtp.h"
+
+enum lmtp_state {
+	LMTP_CONNECTING,
+	LMTP_GREETING,
+	LMTP_HELLO,
+	LMTP_BUSY,
+	LMTP_RESETTING,
+	LMTP_IDLE,
+	LMTP_CLOSING, /* QUIT goes out */
+};
+
+enum lmtp_message {
+	LMTP_MESSAGE_NONE,
+	LMTP_MESSAGE_ASKED, /* DATA is to be sent */
+	LMTP_MESSAGE_SENT,  /* DATA was sent */
+	LMTP_MESSAGE_OPEN,  /* 354 came */
+	LMTP_MESSAGE_ENDED,
+};
+
+LIST_HEAD(lmtp_list, lmtp);
+
+struct lmtp_pool {
+	struct event_base *loop;
+	struct lmtp_options options; /* its hostname is ours to free */
+	struct conn_limits limits;
+	struct lmtp_list open;
+	struct lmtp_list idle; /* the last used first, so that what is not needed gets old */
+	struct lmtp_counts counts;
+	int64_t away_until; /* seconds of the monotonic clock: it let us wait in vain just now */
+	struct buf scratch;
+};
+
+struct lmtp {
+	LIST_ENTRY(lmtp) in_open;
+	LIST_ENTRY(lmtp) in_idle;
+	struct lmtp_pool *pool;
+	struct smtp_in_hand_over server; /* that it leads to */
+	enum lmtp_state state;
+	int fd; /* while CONNECTING; then conn's */
+	unsigned tries;
+	struct event waiting; /* while CONNECTING */
+	struct conn *conn;
+	unsigned idle_seconds; /* of conn, as last set */
+	bool in_input;         /* freeing waits for its end */
+	bool dead;
+	bool kept; /* had a transaction before this one */
+
+	struct wire_lines lines;
+	struct reply_reader reader;
+	bool pipelining, size, eight_bit, xid; /* what the server offers */
+
+	/* The transaction. */
+	const struct lmtp_envelope *envelope;
+	const struct lmtp_handlers *handlers; /* NULL: none */
+	void *owner;
+	struct lmtp_recipient *first, *last;
+	struct lmtp_recipient *unsent; /* from here on */
+	bool answered;                 /* a reply came: it cannot be moved to another connection */
+	bool mail_sent, mail_answered;
+	struct reply refusal; /* of MAIL; code 0: none. Its text is in refusal_text. */
+	struct buf refusal_text;
+	size_t awaited; /* replies to RCPT; when RESETTING, replies of any kind */
+	size_t accepted;
+	enum lmtp_message message;
+	size_t verdicts; /* still to come */
+};
+
+/* lmtp_pool.c */
+
+/* The connection is no longer any good: the transaction moves to a fresh one, or fails. */
+void lmtp_broke(struct lmtp *lmtp, const char *reason);
+
+/* It has no owner, and nothing is under way: it waits for the next transaction. */
+void lmtp_keep(struct lmtp *lmtp);
+
+/* How long a reply may be waited for; 0: none is. */
+void lmtp_idle_limit(struct lmtp *lmtp, unsigned seconds);
+
+/* lmtp.c */
+
+void lmtp_on_input(void *owner);
+void lmtp_on_drained(void *owner);
+
+/* The transaction begins anew: nothing of it was sent. */
+void lmtp_rewind(struct lmtp *lmtp);
+
+#endif

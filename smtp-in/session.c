@@ -1,0 +1,318 @@
+#include "smtp-in/session.h"
+
+#include <unistd.h>
+
+#include "base/conn.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/role.h"
+#include "mail/command.h"
+#include "smtp-in/commands.h"
+#include "smtp-in/transaction.h"
+
+/* ---- replies ---- */
+
+static void count_reply(struct session *session, unsigned code)
+{
+	if (code < WORKER_REPLY_CODES)
+		session->worker->total.replies[code]++;
+}
+
+static void write_reply(struct session *session, const struct reply *reply)
+{
+	struct buf *out = &session->worker->scratch;
+
+	count_reply(session, reply->code);
+	buf_clear(out);
+	reply_print(out, reply);
+	conn_write(session->conn, buf_text(out));
+}
+
+void session_reply(struct session *session, struct reply reply)
+{
+	if (session->state == SESSION_CLOSING)
+		return;
+	if (reply.code >= 500 && ++session->errors > worker_settings(session->worker)->errors) {
+		session_close(session, REPLY(421, 4, 7, 0, "Too many errors"));
+		return;
+	}
+	write_reply(session, &reply);
+}
+
+void session_reply_line(struct session *session, unsigned code, bool last, struct text text)
+{
+	struct buf *out = &session->worker->scratch;
+
+	if (last)
+		count_reply(session, code);
+	buf_clear(out);
+	reply_print_line(out, code, last, text);
+	conn_write(session->conn, buf_text(out));
+}
+
+void session_close(struct session *session, struct reply reply)
+{
+	struct buf text = { 0 };
+
+	if (session->state == SESSION_CLOSING)
+		return;
+	if (session->state >= SESSION_MESSAGE && reply.code == 421 && session->transaction &&
+		session->transaction->verdict.code == 0)
+		transaction_log_lost(session->transaction, "the session was ended");
+	session->state = SESSION_CLOSING;
+	session->deadline = 0;
+	transaction_free(&session->transaction);
+	buf_add(&text, worker_hostname(session->worker));
+	buf_add_string(&text, ": ");
+	buf_add(&text, reply.text);
+	reply.text = buf_text(&text);
+	write_reply(session, &reply);
+	buf_release(&text);
+	conn_finish(session->conn);
+}
+
+bool session_count_junk(struct session *session)
+{
+	if (++session->junk <= worker_settings(session->worker)->junk)
+		return true;
+	session_close(session, REPLY(421, 4, 7, 0, "Too many commands that lead to nothing"));
+	return false;
+}
+
+static void greet(struct session *session)
+{
+	struct buf text = { 0 };
+
+	buf_add(&text, worker_hostname(session->worker));
+	buf_add_string(&text, " ESMTP restante");
+	session_reply_line(session, 220, true, buf_text(&text));
+	buf_release(&text);
+}
+
+/* ---- whose turn it is ---- */
+
+static bool must_hold(const struct session *session)
+{
+	switch (session->state) {
+	case SESSION_COMMANDS:
+		return session->waiting;
+	case SESSION_ASKING:
+	case SESSION_VERDICT:
+		return true;
+	case SESSION_MESSAGE:
+		return transaction_is_full(session->transaction);
+	case SESSION_SECURING:
+	case SESSION_CLOSING:
+		return false;
+	}
+	return false;
+}
+
+static void set_deadline(struct session *session)
+{
+	const struct smtp_in_settings *settings = worker_settings(session->worker);
+
+	if (session->held || session->state == SESSION_CLOSING)
+		session->deadline = 0;
+	else
+		session->deadline =
+			worker_seconds() + (int64_t)(session->state == SESSION_MESSAGE
+							     ? settings->data_seconds
+							     : settings->command_seconds);
+}
+
+static void settle(struct session *session)
+{
+	const bool hold = must_hold(session);
+
+	if (hold && !session->held)
+		conn_hold(session->conn);
+	else if (!hold && session->held)
+		conn_release(session->conn);
+	session->held = hold;
+	set_deadline(session);
+}
+
+void session_resume(struct session *session)
+{
+	session->waiting = transaction_is_awaited(session->transaction) && session->waiting;
+	settle(session);
+}
+
+/* ---- input ---- */
+
+static bool read_command(struct session *session)
+{
+	const struct wire_lines before = session->lines;
+	enum wire_fault fault;
+	struct text line;
+	size_t used;
+	int found = wire_line(&session->lines, conn_input(session->conn), COMMAND_MAIL_LIMIT, &line,
+		&used, &fault);
+
+	if (found > 0) {
+		session->waiting = commands_run(session, line) == COMMANDS_WAIT;
+	} else if (found < 0) {
+		struct reply reply = REPLY(500, 5, 5, 2, "");
+		reply.text = text_of(wire_fault_text(fault));
+		session->waiting = transaction_is_awaited(session->transaction);
+		if (!session->waiting)
+			session_reply(session, reply);
+	}
+	if (session->waiting) {
+		session->lines = before;
+		return false;
+	}
+	conn_consume(session->conn, used);
+	return found != 0;
+}
+
+static bool read_input(struct session *session)
+{
+	switch (session->state) {
+	case SESSION_COMMANDS:
+		return !session->waiting && read_command(session);
+	case SESSION_MESSAGE:
+		return transaction_read(session->transaction);
+	case SESSION_SECURING:
+	case SESSION_ASKING:
+	case SESSION_VERDICT:
+	case SESSION_CLOSING:
+		return false;
+	}
+	return false;
+}
+
+static void on_input(void *owner)
+{
+	struct session *session = owner;
+	bool progress = false;
+
+	while (read_input(session))
+		progress = true;
+	/* A command that comes octet by octet has no more time than one that comes at once. */
+	if (progress || session->waiting)
+		settle(session);
+	if (session->state == SESSION_SECURING)
+		conn_start_tls(session->conn, session->worker->context->tls);
+}
+
+static void on_secured(void *owner)
+{
+	struct session *session = owner;
+
+	session->worker->total.tls_sessions++;
+	session->state = SESSION_COMMANDS;
+	session->lines = (struct wire_lines){ 0 };
+	if (session->listener->tls)
+		greet(session);
+	settle(session);
+}
+
+static const char *end_name(enum conn_end end)
+{
+	switch (end) {
+	case CONN_END_PEER:
+		return "the client closed the connection";
+	case CONN_END_FINISHED:
+		return "finished";
+	case CONN_END_TIMEOUT:
+		return "the client reads nothing";
+	case CONN_END_TLS:
+		return "TLS failed";
+	case CONN_END_ERROR:
+		return "the connection broke";
+	}
+	return "ended";
+}
+
+static void on_ended(void *owner, enum conn_end end, const char *detail)
+{
+	struct session *session = owner;
+
+	LOG_DEBUG("session-ended", LOG_STRING("listener", session->listener->name),
+		LOG_STRING("peer", conn_peer(session->conn)), LOG_STRING("reason", end_name(end)),
+		LOG_STRING("detail", detail));
+	if (session->transaction && session->state >= SESSION_MESSAGE)
+		transaction_log_lost(session->transaction, end_name(end));
+	session_free(session);
+}
+
+static const struct conn_handlers conn_handlers = {
+	.input = on_input,
+	.secured = on_secured,
+	.ended = on_ended,
+};
+
+/* ---- begin and end ---- */
+
+void session_new(struct worker *worker, const struct session_listener *listener, int fd)
+{
+	if (listener->tls && !worker->context->tls) {
+		LOG_WARNING("no-certificate", LOG_STRING("listener", listener->name));
+		close(fd);
+		return;
+	}
+	struct session *session = mem_new(sizeof(*session));
+	session->worker = worker;
+	session->listener = listener;
+	session->conn =
+		conn_new(worker->context->loop, fd, &conn_handlers, &worker->limits, session);
+	LIST_INSERT_HEAD(&worker->sessions, session, link);
+	worker->session_count++;
+	if (listener->tls) {
+		session->state = SESSION_SECURING;
+		conn_start_tls(session->conn, worker->context->tls);
+	} else {
+		session->state = SESSION_COMMANDS;
+		greet(session);
+	}
+	settle(session);
+}
+
+void session_reset(struct session *session)
+{
+	transaction_free(&session->transaction);
+	mem_free((void *)session->helo.ptr);
+	session->helo = (struct text){ 0 };
+	session->esmtp = false;
+}
+
+void session_free(struct session *session)
+{
+	session_reset(session);
+	conn_free(&session->conn);
+	LIST_REMOVE(session, link);
+	session->worker->session_count--;
+	mem_free(session);
+}
+
+void session_stop(struct session *session)
+{
+	switch (session->state) {
+	case SESSION_SECURING:
+		session_free(session);
+		break;
+	case SESSION_COMMANDS:
+		session_close(session, REPLY(421, 4, 3, 2, "Shutting down"));
+		break;
+	case SESSION_ASKING:
+	case SESSION_MESSAGE:
+	case SESSION_VERDICT:
+	case SESSION_CLOSING:
+		break;
+	}
+}
+
+void session_expire(struct session *session)
+{
+	if (transaction_is_awaited(session->transaction)) {
+		set_deadline(session);
+		return;
+	}
+	session->worker->total.timeouts++;
+	if (session->state == SESSION_SECURING)
+		session_free(session);
+	else
+		session_close(session, REPLY(421, 4, 4, 2, "Timeout, closing the connection"));
+}

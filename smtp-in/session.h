@@ -1,0 +1,83 @@
+/*
+ * One SMTP session (RFC 5321): a client's connection, its state and its transaction.
+ *
+ * Commands are answered in the order in which they came. What cannot be answered yet, because verdicts
+ * of the LMTP server are awaited before it, stays in the input.
+ */
+#ifndef SMTP_IN_SESSION_H
+#define SMTP_IN_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "mail/reply.h"
+#include "mail/wire.h"
+#include "smtp-in/worker.h"
+
+struct transaction;
+
+enum session_state {
+	SESSION_SECURING, /* TLS handshake, at the start or after STARTTLS */
+	SESSION_COMMANDS,
+	SESSION_ASKING,  /* DATA was passed on, 354 is awaited */
+	SESSION_MESSAGE, /* octets of a message come */
+	SESSION_VERDICT, /* the message has ended, the verdict is awaited */
+	SESSION_CLOSING,
+};
+
+struct session_listener {
+	const char *name;
+	bool tls;        /* from the first octet */
+	bool submission; /* of authenticated users only */
+};
+
+struct session {
+	LIST_ENTRY(session) link;
+	struct worker *worker;
+	const struct session_listener *listener;
+	struct conn *conn;
+	enum session_state state;
+	struct transaction *transaction; /* NULL: no MAIL was given */
+	struct text helo; /* what the client calls itself, on the heap; ptr NULL: it has not said */
+	bool esmtp;       /* it said EHLO */
+	bool held;        /* reading is stopped */
+	bool waiting;     /* the next command waits for verdicts on recipients */
+	struct wire_lines lines;
+	unsigned errors, junk; /* since the last message */
+	int64_t deadline; /* worker_seconds() at which it has timed out; 0: it is not its turn */
+};
+
+/* Takes fd. */
+void session_new(struct worker *worker, const struct session_listener *listener, int fd);
+
+/* Ends at once, or after the message in progress. */
+void session_stop(struct session *session);
+
+/* Its deadline is over. */
+void session_expire(struct session *session);
+
+/* Ends without a word. */
+void session_free(struct session *session);
+
+/* ---- for commands.c and transaction.c ---- */
+
+/* 5xx counts as an error; the session ends after too many. */
+void session_reply(struct session *session, struct reply reply);
+
+/* One line of a longer reply. */
+void session_reply_line(struct session *session, unsigned code, bool last, struct text text);
+
+/* "421 4.x.y host: sentence", and the end of the session. */
+void session_close(struct session *session, struct reply reply);
+
+/* A command that leads to nothing; the session ends after too many. False: it has. */
+bool session_count_junk(struct session *session);
+
+/* Forget EHLO and MAIL. */
+void session_reset(struct session *session);
+
+/* What was awaited from the LMTP server has come: go on with the input. */
+void session_resume(struct session *session);
+
+#endif

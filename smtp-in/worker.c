@@ -1,0 +1,251 @@
+#include "smtp-in/worker.h"
+
+#include <event2/event.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/role.h"
+#include "smtp-in/lmtp.h"
+#include "smtp-in/session.h"
+#include "smtp-in/transaction.h"
+
+enum {
+	INPUT_LIMIT = 64 * 1024,
+	OUTPUT_HIGH = 64 * 1024,
+	OUTPUT_LOW = 16 * 1024,
+};
+
+static const struct session_listener listeners[] = {
+	{ .name = "smtp" },
+	{ .name = "smtps", .tls = true },
+	{ .name = "submission", .submission = true },
+	{ .name = "submissions", .tls = true, .submission = true },
+};
+
+static int64_t milliseconds_of(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int64_t worker_seconds(void)
+{
+	return milliseconds_of(CLOCK_MONOTONIC_COARSE) / 1000;
+}
+
+int64_t worker_milliseconds(void)
+{
+	return milliseconds_of(CLOCK_MONOTONIC);
+}
+
+const struct smtp_in_settings *worker_settings(const struct worker *worker)
+{
+	return worker->context->settings;
+}
+
+struct text worker_hostname(const struct worker *worker)
+{
+	return text_of(worker->context->common->hostname);
+}
+
+/* ---- making, settings ---- */
+
+static int lmtp_options(const struct worker *worker, struct lmtp_options *options)
+{
+	const struct smtp_in_settings *settings = worker_settings(worker);
+
+	*options = (struct lmtp_options){
+		.hostname = worker_hostname(worker),
+		.connections = settings->hand_over_connections,
+		.seconds = (unsigned)settings->hand_over_seconds,
+		.end_seconds = (unsigned)settings->hand_over_end_seconds,
+	};
+	return smtp_in_hand_over_parse(text_of(settings->hand_over), &options->server);
+}
+
+static void set_limits(struct worker *worker)
+{
+	/* No idle limit here: a client that says nothing is told so before the end, by on_tick(). */
+	worker->limits = (struct conn_limits){
+		.input = INPUT_LIMIT,
+		.output_high = OUTPUT_HIGH,
+		.output_low = OUTPUT_LOW,
+		.send_seconds = (unsigned)worker_settings(worker)->send_seconds,
+	};
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	const struct worker *worker = arg;
+	const int64_t now = worker_seconds();
+	struct session *next;
+
+	(void)fd, (void)what;
+	for (struct session *session = LIST_FIRST(&worker->sessions); session; session = next) {
+		next = LIST_NEXT(session, link);
+		if (session->deadline && now >= session->deadline)
+			session_expire(session);
+	}
+}
+
+struct worker *worker_new(struct role_context *context)
+{
+	struct worker *worker = mem_new(sizeof(*worker));
+	struct lmtp_options options;
+
+	worker->context = context;
+	LIST_INIT(&worker->sessions);
+	if (lmtp_options(worker, &options) != 0) {
+		LOG_ERROR("bad-setting", LOG_STRING("name", "hand-over"));
+		mem_free(worker);
+		return NULL;
+	}
+	set_limits(worker);
+	worker->pool = lmtp_pool_new(context->loop, &options);
+	worker->tick = event_new(context->loop, -1, EV_PERSIST, on_tick, worker);
+	if (!worker->tick)
+		LOG_FATAL("out-of-memory", LOG_STRING("what", "timer"));
+	event_add(worker->tick, &(struct timeval){ .tv_sec = 1 });
+	return worker;
+}
+
+void worker_reload(struct worker *worker)
+{
+	struct lmtp_options options;
+
+	set_limits(worker);
+	if (lmtp_options(worker, &options) == 0)
+		lmtp_pool_change(worker->pool, &options);
+}
+
+static void free_spares(struct worker *worker)
+{
+	while (worker->spare) {
+		struct transaction *next = worker->spare->next_spare;
+		arena_free(&worker->spare->arena);
+		mem_free(worker->spare);
+		worker->spare = next;
+	}
+	worker->spares = 0;
+}
+
+void worker_free(struct worker **at)
+{
+	struct worker *worker = *at;
+
+	*at = NULL;
+	if (!worker)
+		return;
+	while (!LIST_EMPTY(&worker->sessions))
+		session_free(LIST_FIRST(&worker->sessions));
+	free_spares(worker);
+	lmtp_pool_free(&worker->pool);
+	event_free(worker->tick);
+	buf_release(&worker->scratch);
+	mem_free(worker);
+}
+
+/* ---- clients ---- */
+
+static const struct session_listener *find_listener(const char *name)
+{
+	for (size_t i = 0; i < sizeof(listeners) / sizeof(listeners[0]); i++) {
+		if (strcmp(name, listeners[i].name) == 0)
+			return &listeners[i];
+	}
+	return NULL;
+}
+
+/* One attempt: who is too many gets no share of our memory. */
+static void turn_away(const struct session_listener *listener, int fd)
+{
+	static const char reply[] = "421 4.7.0 Too many clients, come again later\r\n";
+
+	if (!listener->tls)
+		(void)!send(fd, reply, sizeof(reply) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	close(fd);
+}
+
+void worker_accept(struct worker *worker, const char *name, int fd)
+{
+	const struct session_listener *listener = find_listener(name);
+
+	if (!listener || worker->stopping) {
+		close(fd);
+		return;
+	}
+	worker->total.connections++;
+	if (worker->session_count >= worker_settings(worker)->clients) {
+		worker->total.refused_connections++;
+		worker->total.replies[421]++;
+		turn_away(listener, fd);
+		return;
+	}
+	session_new(worker, listener, fd);
+}
+
+static void count_lmtp(const struct worker *worker, struct buf *out)
+{
+	struct lmtp_counts counts;
+
+	lmtp_pool_count(worker->pool, &counts);
+	buf_format(out, "hand-over-connections=%llu\n", (unsigned long long)counts.connections);
+	buf_format(out, "hand-over-reuses=%llu\n", (unsigned long long)counts.reuses);
+	buf_format(out, "hand-over-failures=%llu\n", (unsigned long long)counts.failures);
+	buf_format(out, "hand-over-open=%zu\n", counts.open);
+	buf_format(out, "hand-over-idle=%zu\n", counts.idle);
+}
+
+void worker_count(const struct worker *worker, struct buf *out)
+{
+	const struct {
+		const char *name;
+		uint64_t number;
+	} lines[] = {
+		{ "sessions", worker->session_count },
+		{ "connections", worker->total.connections },
+		{ "refused-connections", worker->total.refused_connections },
+		{ "tls-sessions", worker->total.tls_sessions },
+		{ "timeouts", worker->total.timeouts },
+		{ "recipients", worker->total.recipients },
+		{ "refused-recipients", worker->total.refused_recipients },
+		{ "messages", worker->total.messages },
+		{ "octets", worker->total.octets },
+		{ "refused-messages", worker->total.refused_messages },
+		{ "lost-messages", worker->total.lost_messages },
+	};
+
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+		buf_format(out, "%s=%llu\n", lines[i].name, (unsigned long long)lines[i].number);
+	count_lmtp(worker, out);
+	for (unsigned code = 0; code < WORKER_REPLY_CODES; code++) {
+		if (worker->total.replies[code])
+			buf_format(out, "reply-%u=%llu\n", code,
+				(unsigned long long)worker->total.replies[code]);
+	}
+}
+
+void worker_stop(struct worker *worker)
+{
+	struct session *next;
+
+	worker->stopping = true;
+	free_spares(worker);
+	for (struct session *session = LIST_FIRST(&worker->sessions); session; session = next) {
+		next = LIST_NEXT(session, link);
+		session_stop(session);
+	}
+	lmtp_pool_drain(worker->pool);
+}
+
+bool worker_is_busy(const struct worker *worker)
+{
+	return worker->session_count;
+}
