@@ -11,7 +11,7 @@
 #include "base/settings_private.h"
 #include "base/sys.h"
 
-enum { LARGEST_FILE = 1 << 20, LONGEST_NAME = 64, SENTENCE = 600 };
+enum { LARGEST_FILE = 1 << 20, LONGEST_NAME = 64, SENTENCE = 600, MOST_FINDINGS = 100 };
 
 /* libconfuse hands its callbacks no pointer of ours, and its scanner has global state anyway. */
 static struct settings_reading *current;
@@ -24,6 +24,10 @@ void settings_finding(
 	char sentence[SENTENCE];
 	va_list arguments;
 
+	if (section != SETTINGS_NOWHERE)
+		reading->places[section].faulty = true;
+	if (reading->findings == MOST_FINDINGS)
+		return;
 	va_start(arguments, format);
 	vsnprintf(sentence, sizeof(sentence), format, arguments);
 	va_end(arguments);
@@ -31,8 +35,6 @@ void settings_finding(
 		mem_resize(reading->found, (reading->findings + 1) * sizeof(*reading->found));
 	reading->found[reading->findings++] = (struct settings_found){ .line = line,
 		.sentence = mem_copy(sentence, strlen(sentence)) };
-	if (section != SETTINGS_NOWHERE)
-		reading->places[section].faulty = true;
 }
 
 static void report_all(struct settings_reading *reading,

@@ -93,6 +93,11 @@ static bool accept_item(struct scan *scan)
 	}
 	const struct settings_section *section = reading->sections[scan->section];
 	const struct settings_item *item = settings_find(section, name);
+	if (!item && name.len && settings_section_named(reading, name) != SETTINGS_NOWHERE) {
+		settings_finding(reading, scan->section, scan->word_line,
+			"%.*s is a section; write %.*s { ... }", TEXT_ARG(name), TEXT_ARG(name));
+		return false;
+	}
 	if (!item) {
 		settings_report_unknown(reading, scan->section, scan->word_line, name);
 		return false;
@@ -117,6 +122,13 @@ static bool accept_section(struct scan *scan)
 	if (scan->in_section) {
 		finding(scan, scan->word_line,
 			"a section inside a section; close the first one with } before");
+		return false;
+	}
+	int top = settings_section_named(reading, TEXT(""));
+	if (top != SETTINGS_NOWHERE && settings_find(reading->sections[top], name)) {
+		settings_finding(reading, top, scan->word_line,
+			"%.*s is not a section; write %.*s = value", TEXT_ARG(name),
+			TEXT_ARG(name));
 		return false;
 	}
 	if (section == SETTINGS_NOWHERE) {
@@ -303,13 +315,6 @@ static void scan_bare(struct scan *scan)
 		buf_add_char(&scan->word, octet(scan, 0));
 		scan->at++;
 	}
-	/* "list += x" would add to what the person cannot see. */
-	if (text_equal(buf_text(&scan->word), TEXT("+")) && octet(scan, 0) == '=') {
-		finding(scan, scan->line,
-			"+= does not add to the default; write the whole list with =");
-		buf_clear(&scan->word);
-		return;
-	}
 	check_word(scan);
 	take_word(scan, scan->line);
 }
@@ -342,6 +347,10 @@ static void scan_next(struct scan *scan)
 		skip_block_comment(scan);
 	} else if (c == '"' || c == '\'') {
 		scan_quoted(scan, c);
+	} else if (c == '+' && octet(scan, 1) == '=') {
+		finding(scan, scan->line,
+			"+= does not add to the default; write the whole list with =");
+		scan->at++;
 	} else if (c == '=' || c == '{' || c == '}' || c == ',') {
 		scan_mark(scan, c);
 	} else {
