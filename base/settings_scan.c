@@ -372,6 +372,10 @@ void settings_scan(struct settings_reading *reading, struct text in, struct buf 
 	while (scan.at < in.len)
 		scan_next(&scan);
 	put_pending_name(&scan);
+	/* libconfuse takes the end of the file for the end of a section. */
+	if (scan.in_section && !scan.in_list)
+		finding(&scan, reading->places[scan.section].line,
+			"this section has no end; close it with }");
 	if (scan.drops_depth)
 		finding(&scan, scan.line, "the file ends inside braces; close them with }");
 	buf_release(&scan.word);

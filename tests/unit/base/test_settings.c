@@ -257,9 +257,7 @@ static const struct mistake {
 		"value } or name { ... }\n" },
 	{ "}\n", "1: unexpected closing brace; write name = value, name = { value, value } or name "
 		 "{ ... }\n" },
-	{ "smtp-in {\n sessions = 5\n",
-		"2: premature end of file; write name = value, name = { value, value } or name "
-		"{ ... }\n" },
+	{ "smtp-in {\n sessions = 5\n", "1: this section has no end; close it with }\n" },
 	{ "nothing {\n sessions = 5\n", "1: there is no \"nothing\" here; remove it\n"
 					"3: the file ends inside braces; close them with }\n" },
 };
