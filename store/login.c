@@ -23,7 +23,6 @@ struct logins {
 	struct password_cache *cache;
 	struct login_peers *peers;
 	struct login_options options;
-	char *domain;
 	struct arena *scratch;
 	struct event sweep;
 	size_t delayed;
@@ -75,8 +74,16 @@ static void on_sweep(evutil_socket_t fd, short what, void *argument)
 		sweep_later(logins);
 }
 
+static void set_options(struct logins *logins, const struct login_options *options)
+{
+	mem_free((char *)logins->options.domain);
+	logins->options = *options;
+	if (options->domain)
+		logins->options.domain = mem_copy(options->domain, strlen(options->domain));
+}
+
 struct logins *logins_new(struct event_base *loop, struct engine *engine,
-	struct passwords *passwords, const struct login_options *options, const char *domain)
+	struct passwords *passwords, const struct login_options *options)
 {
 	struct logins *logins = mem_new(sizeof(*logins));
 
@@ -85,9 +92,7 @@ struct logins *logins_new(struct event_base *loop, struct engine *engine,
 	logins->passwords = passwords;
 	logins->cache = password_cache_new();
 	logins->peers = login_peers_new();
-	logins->options = *options;
-	if (domain)
-		logins->domain = mem_copy(domain, strlen(domain));
+	set_options(logins, options);
 	logins->scratch = arena_new(2048);
 	event_assign(&logins->sweep, loop, -1, 0, on_sweep, logins);
 	return logins;
@@ -104,7 +109,7 @@ void logins_free(struct logins **handle)
 	password_cache_free(&logins->cache);
 	login_peers_free(&logins->peers);
 	arena_free(&logins->scratch);
-	mem_free(logins->domain);
+	mem_free((char *)logins->options.domain);
 	mem_free(logins);
 }
 
@@ -112,7 +117,7 @@ void logins_configure(struct logins *logins, const struct login_options *options
 {
 	if (options->remember < logins->options.remember)
 		password_cache_clear(logins->cache);
-	logins->options = *options;
+	set_options(logins, options);
 }
 
 void logins_count(const struct logins *logins, struct buf *out)
@@ -222,8 +227,9 @@ static struct text resolve(struct logins *logins, struct text name)
 	arena_empty(logins->scratch);
 	if (text_find(name, '\0') >= 0)
 		return name;
-	if (logins->domain && text_find(name, '@') < 0)
-		whole = text_format(logins->scratch, "%.*s@%s", TEXT_ARG(name), logins->domain);
+	if (logins->options.domain && text_find(name, '@') < 0)
+		whole = text_format(
+			logins->scratch, "%.*s@%s", TEXT_ARG(name), logins->options.domain);
 	if (address_parse(logins->scratch, whole, true, &address) != ADDRESS_OK)
 		return name;
 	return address_canonical(logins->scratch, &address);

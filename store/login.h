@@ -24,11 +24,11 @@ struct login_options {
 	uint64_t failures; /* of one client address within window; 0: no limit */
 	uint64_t window;   /* seconds */
 	bool limit_loopback;
+	const char *domain; /* added to a user's name that has none; may be NULL. Copied. */
 };
 
-/* domain: what is added to a user's name that has none; may be NULL. Copied. */
 struct logins *logins_new(struct event_base *loop, struct engine *engine,
-	struct passwords *passwords, const struct login_options *options, const char *domain);
+	struct passwords *passwords, const struct login_options *options);
 /* After every login has ended or was forgotten. */
 void logins_free(struct logins **logins);
 

@@ -31,9 +31,9 @@ static struct server_options options_of(const struct role_context *context)
 			.failures = settings->login_failures,
 			.window = settings->login_window,
 			.limit_loopback = settings->login_limits_loopback,
+			.domain = domains->count ? domains->item[0] : NULL,
 		},
 		.connections = settings->connections,
-		.domain = domains->count ? domains->item[0] : NULL,
 	};
 }
 

@@ -97,7 +97,7 @@ struct server *server_new(
 	server->loop = loop;
 	server->engine = engine;
 	server->passwords = passwords;
-	server->logins = logins_new(loop, engine, passwords, &options->logins, options->domain);
+	server->logins = logins_new(loop, engine, passwords, &options->logins);
 	server->connections = options->connections;
 	server->scratch = arena_new(4096);
 	return server;

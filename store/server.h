@@ -18,7 +18,6 @@ struct server_options {
 	struct password_options passwords;
 	struct login_options logins;
 	size_t connections; /* at once, of one kind of peer */
-	const char *domain; /* added to a user's name that has none, or NULL */
 };
 
 /* NULL after having logged why. The engine is the caller's and must outlive the server. */
