@@ -1,0 +1,376 @@
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "mda/commands.h"
+#include "mda/session.h"
+#include "mda/verdict.h"
+
+/* ---- extensions ---- */
+
+/* What MAIL's parameters said. */
+struct mail_parameters {
+	uint64_t size;
+	struct id id;
+};
+
+/* A service extension: how LHLO announces it, and its parameter of MAIL, if it has one. */
+struct extension {
+	struct text keyword;
+	struct text parameter; /* "": none */
+	bool trusted;          /* between our smtp-in and us only */
+	bool shows_limit;      /* announced with the message size */
+	bool (*take)(struct text value, struct mail_parameters *parameters);
+};
+
+/* RFC 6152. Stored as it comes either way. */
+static bool take_body(struct text value, struct mail_parameters *parameters)
+{
+	(void)parameters;
+	return text_equal_nocase(value, TEXT("7BIT")) || text_equal_nocase(value, TEXT("8BITMIME"));
+}
+
+/* RFC 1870. */
+static bool take_size(struct text value, struct mail_parameters *parameters)
+{
+	return value.len <= 20 && text_to_number(value, UINT64_MAX, &parameters->size) == 0;
+}
+
+/* The id that smtp-in gave the message. */
+static bool take_id(struct text value, struct mail_parameters *parameters)
+{
+	return id_parse(value, &parameters->id) == 0;
+}
+
+static const struct extension extensions[] = {
+	{ .keyword = TEXT("PIPELINING") },
+	{ .keyword = TEXT("ENHANCEDSTATUSCODES") },
+	{ .keyword = TEXT("8BITMIME"), .parameter = TEXT("BODY"), .take = take_body },
+	{ .keyword = TEXT("SIZE"),
+		.parameter = TEXT("SIZE"),
+		.shows_limit = true,
+		.take = take_size },
+	{ .keyword = TEXT("XID"), .parameter = TEXT("XID"), .trusted = true, .take = take_id },
+};
+
+enum { EXTENSIONS = sizeof(extensions) / sizeof(extensions[0]) };
+
+static bool is_offered(const struct session *session, const struct extension *extension)
+{
+	return session->trusted || !extension->trusted;
+}
+
+static const struct extension *find_parameter(const struct session *session, struct text keyword)
+{
+	for (size_t i = 0; i < EXTENSIONS; i++) {
+		if (extensions[i].take && text_equal_nocase(extensions[i].parameter, keyword) &&
+			is_offered(session, &extensions[i]))
+			return &extensions[i];
+	}
+	return NULL;
+}
+
+/* ---- LHLO ---- */
+
+/* Lenient, for local clients call themselves all sorts of things; but nothing that could act as more. */
+static bool is_client_name(struct text name)
+{
+	if (name.len == 0 || name.len > 255)
+		return false;
+	for (size_t i = 0; i < name.len; i++) {
+		const char c = text_lower(name.ptr[i]);
+		if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+			    (c && strchr("-._:[]", c))))
+			return false;
+	}
+	return true;
+}
+
+static void announce(struct session *session, const struct extension *extension, bool last)
+{
+	if (!extension->shows_limit) {
+		session_reply_line(session, 250, last, extension->keyword);
+		return;
+	}
+	struct buf line = { 0 };
+	buf_format(&line, "%.*s %llu", TEXT_ARG(extension->keyword),
+		(unsigned long long)session->worker->options.settings->message_size);
+	session_reply_line(session, 250, last, buf_text(&line));
+	buf_release(&line);
+}
+
+static void announce_all(struct session *session)
+{
+	const struct extension *previous = NULL;
+
+	session_reply_line(session, 250, false, text_of(session->worker->options.common->hostname));
+	for (size_t i = 0; i < EXTENSIONS; i++) {
+		if (!is_offered(session, &extensions[i]))
+			continue;
+		if (previous)
+			announce(session, previous, false);
+		previous = &extensions[i];
+	}
+	announce(session, previous, true);
+}
+
+static void run_lhlo(struct session *session, struct text argument)
+{
+	if (!is_client_name(argument)) {
+		session_fault(session, &REPLY(501, 5, 5, 4, "LHLO needs a host name"));
+		return;
+	}
+	session_drop_mail(session);
+	mem_free(session->client);
+	session->client = mem_copy(argument.ptr, argument.len);
+	session_set_timeout(session);
+	announce_all(session);
+}
+
+static void run_foreign(struct session *session, struct text argument)
+{
+	(void)argument;
+	session_fault(session, &REPLY(500, 5, 5, 1, "this is LMTP (RFC 2033): say LHLO"));
+}
+
+/* ---- MAIL and RCPT ---- */
+
+static struct reply sender_fault(enum address_fault fault)
+{
+	if (fault == ADDRESS_8BIT)
+		return (struct reply){ .code = 553,
+			.enhanced = { 5, 6, 7 },
+			.text = text_of(address_fault_text(fault)) };
+	return (struct reply){
+		.code = 501, .enhanced = { 5, 1, 7 }, .text = text_of(address_fault_text(fault))
+	};
+}
+
+static struct reply recipient_fault(enum address_fault fault)
+{
+	struct reply reply = sender_fault(fault);
+
+	if (fault != ADDRESS_8BIT)
+		reply.enhanced[2] = 3;
+	return reply;
+}
+
+static struct reply command_reply(enum command_fault fault)
+{
+	switch (fault) {
+	case COMMAND_TOO_MANY_PARAMETERS:
+		return REPLY(501, 5, 5, 4, "too many parameters");
+	case COMMAND_DUPLICATE_PARAMETER:
+		return REPLY(501, 5, 5, 4, "a parameter stands there twice");
+	case COMMAND_OK:
+	case COMMAND_SYNTAX:
+	case COMMAND_ADDRESS:
+		break;
+	}
+	return REPLY(501, 5, 5, 4, "syntax: MAIL FROM:<address> or RCPT TO:<address>");
+}
+
+static bool take_parameters(struct session *session, const struct command_path *path,
+	struct mail_parameters *parameters)
+{
+	for (size_t i = 0; i < path->parameters; i++) {
+		const struct command_parameter *given = &path->parameter[i];
+		const struct extension *extension = find_parameter(session, given->keyword);
+		if (!extension) {
+			session_fault(session, &REPLY(555, 5, 5, 4, "parameter not known"));
+			return false;
+		}
+		if (!given->value.ptr || !extension->take(given->value, parameters)) {
+			session_fault(session, &REPLY(501, 5, 5, 4, "parameter has no such value"));
+			return false;
+		}
+	}
+	return true;
+}
+
+static void refuse_size(struct session *session, uint64_t size)
+{
+	const struct reply reply = verdict_reply(STORE_TOO_LARGE);
+
+	LOG_INFO("refused", LOG_NUMBER("size", size), LOG_NUMBER("code", reply.code),
+		LOG_TEXT("verdict", reply.text));
+	session->worker->counters.messages_refused++;
+	session_reply(session, &reply);
+}
+
+static void begin_mail(struct session *session, const struct command_path *path)
+{
+	struct mail_parameters parameters = { 0 };
+
+	if (!take_parameters(session, path, &parameters))
+		return;
+	/* <postmaster> without a domain is a recipient only. */
+	if (path->address.local.len && !path->address.domain.len) {
+		const struct reply fault = sender_fault(ADDRESS_SYNTAX);
+		session_fault(session, &fault);
+		return;
+	}
+	if (parameters.size > session->worker->options.settings->message_size) {
+		refuse_size(session, parameters.size);
+		return;
+	}
+	session_begin_mail(session,
+		&(struct session_sender){
+			.address = path->address, .size = parameters.size, .id = parameters.id });
+	session_reply(session, &REPLY(250, 2, 1, 0, "sender ok"));
+}
+
+static void run_mail(struct session *session, struct text argument)
+{
+	struct arena *arena = arena_new(512);
+	struct command_path path;
+	enum address_fault address;
+	enum command_fault fault =
+		command_parse_path(arena, argument, TEXT("FROM"), false, &path, &address);
+
+	if (fault == COMMAND_OK) {
+		begin_mail(session, &path);
+	} else {
+		const struct reply reply =
+			fault == COMMAND_ADDRESS ? sender_fault(address) : command_reply(fault);
+		session_fault(session, &reply);
+	}
+	arena_free(&arena);
+}
+
+static void run_rcpt(struct session *session, struct text argument)
+{
+	struct arena *arena = session->mail->arena;
+	struct command_path path;
+	enum address_fault address;
+	enum command_fault fault =
+		command_parse_path(arena, argument, TEXT("TO"), false, &path, &address);
+	struct reply reply;
+
+	if (fault == COMMAND_OK && path.address.local.len && path.parameters == 0) {
+		session_add_recipient(session, &path.address);
+		return;
+	}
+	if (fault == COMMAND_ADDRESS)
+		reply = recipient_fault(address);
+	else if (fault != COMMAND_OK)
+		reply = command_reply(fault);
+	else if (path.parameters)
+		reply = REPLY(555, 5, 5, 4, "parameter not known");
+	else
+		reply = recipient_fault(ADDRESS_SYNTAX);
+	session_refuse_recipient(session, &reply);
+}
+
+/* ---- the rest ---- */
+
+static void run_data(struct session *session, struct text argument)
+{
+	(void)argument;
+	session_begin_body(session);
+}
+
+static void run_rset(struct session *session, struct text argument)
+{
+	(void)argument;
+	session_drop_mail(session);
+	session_set_timeout(session);
+	session_reply(session, &REPLY(250, 2, 0, 0, "forgotten"));
+}
+
+static void run_noop(struct session *session, struct text argument)
+{
+	(void)argument;
+	session_reply(session, &REPLY(250, 2, 0, 0, "ok"));
+}
+
+static void run_quit(struct session *session, struct text argument)
+{
+	(void)argument;
+	session_end(session, &REPLY(221, 2, 0, 0, "goodbye"));
+}
+
+static void run_vrfy(struct session *session, struct text argument)
+{
+	(void)argument;
+	session_reply(session, &REPLY(252, 2, 0, 0, "not told; RCPT says whether mail is taken"));
+}
+
+static void run_help(struct session *session, struct text argument)
+{
+	const struct commands_entry *entry;
+
+	(void)argument;
+	for (size_t i = 0; (entry = commands_at(i)); i++) {
+		if (!(entry->flags & COMMANDS_FOREIGN))
+			session_reply_line(session, 214, false, entry->usage);
+	}
+	session_reply_line(session, 214, true, TEXT("see RFC 2033 and restante-mda(8)"));
+}
+
+/* ---- the table ---- */
+
+#define LINE(v, r, f, u) \
+	{ \
+		.verb = TEXT(v), .flags = (f), .run = (r), .usage = TEXT(u) \
+	}
+
+static const struct commands_entry table[] = {
+	LINE("LHLO", run_lhlo, COMMANDS_ARGUMENT | COMMANDS_IDLE, "LHLO host-name"),
+	LINE("MAIL", run_mail, COMMANDS_GREETED | COMMANDS_NOT_IN_MAIL | COMMANDS_ARGUMENT,
+		"MAIL FROM:<sender> [SIZE=octets] [BODY=8BITMIME]"),
+	LINE("RCPT", run_rcpt,
+		COMMANDS_GREETED | COMMANDS_IN_MAIL | COMMANDS_ARGUMENT | COMMANDS_ALONGSIDE,
+		"RCPT TO:<recipient>"),
+	LINE("DATA", run_data,
+		COMMANDS_GREETED | COMMANDS_IN_MAIL | COMMANDS_RECIPIENT | COMMANDS_BARE, "DATA"),
+	LINE("RSET", run_rset, COMMANDS_BARE | COMMANDS_IDLE, "RSET"),
+	LINE("NOOP", run_noop, COMMANDS_IDLE, "NOOP"),
+	LINE("QUIT", run_quit, COMMANDS_BARE, "QUIT"),
+	LINE("VRFY", run_vrfy, COMMANDS_ARGUMENT | COMMANDS_IDLE, "VRFY string"),
+	LINE("HELP", run_help, COMMANDS_IDLE, "HELP"),
+	LINE("HELO", run_foreign, COMMANDS_FOREIGN, ""),
+	LINE("EHLO", run_foreign, COMMANDS_FOREIGN, ""),
+};
+
+const struct commands_entry *commands_at(size_t i)
+{
+	return i < sizeof(table) / sizeof(table[0]) ? &table[i] : NULL;
+}
+
+const struct commands_entry *commands_find(struct text line)
+{
+	const struct text verb = command_split(line).verb;
+	const struct commands_entry *entry;
+
+	for (size_t i = 0; (entry = commands_at(i)); i++) {
+		if (text_equal_nocase(entry->verb, verb))
+			return entry;
+	}
+	return NULL;
+}
+
+void commands_run(struct session *session, const struct commands_entry *command, struct text line)
+{
+	const struct text argument = command_split(line).argument;
+	const unsigned flags = command ? command->flags : 0;
+
+	if (!command)
+		session_fault(session, &REPLY(500, 5, 5, 2, "command not known; HELP lists them"));
+	else if ((flags & COMMANDS_GREETED) && !session->client)
+		session_fault(session, &REPLY(503, 5, 5, 1, "say LHLO first"));
+	else if ((flags & COMMANDS_NOT_IN_MAIL) && session->mail)
+		session_fault(
+			session, &REPLY(503, 5, 5, 1, "a message is under way; RSET forgets it"));
+	else if ((flags & COMMANDS_IN_MAIL) && !session->mail)
+		session_fault(session, &REPLY(503, 5, 5, 1, "say MAIL first"));
+	else if ((flags & COMMANDS_RECIPIENT) && !session->mail->plan.recipients)
+		session_fault(session, &REPLY(503, 5, 5, 1, "no recipient was accepted"));
+	else if ((flags & COMMANDS_BARE) && argument.len)
+		session_fault(session, &REPLY(501, 5, 5, 4, "no argument here"));
+	else if ((flags & COMMANDS_ARGUMENT) && !argument.len)
+		session_fault(session, &REPLY(501, 5, 5, 4, "an argument is missing"));
+	else
+		command->run(session, argument);
+}

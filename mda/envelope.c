@@ -1,0 +1,139 @@
+#include "base/arena.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "mda/resolve.h"
+#include "mda/session.h"
+#include "mda/verdict.h"
+
+enum {
+	ARENA_BLOCK = 2048,
+	ARENA_LIMIT = 4 << 20, /* what a transaction may take, refused recipients included */
+};
+
+void session_begin_mail(struct session *session, const struct session_sender *sender)
+{
+	struct session_mail *mail = mem_new(sizeof(*mail));
+
+	mail->arena = arena_new(ARENA_BLOCK);
+	mail->id = sender->id.string[0] ? sender->id : id_new();
+	mail->sender.local = text_copy(mail->arena, sender->address.local);
+	mail->sender.domain = text_copy(mail->arena, sender->address.domain);
+	mail->size = sender->size;
+	mail->last_answer = &mail->first_answer;
+	mail->begun = session_now();
+	plan_init(&mail->plan, mail->arena);
+	session->mail = mail;
+	session_set_timeout(session);
+}
+
+void session_drop_mail(struct session *session)
+{
+	struct session_mail *mail = session->mail;
+
+	if (!mail)
+		return;
+	resolve_forget(session->worker->resolve, mail->arena);
+	body_release(&mail->body);
+	arena_free(&mail->arena);
+	mem_free(mail);
+	session->mail = NULL;
+}
+
+/* ---- the queue of answers ---- */
+
+static void answer(struct session *session, const struct session_answer *answer)
+{
+	const struct reply *refusal =
+		answer->recipient ? plan_recipient_refusal(answer->recipient) : NULL;
+
+	if (!answer->recipient) {
+		session_fault(session, &answer->reply);
+	} else if (refusal) {
+		if (refusal->code >= 500)
+			session->worker->counters.recipients_refused++;
+		else
+			session->worker->counters.recipients_deferred++;
+		session_reply(session, refusal);
+	} else {
+		plan_add(&session->mail->plan, answer->recipient);
+		session_reply(session, &REPLY(250, 2, 1, 5, "recipient ok"));
+	}
+}
+
+/* Say what can be said without overtaking anybody. */
+static void answer_in_turn(struct session *session)
+{
+	struct session_mail *mail = session->mail;
+
+	while (mail->first_answer && mail->first_answer->ready) {
+		struct session_answer *first = mail->first_answer;
+		mail->first_answer = first->next;
+		if (!mail->first_answer)
+			mail->last_answer = &mail->first_answer;
+		mail->answers--;
+		answer(session, first);
+		if (session->phase == SESSION_ENDING)
+			return;
+	}
+	if (session->held && mail->answers == 0) {
+		session->held = false;
+		conn_release(session->conn);
+	}
+}
+
+static struct session_answer *queue_answer(struct session *session)
+{
+	struct session_mail *mail = session->mail;
+	struct session_answer *answer = arena_take(mail->arena, sizeof(*answer));
+
+	answer->session = session;
+	*mail->last_answer = answer;
+	mail->last_answer = &answer->next;
+	mail->answers++;
+	return answer;
+}
+
+static void on_resolved(void *owner, struct plan_recipient *recipient)
+{
+	struct session_answer *answer = owner;
+
+	(void)recipient;
+	answer->ready = true;
+	answer_in_turn(answer->session);
+}
+
+static bool has_room(const struct session *session)
+{
+	const struct session_mail *mail = session->mail;
+
+	return mail->plan.recipients + mail->answers <
+		       session->worker->options.settings->recipients &&
+	       arena_used(mail->arena) < ARENA_LIMIT;
+}
+
+void session_add_recipient(struct session *session, const struct address *address)
+{
+	struct session_mail *mail = session->mail;
+	const bool room = has_room(session);
+	struct session_answer *answer = queue_answer(session);
+
+	answer->recipient = plan_recipient_new(mail->arena, address);
+	answer->ready = true;
+	if (!room)
+		plan_add_refuse(mail->arena, answer->recipient,
+			&REPLY(452, 4, 5, 3,
+				"too many recipients, send the rest in another message"));
+	else
+		answer->ready = resolve_recipient(session->worker->resolve, mail->arena,
+			answer->recipient, on_resolved, answer);
+	answer_in_turn(session);
+}
+
+void session_refuse_recipient(struct session *session, const struct reply *reply)
+{
+	struct session_answer *answer = queue_answer(session);
+
+	answer->reply = *reply;
+	answer->ready = true;
+	answer_in_turn(session);
+}

@@ -1,0 +1,100 @@
+/* mda: takes mail by LMTP and has the store keep it; with -d, delivers standard input. Wiring only. */
+#include <string.h>
+
+#include "base/ipc.h"
+#include "base/role.h"
+#include "mda/deliver_stdin.h"
+#include "mda/settings.h"
+#include "mda/worker.h"
+#include "store/protocol.h"
+
+static struct worker *worker;
+
+static int connect_store(void *owner)
+{
+#define SOCKET_PATH_(name, bit, path) [name] = (path),
+	static const char *const sockets[] = { STORE_SOCKETS(SOCKET_PATH_) };
+
+	(void)owner;
+	return ipc_connect(sockets[STORE_BY_MDA]);
+}
+
+static void set_full(void *owner, bool full)
+{
+	role_pause(owner, full);
+}
+
+static int start(struct role_context *context)
+{
+	worker = worker_new(&(struct worker_options){
+		.loop = context->loop,
+		.common = context->common,
+		.settings = context->settings,
+		.connect = connect_store,
+		.full = set_full,
+		.owner = context,
+	});
+	return 0;
+}
+
+static void accept_client(struct role_context *context, const char *listener, int fd)
+{
+	(void)context;
+	worker_accept(worker, fd, strcmp(listener, "lmtp-smtp-in") == 0);
+}
+
+static void reload(struct role_context *context)
+{
+	worker_reload(worker, context->common, context->settings);
+}
+
+static void count(struct role_context *context, struct buf *out)
+{
+	(void)context;
+	worker_count(worker, out);
+}
+
+static void stop(struct role_context *context)
+{
+	(void)context;
+	worker_stop(worker);
+}
+
+static bool busy(struct role_context *context)
+{
+	(void)context;
+	return worker->session_count > 0;
+}
+
+static void end(struct role_context *context)
+{
+	(void)context;
+	worker_free(&worker);
+}
+
+static bool is_delivery(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++) {
+		if (strncmp(argv[i], "-d", 2) == 0)
+			return true;
+	}
+	return false;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct role role = {
+		.name = "mda",
+		.priv = PRIV_MDA,
+		.section = &mda_section,
+		.start = start,
+		.accept = accept_client,
+		.reload = reload,
+		.count = count,
+		.stop = stop,
+		.busy = busy,
+		.end = end,
+	};
+
+	return is_delivery(argc, argv) ? deliver_stdin(argc, argv) : role_main(argc, argv, &role);
+}

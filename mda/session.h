@@ -1,0 +1,120 @@
+/*
+ * One LMTP client (RFC 2033).
+ *
+ * Commands are taken in order and answered in order. Recipients may be looked up side by side: a RCPT
+ * that has to ask the store leaves its place in the queue of answers and the next RCPT is read; any other
+ * command waits until the queue is empty. While the store has the message, the client is held.
+ *
+ *	session.c   the connection: lines in, replies out, limits, the end
+ *	commands.c  the table of commands, their arguments
+ *	envelope.c  MAIL and RCPT: a transaction and its recipients' answers
+ *	delivery.c  DATA: the body, the commit, the verdict
+ */
+#ifndef MDA_SESSION_H
+#define MDA_SESSION_H
+
+#include "base/conn.h"
+#include "base/id.h"
+#include "mail/reply.h"
+#include "mail/wire.h"
+#include "mda/body.h"
+#include "mda/commit.h"
+#include "mda/plan.h"
+#include "mda/worker.h"
+
+enum session_phase {
+	SESSION_COMMANDS,
+	SESSION_BODY,   /* after 354 */
+	SESSION_COMMIT, /* the store has the message */
+	SESSION_ENDING, /* the last reply is queued */
+};
+
+/* One RCPT that is not answered yet; in the transaction's arena. */
+struct session_answer {
+	struct session *session;
+	struct plan_recipient *recipient; /* NULL: the command itself was at fault */
+	struct reply reply;
+	bool ready;
+	struct session_answer *next;
+};
+
+/* From MAIL to the verdict. */
+struct session_mail {
+	struct arena *arena;
+	struct id id;
+	struct address sender;
+	uint64_t size; /* announced, or 0 */
+	struct plan plan;
+	struct session_answer *first_answer, **last_answer;
+	size_t answers; /* in the queue */
+	struct body body;
+	struct commit commit;
+	int64_t begun, handed_over; /* milliseconds of the monotonic clock */
+};
+
+struct session {
+	struct worker *worker;
+	struct session *next, **at;
+	struct conn *conn; /* NULL: the client left while the store had its message */
+	bool trusted;
+	bool held; /* a command waits until all recipients are answered */
+	enum session_phase phase;
+	unsigned errors;        /* commands at fault since the last message */
+	unsigned idle_commands; /* commands that move no mail, likewise */
+	struct wire_lines lines;
+	char *client;              /* what it called itself; NULL before LHLO */
+	struct session_mail *mail; /* NULL: none */
+};
+
+/* ---- session.c ---- */
+
+struct session *session_new(struct worker *worker, int fd, bool trusted);
+void session_free(struct session *session);
+
+/* End it; inside a message, after that. */
+void session_stop(struct session *session);
+
+void session_reply(struct session *session, const struct reply *reply);
+
+/* One line of a longer reply. */
+void session_reply_line(struct session *session, unsigned code, bool last, struct text text);
+
+/* A command at fault: the reply, and the end of a client that goes on like that. */
+void session_fault(struct session *session, const struct reply *reply);
+
+/* This reply, then the end. */
+void session_end(struct session *session, const struct reply *reply);
+
+/* How long the client may be silent in the state that it is in now. */
+void session_set_timeout(struct session *session);
+
+int64_t session_now(void);
+
+/* ---- envelope.c ---- */
+
+struct session_sender {
+	struct address address; /* copied */
+	uint64_t size;
+	struct id id; /* empty: make one */
+};
+
+void session_begin_mail(struct session *session, const struct session_sender *sender);
+
+/* Forget the transaction, whatever state it is in; what the store is still asked for comes to nothing. */
+void session_drop_mail(struct session *session);
+
+/* A RCPT that is well formed: look the address up and answer in turn. */
+void session_add_recipient(struct session *session, const struct address *address);
+
+/* A RCPT that is not: answer in turn. */
+void session_refuse_recipient(struct session *session, const struct reply *reply);
+
+/* ---- delivery.c ---- */
+
+/* 354, and what comes is the message. There is at least one recipient. */
+void session_begin_body(struct session *session);
+
+/* Take what the client sent of the message. True: go on with the next command. */
+bool session_take_body(struct session *session);
+
+#endif
