@@ -47,7 +47,8 @@ static bool offers_login(const struct session *session)
 	if (conn_is_secure(session->conn) || strcmp(settings->cleartext_login, "always") == 0)
 		return true;
 	return strcmp(settings->cleartext_login, "local") == 0 &&
-	       (strcmp(peer, "::1") == 0 || strncmp(peer, "127.", 4) == 0);
+	       (strcmp(peer, "local") == 0 || strcmp(peer, "::1") == 0 ||
+		       strncmp(peer, "127.", 4) == 0);
 }
 
 static uint64_t number_of(struct text word)
