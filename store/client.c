@@ -117,11 +117,19 @@ static struct store_client *new_client(
 	return client;
 }
 
+/* In the next round of the loop: within this one, who asks again at each failure would starve the rest. */
+static void settle_soon(struct store_client *client)
+{
+	const struct timeval now = { 0 };
+
+	event_add(&client->settle, &now);
+}
+
 static void go_away(struct store_client *client)
 {
 	ipc_free(&client->ipc);
 	client->away = true;
-	event_active(&client->settle, EV_TIMEOUT, 0);
+	settle_soon(client);
 }
 
 struct store_client *store_client_over(
@@ -255,7 +263,7 @@ static void on_settle(evutil_socket_t fd, short what, void *argument)
 static void answer_later(struct store_client *client, uint32_t place, enum store_failure failure)
 {
 	client->slot[place].local = failure;
-	event_active(&client->settle, EV_TIMEOUT, 0);
+	settle_soon(client);
 }
 
 /* ---- requests ---- */
