@@ -7,6 +7,18 @@
 
 static struct worker *worker;
 
+/* Sockets other than unix ones are needed only for a server elsewhere. */
+static unsigned priv_extra(struct role_context *context)
+{
+	const struct smtp_in_settings *settings = context->settings;
+	struct smtp_in_hand_over to;
+
+	if (smtp_in_hand_over_parse(text_of(settings->hand_over), &to) == 0 &&
+		to.address.any.sa_family != AF_UNIX)
+		return PRIV_TCP_CLIENT;
+	return 0;
+}
+
 static int start(struct role_context *context)
 {
 	worker = worker_new(context);
@@ -56,6 +68,7 @@ int main(int argc, char **argv)
 			.name = "smtp-in",
 			.priv = PRIV_SMTP_IN,
 			.section = &smtp_in_section,
+			.priv_extra = priv_extra,
 			.start = start,
 			.accept = accept_client,
 			.reload = reload,
