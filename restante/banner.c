@@ -1,0 +1,96 @@
+#include "restante/banner.h"
+
+#include "restante/demo_settings.h"
+
+/* The IPv4 address of a service, which every demo has; "" when it was taken out of the settings. */
+static struct text find_where(const struct listeners *listeners, const char *name)
+{
+	for (size_t i = 0; i < listeners->count; i++) {
+		const struct listener *listener = &listeners->list[i];
+		if (listener->service && text_equal(text_of(listener->name), text_of(name)))
+			return text_of(listener->where);
+	}
+	return TEXT("");
+}
+
+struct row {
+	const char *label, *plain, *secure;
+	const char *note; /* about the plain one */
+};
+
+static void print_row(struct buf *out, const struct listeners *listeners, const struct row *row)
+{
+	const struct text plain = find_where(listeners, row->plain);
+	const struct text secure = row->secure ? find_where(listeners, row->secure) : TEXT("");
+
+	if (plain.len == 0 && secure.len == 0)
+		return;
+	buf_format(out, "    %-6s", row->label);
+	if (plain.len)
+		buf_format(out, "%.*s  %s", TEXT_ARG(plain), row->note);
+	if (secure.len)
+		buf_format(out, "%s%.*s  TLS", plain.len ? "      " : "", TEXT_ARG(secure));
+	buf_add_char(out, '\n');
+}
+
+static void print_users(struct buf *out)
+{
+	buf_add_string(out, "    users ");
+	for (size_t i = 0; i < DEMO_USERS; i++)
+		buf_format(out, "%s@%s  ", demo_users[i], DEMO_DOMAIN);
+	buf_format(out, "(password: %s)\n", DEMO_PASSWORD);
+}
+
+/* One line each, so that a paste is one paste whatever the shell. */
+static void print_commands(struct buf *out, const struct listeners *listeners)
+{
+	const struct text smtp = find_where(listeners, "smtp"),
+			  pop3 = find_where(listeners, "pop3");
+
+	if (smtp.len)
+		buf_format(out,
+			"  Push a message to %s:\n\n"
+			"    printf 'From: %s@%s\\r\\nTo: %s@%s\\r\\nSubject: Hello\\r\\n\\r\\n"
+			"Pushed by SMTP.\\r\\n' | "
+			"curl -sS -T - --mail-from %s@%s --mail-rcpt %s@%s smtp://%.*s\n\n",
+			demo_users[0], demo_users[1], DEMO_DOMAIN, demo_users[0], DEMO_DOMAIN,
+			demo_users[1], DEMO_DOMAIN, demo_users[0], DEMO_DOMAIN, TEXT_ARG(smtp));
+	if (pop3.len)
+		buf_format(out,
+			"  Pull it (without the 1: the list of what waits):\n\n"
+			"    curl -sS -u %s@%s:%s pop3://%.*s/1\n\n",
+			demo_users[0], DEMO_DOMAIN, DEMO_PASSWORD, TEXT_ARG(pop3));
+	buf_add_string(out, "  With -v, curl shows every line that is said.\n\n");
+}
+
+void banner_print(struct buf *out, const struct listeners *listeners, const char *directory)
+{
+	static const struct row rows[] = {
+		{ "push", "smtp", "smtps", "SMTP (and STARTTLS)" },
+		{ "", "submission", NULL, "submission, for users who have logged in" },
+		{ "pull", "pop3", "pop3s", "POP3 (and STLS)" },
+	};
+
+	buf_add_string(out, "\nrestante is running: a mail host for this machine only.\n\n");
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		print_row(out, listeners, &rows[i]);
+	print_users(out);
+	buf_format(out, "    kept  %s\n\n", directory);
+	print_commands(out, listeners);
+	buf_add_string(out, "  Ctrl-C ends it; the mail is kept.\n\n");
+}
+
+void banner_print_ports(struct buf *out, const struct listeners *listeners)
+{
+	for (size_t i = 0; i < listeners->count; i++) {
+		const struct listener *listener = &listeners->list[i];
+		const struct text where = text_of(listener->where);
+		bool first = listener->service != NULL;
+		for (size_t k = 0; first && k < i; k++)
+			first = !listeners->list[k].service ||
+				listeners->list[k].name != listener->name;
+		if (first)
+			buf_format(out, "%s=%.*s\n", listener->name,
+				TEXT_ARG(text_from(where, (size_t)text_find_last(where, ':') + 1)));
+	}
+}

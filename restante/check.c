@@ -1,0 +1,59 @@
+#include <stdio.h>
+#include <sysexits.h>
+
+#include "base/mem.h"
+#include "restante/certificate.h"
+#include "restante/command.h"
+#include "restante/settings.h"
+
+static void print_mistake(void *owner, const char *sentence)
+{
+	unsigned *count = owner;
+
+	fprintf(stderr, "%s\n", sentence);
+	++*count;
+}
+
+static int check(const struct host_source *source)
+{
+	unsigned mistakes = 0;
+	struct host_settings *settings = host_settings_read(source, print_mistake, &mistakes);
+	struct certificates certificates;
+
+	if (settings && certificates_read(&certificates, settings, source->file, print_mistake,
+				&mistakes) == 0)
+		certificates_free(&certificates);
+	host_settings_free(&settings);
+	if (mistakes == 0) {
+		printf("%s: no mistakes\n", source->file);
+		return EX_OK;
+	}
+	fprintf(stderr, "%s: %u mistake%s\n", source->file, mistakes, mistakes == 1 ? "" : "s");
+	return EX_CONFIG;
+}
+
+int command_check(const struct command_line *line)
+{
+	const char *file = HOST_SETTINGS_FILE;
+	bool sample = false, manual = false;
+	struct option_list overrides = { 0 }, rest;
+	const struct option options[] = {
+		{ "-c", OPTION_VALUE, &file },
+		{ "-o", OPTION_LIST, &overrides },
+		{ "--sample", OPTION_FLAG, &sample },
+		{ "--manual", OPTION_FLAG, &manual },
+	};
+	int status = option_parse(line, options, 4, &rest);
+
+	if (status == 0 && rest.count)
+		status = command_misused(line, "check takes -c before \"%s\"", rest.item[0]);
+	else if (status == 0 && sample)
+		settings_print_sample(stdout, host_sections, HOST_SECTIONS);
+	else if (status == 0 && manual)
+		settings_print_manual(stdout, host_sections, HOST_SECTIONS);
+	else if (status == 0)
+		status = check(&(struct host_source){ file, overrides.item, overrides.count });
+	mem_free(rest.item);
+	mem_free(overrides.item);
+	return status;
+}

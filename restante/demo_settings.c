@@ -1,0 +1,50 @@
+#include "restante/demo_settings.h"
+
+const char *const demo_users[DEMO_USERS] = { "alice", "bob", "carol" };
+
+static const char head[] = "# Made up by restante demo, anew each time it starts: copy it before "
+			   "you change it for good.\n"
+			   "# A demo that runs reads it again on SIGHUP. restante check --sample "
+			   "shows every setting.\n"
+			   "\n";
+
+/* A string between quotes, as base/settings.h reads it. */
+static void print_quoted(struct buf *out, const char *string)
+{
+	buf_add_char(out, '"');
+	for (; *string; string++) {
+		if (*string == '"' || *string == '\\')
+			buf_add_char(out, '\\');
+		buf_add_char(out, *string);
+	}
+	buf_add_char(out, '"');
+}
+
+static void print_listen(
+	struct buf *out, const struct demo_options *options, const char *name, unsigned well_known)
+{
+	const unsigned port = options->port_base ? options->port_base + well_known : 0;
+
+	buf_format(out, "\t%s = { \"127.0.0.1:%u\"", name, port);
+	if (options->ipv6)
+		buf_format(out, ", \"[::1]:%u\"", port);
+	buf_add_string(out, " }\n");
+}
+
+void demo_settings_print(struct buf *out, const struct demo_options *options)
+{
+	buf_add_string(out, head);
+	buf_format(out, "hostname = \"%s\"\ndomains = { \"%s\" }\nstate = ", DEMO_HOSTNAME,
+		DEMO_DOMAIN);
+	print_quoted(out, options->directory);
+	buf_add_string(out, "\ncertificates = { \"certificate.pem:key.pem\" }\n\nsmtp-in {\n");
+	print_listen(out, options, "listen", 25);
+	print_listen(out, options, "listen-tls", 465);
+	print_listen(out, options, "listen-submission", 587);
+	buf_add_string(out, "}\n\npop3d {\n");
+	print_listen(out, options, "listen", 110);
+	print_listen(out, options, "listen-tls", 995);
+	buf_format(out, "}\n\nmda {\n\tpostmaster = \"%s@%s\"\n}\n\n", demo_users[0], DEMO_DOMAIN);
+	buf_format(
+		out, "store {\n\tlogin-limits-loopback = %s\n}\n", options->limits ? "yes" : "no");
+}

@@ -1,0 +1,139 @@
+#include "restante/host.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+
+void host_init(struct host *host, const struct host_source *source)
+{
+	*host = (struct host){
+		.loop = event_base_new(),
+		.source = *source,
+		.state = { .store = -1, .run = -1, .lock = -1 },
+		.listeners = { .admin = -1 },
+	};
+	if (!host->loop)
+		LOG_FATAL("no-event-loop", LOG_ERRNO(errno));
+}
+
+void host_free(struct host *host)
+{
+	listeners_free(&host->listeners);
+	certificates_free(&host->certificates);
+	host_settings_free(&host->settings);
+	state_close(&host->state);
+	mem_free(host->libexec);
+	host->libexec = NULL;
+	event_base_free(host->loop);
+	host->loop = NULL;
+}
+
+uid_t host_uid(const struct host_settings *settings, enum host_role_id role)
+{
+	if (geteuid() != 0)
+		return 0;
+	return (uid_t)(host_settings_common(settings)->uid_base + host_roles[role].priv);
+}
+
+void host_complain(void *owner, const char *sentence)
+{
+	(void)owner;
+	fprintf(stderr, "restante: %s\n", sentence);
+}
+
+static char *join(struct text directory, const char *below)
+{
+	char *path = mem_new(directory.len + strlen(below) + 1);
+
+	memcpy(path, directory.ptr, directory.len);
+	memcpy(path + directory.len, below, strlen(below));
+	return path;
+}
+
+static bool has_roles(const char *directory)
+{
+	char *program = join(text_of(directory), "/store");
+	const bool found = access(program, X_OK) == 0;
+
+	mem_free(program);
+	return found;
+}
+
+char *host_libexec(char *error, size_t error_size)
+{
+	static const char *const places[] = { "/libexec", "/../libexec/restante" };
+	char *self = realpath("/proc/self/exe", NULL);
+
+	if (!self) {
+		snprintf(error, error_size, "/proc/self/exe: %s", log_errno(errno));
+		return NULL;
+	}
+	const struct text directory =
+		text_head(text_of(self), (size_t)text_find_last(text_of(self), '/'));
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		char *path = join(directory, places[i]);
+		if (has_roles(path)) {
+			free(self);
+			return path;
+		}
+		mem_free(path);
+	}
+	snprintf(error, error_size,
+		"the programs of the roles are neither in %.*s/libexec nor in "
+		"%.*s/../libexec/restante; install them",
+		TEXT_ARG(directory), TEXT_ARG(directory));
+	free(self);
+	return NULL;
+}
+
+char *host_absolute(const char *file)
+{
+	char *real = realpath(file, NULL);
+	char *copy = mem_copy(real ? real : file, strlen(real ? real : file));
+
+	free(real);
+	return copy;
+}
+
+int host_enter_state(struct host *host, const char *path)
+{
+	char error[5000] = "";
+	pid_t holder = 0;
+
+	switch (state_open(&host->state, path, &holder, error, sizeof(error))) {
+	case STATE_OPEN:
+		if (fchdir(host->state.run) == 0)
+			return EX_OK;
+		snprintf(error, sizeof(error), "%.4000s/run: %s", path, log_errno(errno));
+		break;
+	case STATE_IN_USE:
+		snprintf(error, sizeof(error),
+			"a host runs on %.4000s already (process %d); end it, or use another "
+			"directory",
+			path, (int)holder);
+		break;
+	case STATE_FAILED:
+		break;
+	}
+	host_complain(NULL, error);
+	return EX_CANTCREAT;
+}
+
+int host_open_store(struct host *host)
+{
+	char error[5000] = "";
+	const uid_t uid = host_uid(host->settings, HOST_STORE);
+
+	if (state_open_store(&host->state, host_settings_common(host->settings)->state, uid,
+		    (gid_t)uid, error, sizeof(error)) == 0)
+		return EX_OK;
+	host_complain(NULL, error);
+	return EX_CANTCREAT;
+}

@@ -1,0 +1,48 @@
+/*
+ * Everything that the processes of a host are started from. It outlives every one of them.
+ */
+#ifndef RESTANTE_HOST_H
+#define RESTANTE_HOST_H
+
+#include "restante/certificate.h"
+#include "restante/listen.h"
+#include "restante/settings.h"
+#include "restante/state.h"
+
+struct event_base;
+
+struct host {
+	struct event_base *loop;
+	struct host_source source; /* file is absolute */
+	struct host_settings *settings;
+	struct state state;
+	struct listeners listeners;
+	struct certificates certificates;
+	char *libexec; /* where the roles' programs are */
+};
+
+/* Nothing open, nothing read, a loop of its own. */
+void host_init(struct host *host, const struct host_source *source);
+
+/* Release all of it; state and loop included. */
+void host_free(struct host *host);
+
+/* The user and group id of a role: the setting's as root, else 0: it stays what we are. */
+uid_t host_uid(const struct host_settings *settings, enum host_role_id role);
+
+/* The directory of the roles' programs beside this one's, built or installed. NULL with a sentence. */
+char *host_libexec(char *error, size_t error_size);
+
+/* The settings file with the directory it is in, on the heap; as it is when it cannot be found. */
+char *host_absolute(const char *file);
+
+/*
+ * Take the state directory and go to its run directory; then the store's directory in it, for which
+ * settings must have been read. EX_OK, or an exit status after having said why not.
+ */
+int host_enter_state(struct host *host, const char *path);
+int host_open_store(struct host *host);
+
+/* Lines to standard error, "restante: " before each: a host_report. */
+void host_complain(void *owner, const char *sentence);
+#endif

@@ -1,0 +1,16 @@
+/*
+ * In which line of a settings file something stands, so that a mistake found later than by the reader
+ * can be named like one found by it.
+ */
+#ifndef RESTANTE_LOCATE_H
+#define RESTANTE_LOCATE_H
+
+#include "base/text.h"
+
+/*
+ * file: the contents. section NULL: the top level. value NULL: the line of the name; else that of this
+ * item of its list, or of the name when no such item is found. 0: the name does not occur there.
+ */
+unsigned locate_item(struct text file, const char *section, const char *name, const char *value);
+
+#endif

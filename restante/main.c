@@ -1,0 +1,166 @@
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+
+#include "base/log.h"
+#include "restante/command.h"
+
+#define RESTANTE_VERSION "0.1"
+
+struct subcommand {
+	const char *name;
+	const char *usage; /* behind the name */
+	const char *purpose;
+	const char *help;
+	int (*function)(const struct command_line *line);
+};
+
+#define SETTINGS_HELP "  -c FILE                the settings file (" HOST_SETTINGS_FILE ")\n"
+#define OVERRIDE_HELP "  -o SECTION.NAME=VALUE  put a setting over the file's; may be repeated\n"
+
+static const struct subcommand subcommands[] = {
+	{ .name = "run",
+		.usage = "[-c FILE] [-o NAME=VALUE]...",
+		.purpose = "run the mail host, in the foreground",
+		.help = SETTINGS_HELP OVERRIDE_HELP "\n"
+						    "Logs to standard error, or to syslog when the "
+						    "settings say so. SIGHUP reads settings\n"
+						    "and certificates again; SIGTERM or Ctrl-C "
+						    "ends it when what is in transfer is done.\n",
+		.function = command_run },
+	{ .name = "demo",
+		.usage = "[--dir DIR] [--port-base N] [--limits] [-o NAME=VALUE]...",
+		.purpose = "run one with made-up settings, for this machine only",
+		.help = "  --dir DIR              keep everything here (as root "
+			"/var/lib/restante/demo, else\n"
+			"                         ~/.local/state/restante-demo)\n"
+			"  --port-base N          ports N+25, N+110 and so on (10000); 0: free "
+			"ones, also\n"
+			"                         written to DIR/ports\n"
+			"  --limits               limits per client hold for this machine, "
+			"too\n" OVERRIDE_HELP,
+		.function = command_demo },
+	{ .name = "check",
+		.usage = "[-c FILE] [-o NAME=VALUE]... | --sample | --manual",
+		.purpose = "read the settings and say what is wrong, by file and line",
+		.help = SETTINGS_HELP OVERRIDE_HELP
+		"  --sample               print a settings file with every setting and its "
+		"default\n"
+		"  --manual               the same as a manual page\n",
+		.function = command_check },
+	{ .name = "user",
+		.usage = "add|list|remove|passwd [ADDRESS] [--hash] [-c FILE]",
+		.purpose = "add, list and remove users, and set passwords",
+		.help = SETTINGS_HELP
+		"  --hash                 what is given is not a password but its crypt(5) hash\n"
+		"\n"
+		"The password is asked for, twice and unseen; or it is the first line of standard "
+		"input\n"
+		"when that is not a terminal. A user who is removed leaves the mail behind, set "
+		"aside.\n",
+		.function = command_user },
+	{ .name = "status",
+		.usage = "[-c FILE]",
+		.purpose = "what runs, since when, and counters",
+		.help = SETTINGS_HELP,
+		.function = command_status },
+	{ .name = "version",
+		.usage = "",
+		.purpose = "print the version",
+		.help = "",
+		.function = command_version },
+	{ .name = "help",
+		.usage = "[COMMAND]",
+		.purpose = "this, or more about a command",
+		.help = "",
+		.function = command_help },
+};
+
+enum { SUBCOMMANDS = sizeof(subcommands) / sizeof(subcommands[0]) };
+
+static const struct subcommand *find_subcommand(const char *name)
+{
+	for (size_t i = 0; i < SUBCOMMANDS; i++) {
+		if (strcmp(subcommands[i].name, name) == 0)
+			return &subcommands[i];
+	}
+	return NULL;
+}
+
+static void print_usage(FILE *to)
+{
+	fputs("usage: restante COMMAND [ARGUMENT]...\n\n", to);
+	for (size_t i = 0; i < SUBCOMMANDS; i++)
+		fprintf(to, "  %-9s %s\n", subcommands[i].name, subcommands[i].purpose);
+	fputs("\nrestante demo is the place to start; restante help COMMAND tells more.\n", to);
+}
+
+static void print_help(const struct subcommand *subcommand)
+{
+	printf("usage: restante %s %s\n\n%s\n", subcommand->name, subcommand->usage,
+		subcommand->purpose);
+	if (subcommand->help[0])
+		printf("\n%s", subcommand->help);
+}
+
+int command_version(const struct command_line *line)
+{
+	if (line->count)
+		return command_misused(line, "version takes no argument");
+	puts("restante " RESTANTE_VERSION);
+	return EX_OK;
+}
+
+int command_help(const struct command_line *line)
+{
+	if (line->count > 1)
+		return command_misused(line, "help is about one command at a time");
+	if (line->count == 0) {
+		print_usage(stdout);
+		return EX_OK;
+	}
+	const struct subcommand *subcommand = find_subcommand(line->arguments[0]);
+	if (!subcommand)
+		return command_misused(line, "there is no command \"%s\"", line->arguments[0]);
+	print_help(subcommand);
+	return EX_OK;
+}
+
+static bool wants_help(const struct command_line *line)
+{
+	for (int i = 0; i < line->count && strcmp(line->arguments[i], "--") != 0; i++) {
+		if (strcmp(line->arguments[i], "--help") == 0)
+			return true;
+	}
+	return false;
+}
+
+int main(int argc, char **argv)
+{
+	const struct subcommand *subcommand = argc > 1 ? find_subcommand(argv[1]) : NULL;
+
+	/* Directories that other users pass through must not depend on who typed the command. */
+	umask(022);
+	log_open("restante", LOG_LEVEL_INFO);
+	if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+		print_usage(stdout);
+		return EX_OK;
+	}
+	if (!subcommand) {
+		if (argc > 1)
+			fprintf(stderr, "restante: there is no command \"%s\"\n\n", argv[1]);
+		print_usage(stderr);
+		return EX_USAGE;
+	}
+	const struct command_line line = {
+		.name = subcommand->name,
+		.count = argc - 2,
+		.arguments = argv + 2,
+	};
+	if (wants_help(&line)) {
+		print_help(subcommand);
+		return EX_OK;
+	}
+	return subcommand->function(&line);
+}

@@ -1,0 +1,56 @@
+/*
+ * The settings of the whole host: every section in one place, looked up by the names a person writes.
+ */
+#ifndef RESTANTE_SETTINGS_H
+#define RESTANTE_SETTINGS_H
+
+#include "base/common.h"
+#include "restante/roles.h"
+
+enum { HOST_SECTIONS = 1 + HOST_ROLES };
+
+#define HOST_SETTINGS_FILE "/etc/restante/restante.conf"
+
+/* The top level, then one a role, in the order of enum host_role_id. */
+extern const struct settings_section *const host_sections[HOST_SECTIONS];
+
+struct host_settings {
+	void *values[HOST_SECTIONS];
+};
+
+typedef void host_report(void *owner, const char *sentence);
+
+/* Where settings come from: a file, and what the command line puts over it ("SECTION.NAME=VALUE"). */
+struct host_source {
+	const char *file;
+	const char *const *overrides;
+	size_t override_count;
+};
+
+/*
+ * Read and check everything that can be checked without touching the system: types, bounds, sections'
+ * own rules, addresses. NULL after having reported every finding as "FILE:LINE: sentence".
+ */
+struct host_settings *host_settings_read(
+	const struct host_source *source, host_report *report, void *owner);
+void host_settings_free(struct host_settings **settings);
+
+const struct common_settings *host_settings_common(const struct host_settings *settings);
+const void *host_settings_of(const struct host_settings *settings, enum host_role_id role);
+
+/* An item of a role's section by name. The item must be there and have that type. */
+const struct settings_list *host_settings_list(
+	const struct host_settings *settings, enum host_role_id role, const char *name);
+const char *host_settings_string(
+	const struct host_settings *settings, enum host_role_id role, const char *name);
+
+/* How many processes of a role there shall be: its "workers", 0 meaning one a core; else 1. */
+unsigned host_settings_workers(const struct host_settings *settings, enum host_role_id role);
+
+/* The mode of the mda's public socket. Its text is checked when settings are read. */
+unsigned host_settings_socket_mode(const struct host_settings *settings);
+
+/* A path as written in the settings file: relative ones begin where the file is. On the heap. */
+char *host_settings_path(const char *settings_file, struct text path);
+
+#endif

@@ -1,0 +1,500 @@
+#include "restante/supervisor.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "restante/admin.h"
+#include "restante/backoff.h"
+#include "restante/child.h"
+#include "restante/reload.h"
+
+enum {
+	FIRST_DEATHS = 8,  /* a role that never was ready gets so many starts */
+	GRACE_SECONDS = 2, /* beyond what a role was given */
+	STORE_SECONDS =
+		60, /* its last checkpoint may take long, and costs a replay when cut short */
+	HURRY_SECONDS = 1, /* the same when told twice */
+	HURRY_STORE_SECONDS = 10,
+	CENSUS_SECONDS = 1, /* a role that does not answer is shown without fresh counters */
+};
+
+/* A place in which a process of a role shall run. */
+struct slot {
+	struct supervisor *supervisor;
+	struct child child;
+	struct backoff backoff;
+	struct event restart;
+	uint32_t restarts;
+	bool was_ready;
+	bool counting; /* its counters are awaited */
+	char *counters;
+};
+
+struct supervisor {
+	struct host *host;
+	const struct supervisor_hooks *hooks;
+	struct slot *slots;
+	size_t count;
+	struct event term, interrupt, hangup, deadline, census;
+	struct admin *admin;
+	time_t since;
+	bool announced; /* everything was ready once */
+	bool stopping, hurrying;
+	enum host_stop stage; /* of a stop: what is being waited for */
+	bool has_terminal;    /* at the start */
+	bool ignored_hangup;  /* whoever started us wants us to outlive the terminal */
+	int status;
+};
+
+static void stop(struct supervisor *supervisor);
+
+static struct timeval milliseconds(uint32_t ms)
+{
+	return (struct timeval){ .tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000 };
+}
+
+static const struct host_role *role_of(const struct slot *slot)
+{
+	return &host_roles[slot->child.role];
+}
+
+/* ---- starting, and starting again ---- */
+
+static void announce_when_ready(struct supervisor *supervisor)
+{
+	if (supervisor->announced || supervisor->stopping)
+		return;
+	for (size_t i = 0; i < supervisor->count; i++) {
+		if (!supervisor->slots[i].was_ready)
+			return;
+	}
+	supervisor->announced = true;
+	LOG_INFO("host-ready", LOG_NUMBER("processes", supervisor->count));
+	if (supervisor->hooks->ready)
+		supervisor->hooks->ready(supervisor->hooks->owner);
+}
+
+static void on_child_ready(void *owner)
+{
+	struct slot *slot = owner;
+
+	slot->was_ready = true;
+	announce_when_ready(slot->supervisor);
+}
+
+/* Milliseconds to wait, counted from a death or from a start that failed. */
+static uint32_t schedule_restart(struct slot *slot, int64_t lived)
+{
+	const uint32_t pause = backoff_next(&slot->backoff, lived);
+	const struct timeval delay = milliseconds(pause);
+
+	event_add(&slot->restart, &delay);
+	return pause;
+}
+
+/* A host that cannot come up says so and ends, instead of trying for ever behind somebody's back. */
+static void give_up_if_hopeless(struct slot *slot)
+{
+	struct supervisor *supervisor = slot->supervisor;
+
+	if (supervisor->announced || slot->was_ready || slot->backoff.deaths < FIRST_DEATHS)
+		return;
+	LOG_ERROR("start-failed", LOG_STRING("child", role_of(slot)->name),
+		LOG_NUMBER("starts", slot->backoff.deaths));
+	supervisor->status = EX_UNAVAILABLE;
+	stop(supervisor);
+}
+
+static void start_child(struct slot *slot)
+{
+	if (child_start(&slot->child) == 0)
+		return;
+	const int number = errno;
+	const uint32_t pause = schedule_restart(slot, 0);
+	LOG_ERROR("child-not-started", LOG_STRING("child", role_of(slot)->name),
+		LOG_NUMBER("worker", slot->child.worker), LOG_ERRNO(number),
+		LOG_NUMBER("again-ms", pause));
+	give_up_if_hopeless(slot);
+}
+
+static void on_restart(evutil_socket_t fd, short what, void *argument)
+{
+	struct slot *slot = argument;
+
+	(void)fd, (void)what;
+	slot->restarts++;
+	start_child(slot);
+}
+
+static void log_death(const struct slot *slot, int status, int64_t lived, uint32_t pause)
+{
+	const bool killed = WIFSIGNALED(status);
+
+	LOG_WARNING("child-died", LOG_STRING("child", role_of(slot)->name),
+		LOG_NUMBER("worker", slot->child.worker), LOG_NUMBER("child-pid", slot->child.pid),
+		LOG_STRING("by", killed ? "signal" : "exit"),
+		LOG_NUMBER("status", killed ? WTERMSIG(status) : WEXITSTATUS(status)),
+		LOG_NUMBER("lived-ms", lived), LOG_NUMBER("again-ms", pause));
+}
+
+/* ---- stopping ---- */
+
+static bool lives_in_stage(const struct slot *slot)
+{
+	return role_of(slot)->stop == slot->supervisor->stage && slot->child.state != CHILD_DOWN;
+}
+
+static bool stage_is_empty(const struct supervisor *supervisor)
+{
+	for (size_t i = 0; i < supervisor->count; i++) {
+		if (lives_in_stage(&supervisor->slots[i]))
+			return false;
+	}
+	return true;
+}
+
+static void stop_stage(struct supervisor *supervisor)
+{
+	const uint32_t given =
+		(uint32_t)host_settings_common(supervisor->host->settings)->stop_seconds;
+	const bool store = supervisor->stage == HOST_STOP_STORE;
+	struct timeval deadline = { .tv_sec = given + (store ? STORE_SECONDS : GRACE_SECONDS) };
+
+	if (supervisor->hurrying)
+		deadline.tv_sec = store ? HURRY_STORE_SECONDS : HURRY_SECONDS;
+	for (size_t i = 0; i < supervisor->count; i++) {
+		struct slot *slot = &supervisor->slots[i];
+		if (role_of(slot)->stop != supervisor->stage)
+			continue;
+		event_del(&slot->restart);
+		child_stop(&slot->child, supervisor->hurrying ? 0 : given);
+	}
+	event_add(&supervisor->deadline, &deadline);
+}
+
+static void stop_next_stage(struct supervisor *supervisor)
+{
+	event_del(&supervisor->deadline);
+	while (supervisor->stage < HOST_STOPS && stage_is_empty(supervisor)) {
+		supervisor->stage++;
+		if (supervisor->stage < HOST_STOPS)
+			stop_stage(supervisor);
+	}
+	if (supervisor->stage == HOST_STOPS)
+		event_base_loopbreak(supervisor->host->loop);
+}
+
+static void stop(struct supervisor *supervisor)
+{
+	if (supervisor->stopping)
+		return;
+	LOG_INFO("stopping");
+	supervisor->stopping = true;
+	supervisor->stage = HOST_STOP_NETWORK;
+	stop_stage(supervisor);
+	if (stage_is_empty(supervisor))
+		stop_next_stage(supervisor);
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *argument)
+{
+	struct supervisor *supervisor = argument;
+
+	(void)fd, (void)what;
+	for (size_t i = 0; i < supervisor->count; i++) {
+		struct slot *slot = &supervisor->slots[i];
+		if (!lives_in_stage(slot))
+			continue;
+		LOG_WARNING("child-killed", LOG_STRING("child", role_of(slot)->name),
+			LOG_NUMBER("worker", slot->child.worker),
+			LOG_STRING("why", "it did not stop in time"));
+		child_kill(&slot->child);
+	}
+}
+
+static void on_child_ended(void *owner, int status, int64_t lived)
+{
+	struct slot *slot = owner;
+	struct supervisor *supervisor = slot->supervisor;
+
+	slot->counting = false;
+	if (supervisor->stopping && role_of(slot)->stop <= supervisor->stage) {
+		if (status != 0)
+			log_death(slot, status, lived, 0);
+		if (stage_is_empty(supervisor))
+			stop_next_stage(supervisor);
+		return;
+	}
+	const uint32_t pause = schedule_restart(slot, lived);
+	log_death(slot, status, lived, pause);
+	give_up_if_hopeless(slot);
+}
+
+/* ---- signals ---- */
+
+static void on_term(evutil_socket_t number, short what, void *argument)
+{
+	struct supervisor *supervisor = argument;
+
+	(void)number, (void)what;
+	if (!supervisor->stopping) {
+		stop(supervisor);
+	} else if (!supervisor->hurrying) {
+		LOG_INFO("hurrying");
+		supervisor->hurrying = true;
+		stop_stage(supervisor);
+	} else {
+		on_deadline(-1, 0, supervisor);
+	}
+}
+
+static bool has_terminal(void)
+{
+	const int fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+
+	if (fd < 0)
+		return false;
+	close(fd);
+	return true;
+}
+
+static void on_hangup(evutil_socket_t number, short what, void *argument)
+{
+	struct supervisor *supervisor = argument;
+
+	(void)number, (void)what;
+	/* The terminal we were started from was closed: that is not a wish for new settings. */
+	if (supervisor->has_terminal && !supervisor->ignored_hangup && !has_terminal()) {
+		stop(supervisor);
+		return;
+	}
+	if (supervisor->stopping || host_reload(supervisor->host) != 0)
+		return;
+	for (size_t i = 0; i < supervisor->count; i++)
+		child_reconfigure(&supervisor->slots[i].child);
+}
+
+/* ---- status ---- */
+
+static void add_processes(const struct supervisor *supervisor, struct buf *out)
+{
+	for (size_t i = 0; i < supervisor->count; i++) {
+		const struct slot *slot = &supervisor->slots[i];
+		const bool down = slot->child.state == CHILD_DOWN;
+		const struct admin_process process = {
+			.role = text_of(role_of(slot)->name),
+			.worker = slot->child.worker,
+			.state = text_of(child_state_name(slot->child.state)),
+			.pid = down ? 0 : (uint32_t)slot->child.pid,
+			.since = down ? 0 : slot->child.since,
+			.restarts = slot->restarts,
+			.counters = text_of(slot->counters ? slot->counters : ""),
+		};
+		admin_process_pack(out, &process);
+	}
+}
+
+static void add_listeners(const struct supervisor *supervisor, struct buf *out)
+{
+	const struct listeners *listeners = &supervisor->host->listeners;
+
+	for (size_t i = 0; i < listeners->count; i++) {
+		const struct admin_listener listener = {
+			.name = text_of(listeners->list[i].name),
+			.where = text_of(listeners->list[i].where),
+		};
+		if (listeners->list[i].service)
+			admin_listener_pack(out, &listener);
+	}
+}
+
+static void finish_census(struct supervisor *supervisor)
+{
+	struct buf listeners = { 0 }, processes = { 0 };
+
+	event_del(&supervisor->census);
+	add_listeners(supervisor, &listeners);
+	add_processes(supervisor, &processes);
+	const struct admin_status_reply reply = {
+		.pid = (uint32_t)getpid(),
+		.since = supervisor->since,
+		.listeners = buf_text(&listeners),
+		.processes = buf_text(&processes),
+	};
+	admin_answer(supervisor->admin, &reply);
+	buf_release(&listeners);
+	buf_release(&processes);
+}
+
+static void finish_census_when_counted(struct supervisor *supervisor)
+{
+	for (size_t i = 0; i < supervisor->count; i++) {
+		if (supervisor->slots[i].counting)
+			return;
+	}
+	finish_census(supervisor);
+}
+
+static void on_counters(void *owner, struct text lines)
+{
+	struct slot *slot = owner;
+
+	if (lines.len > ADMIN_COUNTERS_LIMIT || memchr(lines.ptr, 0, lines.len))
+		lines.len = 0;
+	mem_free(slot->counters);
+	slot->counters = mem_copy(lines.ptr, lines.len);
+	if (!slot->counting)
+		return;
+	slot->counting = false;
+	finish_census_when_counted(slot->supervisor);
+}
+
+static void on_census_late(evutil_socket_t fd, short what, void *argument)
+{
+	(void)fd, (void)what;
+	finish_census(argument);
+}
+
+static void on_status_asked(void *owner)
+{
+	struct supervisor *supervisor = owner;
+	const struct timeval patience = { .tv_sec = CENSUS_SECONDS };
+
+	if (evtimer_pending(&supervisor->census, NULL))
+		return;
+	for (size_t i = 0; i < supervisor->count; i++) {
+		struct slot *slot = &supervisor->slots[i];
+		slot->counting = child_count(&slot->child);
+	}
+	event_add(&supervisor->census, &patience);
+	finish_census_when_counted(supervisor);
+}
+
+/* ---- all together ---- */
+
+static const struct child_handlers child_handlers = {
+	.ready = on_child_ready,
+	.counters = on_counters,
+	.ended = on_child_ended,
+};
+
+static void make_slots(struct supervisor *supervisor)
+{
+	const struct host *host = supervisor->host;
+	size_t at = 0;
+
+	for (enum host_role_id role = 0; role < HOST_ROLES; role++)
+		supervisor->count += host_settings_workers(host->settings, role);
+	supervisor->slots = mem_array(supervisor->count, sizeof(*supervisor->slots));
+	for (enum host_role_id role = 0; role < HOST_ROLES; role++) {
+		const unsigned workers = host_settings_workers(host->settings, role);
+		for (unsigned worker = 0; worker < workers; worker++) {
+			struct slot *slot = &supervisor->slots[at++];
+			slot->supervisor = supervisor;
+			child_init(&slot->child, host, role, worker, &child_handlers, slot);
+			evtimer_assign(&slot->restart, host->loop, on_restart, slot);
+		}
+	}
+}
+
+static void catch_signals(struct supervisor *supervisor)
+{
+	struct event_base *loop = supervisor->host->loop;
+	const struct sigaction ignore = { .sa_handler = SIG_IGN };
+	struct sigaction old;
+
+	sigaction(SIGPIPE, &ignore, NULL);
+	supervisor->has_terminal = has_terminal();
+	supervisor->ignored_hangup =
+		sigaction(SIGHUP, NULL, &old) == 0 && old.sa_handler == SIG_IGN;
+	evsignal_assign(&supervisor->term, loop, SIGTERM, on_term, supervisor);
+	evsignal_assign(&supervisor->interrupt, loop, SIGINT, on_term, supervisor);
+	evsignal_assign(&supervisor->hangup, loop, SIGHUP, on_hangup, supervisor);
+	event_add(&supervisor->term, NULL);
+	event_add(&supervisor->interrupt, NULL);
+	event_add(&supervisor->hangup, NULL);
+	evtimer_assign(&supervisor->deadline, loop, on_deadline, supervisor);
+	evtimer_assign(&supervisor->census, loop, on_census_late, supervisor);
+}
+
+static void run(struct supervisor *supervisor)
+{
+	struct host *host = supervisor->host;
+
+	catch_signals(supervisor);
+	make_slots(supervisor);
+	supervisor->since = time(NULL);
+	supervisor->admin =
+		admin_new(host->loop, host->listeners.admin, on_status_asked, supervisor);
+	for (size_t i = 0; i < supervisor->count; i++)
+		start_child(&supervisor->slots[i]);
+	event_base_dispatch(host->loop);
+}
+
+static void clean_up(struct supervisor *supervisor)
+{
+	admin_free(&supervisor->admin);
+	for (size_t i = 0; i < supervisor->count; i++) {
+		struct slot *slot = &supervisor->slots[i];
+		event_del(&slot->restart);
+		child_deinit(&slot->child);
+		mem_free(slot->counters);
+	}
+	mem_free(supervisor->slots);
+	event_del(&supervisor->term);
+	event_del(&supervisor->interrupt);
+	event_del(&supervisor->hangup);
+	event_del(&supervisor->deadline);
+	event_del(&supervisor->census);
+}
+
+/* Everything that can be found wrong before a process is started. */
+static int prepare(struct host *host, const struct listen_advice *advice)
+{
+	char error[1200];
+	int status = EX_OK;
+
+	host->libexec = host_libexec(error, sizeof(error));
+	if (!host->libexec) {
+		host_complain(NULL, error);
+		return EX_SOFTWARE;
+	}
+	host->settings = host_settings_read(&host->source, host_complain, NULL);
+	if (!host->settings || certificates_read(&host->certificates, host->settings,
+				       host->source.file, host_complain, NULL) != 0)
+		return EX_CONFIG;
+	if (host->state.lock < 0)
+		status = host_enter_state(host, host_settings_common(host->settings)->state);
+	if (status == EX_OK)
+		status = host_open_store(host);
+	if (status == EX_OK &&
+		listeners_bind(&host->listeners, host->settings, advice, host_complain, NULL) != 0)
+		status = EX_UNAVAILABLE;
+	return status;
+}
+
+int supervisor_run(
+	struct host *host, const struct listen_advice *advice, const struct supervisor_hooks *hooks)
+{
+	struct supervisor supervisor = { .host = host, .hooks = hooks };
+	const int status = prepare(host, advice);
+
+	if (status != EX_OK)
+		return status;
+	host_open_log(host->settings);
+	if (host_settings_common(host->settings)->syslog)
+		log_to_syslog();
+	run(&supervisor);
+	clean_up(&supervisor);
+	LOG_INFO("stopped");
+	return supervisor.status;
+}

@@ -1,0 +1,271 @@
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "base/arena.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "mail/address.h"
+#include "restante/command.h"
+#include "restante/desk.h"
+#include "restante/password.h"
+
+struct request {
+	const char *verb;    /* add, list, remove, passwd */
+	struct text address; /* canonical */
+	struct password password;
+	bool hashed;
+
+	bool done;
+	enum store_failure failure;
+	char from[STORE_ADDRESS_LIMIT + 1]; /* of the next page of a list */
+	bool more;
+};
+
+/* ---- answers ---- */
+
+static void on_done(void *owner, struct store_reply *reply)
+{
+	struct request *request = owner;
+
+	request->failure = reply->failure;
+	request->done = true;
+}
+
+static void print_user(const struct store_user *user)
+{
+	printf("%-40.*s %8u message%s %12llu octets\n", TEXT_ARG(user->address), user->messages,
+		user->messages == 1 ? " " : "s", (unsigned long long)user->octets);
+}
+
+/* False when the page is not what it should be. */
+static bool print_page(struct request *request, struct text users)
+{
+	struct message_reader reader = { .at = users.ptr, .left = users.len };
+
+	while (reader.left) {
+		struct store_user user;
+		if (store_user_unpack_from(&reader, &user) != 0)
+			return false;
+		print_user(&user);
+		memcpy(request->from, user.address.ptr, user.address.len);
+		request->from[user.address.len] = '\0';
+	}
+	return true;
+}
+
+static void on_page(void *owner, struct store_reply *reply)
+{
+	struct request *request = owner;
+	const struct store_users_reply *page = &reply->of.users;
+
+	request->failure = reply->failure;
+	request->done = true;
+	request->more = false;
+	if (reply->failure != STORE_OK)
+		return;
+	if (print_page(request, page->users))
+		request->more = page->more && page->users.len;
+	else
+		request->failure = STORE_INVALID;
+}
+
+/* ---- questions ---- */
+
+static int wait_for_answer(struct desk *desk, struct request *request)
+{
+	if (desk_wait(desk, &request->done) != 0)
+		request->failure = STORE_AWAY;
+	return request->failure == STORE_OK ? 0 : -1;
+}
+
+static int list_users(struct desk *desk, struct request *request)
+{
+	do {
+		const struct store_users page = { .from = text_of(request->from) };
+		request->done = false;
+		store_client_users(desk_client(desk), &page, on_page, request);
+		if (wait_for_answer(desk, request) != 0)
+			return -1;
+	} while (request->more);
+	return 0;
+}
+
+static struct text password_text(const struct request *request)
+{
+	return (struct text){ request->password.octets, request->password.length };
+}
+
+static int change_users(struct desk *desk, struct request *request)
+{
+	struct store_client *client = desk_client(desk);
+	const struct store_user_add add = { request->address, password_text(request),
+		request->hashed };
+	const struct store_user_password password = { request->address, password_text(request),
+		request->hashed };
+	const struct store_user_remove gone = { request->address };
+
+	if (strcmp(request->verb, "add") == 0)
+		store_client_user_add(client, &add, on_done, request);
+	else if (strcmp(request->verb, "passwd") == 0)
+		store_client_user_password(client, &password, on_done, request);
+	else
+		store_client_user_remove(client, &gone, on_done, request);
+	return wait_for_answer(desk, request);
+}
+
+/* ---- the command ---- */
+
+static int report_failure(const struct request *request)
+{
+	const char *what = store_failure_name(request->failure);
+	int status = EX_UNAVAILABLE;
+
+	switch (request->failure) {
+	case STORE_OK:
+		return EX_OK;
+	case STORE_NO_SUCH_USER:
+		status = EX_NOUSER;
+		break;
+	case STORE_ALREADY_EXISTS:
+		what = "this user exists already; restante user passwd sets a new password";
+		status = EX_CANTCREAT;
+		break;
+	case STORE_INVALID:
+		what = request->hashed ? "not an address and a crypt(5) hash that the store takes"
+				       : "not an address and a password that the store takes";
+		status = EX_DATAERR;
+		break;
+	case STORE_NO_SPACE:
+	case STORE_NOT_DURABLE:
+		status = EX_IOERR;
+		break;
+	case STORE_BUSY:
+	case STORE_LOCKED:
+	case STORE_AWAY:
+		status = EX_TEMPFAIL;
+		break;
+	case STORE_REFUSED:
+		status = EX_NOPERM;
+		break;
+	case STORE_NO_SUCH_MAILBOX:
+	case STORE_NO_SUCH_MESSAGE:
+	case STORE_BAD_LOGIN:
+	case STORE_OVER_QUOTA:
+	case STORE_TOO_LARGE:
+	case STORE_DAMAGED:
+	case STORE_FAILURES:
+		break;
+	}
+	fprintf(stderr, "restante: %s %.*s: %s\n", request->verb, TEXT_ARG(request->address), what);
+	return status;
+}
+
+/* The mda would refuse what nobody says is ours. */
+static void warn_of_domain(const struct host_settings *settings, struct text address)
+{
+	const struct settings_list *domains = &host_settings_common(settings)->domains;
+	const struct text domain = text_from(address, (size_t)text_find_last(address, '@') + 1);
+
+	for (size_t i = 0; i < domains->count; i++) {
+		if (text_equal_nocase(domain, text_of(domains->item[i])))
+			return;
+	}
+	fprintf(stderr,
+		"restante: %.*s is not among the domains in the settings; mail for it is refused "
+		"until "
+		"it is\n",
+		TEXT_ARG(domain));
+}
+
+static int serve(const char *file, struct request *request)
+{
+	struct host host;
+	int status = EX_CONFIG;
+
+	host_init(&host, &(struct host_source){ .file = file });
+	host.settings = host_settings_read(&host.source, host_complain, NULL);
+	if (host.settings) {
+		log_open("restante", LOG_LEVEL_WARNING);
+		struct desk *desk = desk_enter(&host, &status);
+		if (desk) {
+			if (strcmp(request->verb, "list") == 0)
+				list_users(desk, request);
+			else
+				change_users(desk, request);
+			desk_leave(&desk);
+			status = report_failure(request);
+		}
+		if (status == EX_OK && strcmp(request->verb, "add") == 0)
+			warn_of_domain(host.settings, request->address);
+	}
+	host_free(&host);
+	return status;
+}
+
+/* Whether the words behind "user" make sense; and the address, in the form the store knows. */
+static int read_request(const struct command_line *line, const struct option_list *words,
+	struct arena *arena, struct request *request)
+{
+	static const char *const verbs[] = { "add", "list", "remove", "passwd" };
+	struct address address;
+
+	for (size_t i = 0; words->count && i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		if (strcmp(words->item[0], verbs[i]) == 0)
+			request->verb = verbs[i];
+	}
+	if (!request->verb)
+		return command_misused(line, "say user add, list, remove or passwd");
+	if (strcmp(request->verb, "list") == 0)
+		return words->count == 1 ? 0 : command_misused(line, "list takes no address");
+	if (words->count != 2)
+		return command_misused(line, "%s wants one address", request->verb);
+	const enum address_fault fault =
+		address_parse(arena, text_of(words->item[1]), true, &address);
+	if (fault != ADDRESS_OK || address.domain.len == 0)
+		return command_misused(line, "\"%s\" is not an address (%s)", words->item[1],
+			fault == ADDRESS_OK ? "the domain is missing" : address_fault_text(fault));
+	request->address = address_canonical(arena, &address);
+	return 0;
+}
+
+static bool wants_password(const struct request *request)
+{
+	return strcmp(request->verb, "add") == 0 || strcmp(request->verb, "passwd") == 0;
+}
+
+static int ask_password(struct request *request)
+{
+	char prompt[STORE_ADDRESS_LIMIT + 40];
+
+	snprintf(prompt, sizeof(prompt), "%s for %.*s", request->hashed ? "Hash" : "Password",
+		TEXT_ARG(request->address));
+	return password_get(prompt, &request->password);
+}
+
+int command_user(const struct command_line *line)
+{
+	const char *file = HOST_SETTINGS_FILE;
+	struct request request = { .address = TEXT("") };
+	struct option_list words;
+	const struct option options[] = {
+		{ "-c", OPTION_VALUE, &file },
+		{ "--hash", OPTION_FLAG, &request.hashed },
+	};
+	struct arena *arena = arena_new(4096);
+	int status = option_parse(line, options, 2, &words);
+
+	if (status == 0)
+		status = read_request(line, &words, arena, &request);
+	if (status == 0 && wants_password(&request))
+		status = ask_password(&request);
+	if (status == 0) {
+		char *absolute = host_absolute(file);
+		status = serve(absolute, &request);
+		mem_free(absolute);
+	}
+	password_forget(&request.password);
+	arena_free(&arena);
+	mem_free(words.item);
+	return status;
+}
