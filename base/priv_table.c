@@ -151,9 +151,11 @@ const struct priv_rule priv_rules[] = {
 	 * In a sanitizer build, so that it can tell its findings: it looks into /proc (Landlock allows
 	 * nothing else) and searches for leaks from a process of its own.
 	 */
+	{ CALL(open), SANITIZER, PRIV_ALWAYS },
 	{ CALL(openat), SANITIZER, PRIV_ALWAYS },
 	{ CALL(newfstatat), SANITIZER, PRIV_ALWAYS },
 	{ CALL(readlink), SANITIZER, PRIV_ALWAYS },
+	{ CALL(getdents), SANITIZER, PRIV_ALWAYS },
 	{ CALL(getdents64), SANITIZER, PRIV_ALWAYS },
 	{ CALL(clone), SANITIZER, PRIV_ALWAYS },
 	{ CALL(wait4), SANITIZER, PRIV_ALWAYS },

@@ -30,6 +30,8 @@ struct role {
 	const char *name; /* "smtp-in" */
 	enum priv_role priv;
 	const struct settings_section *section;
+	/* What the settings need beyond the role's row: enum priv_extra, or'ed. May be NULL. */
+	unsigned (*priv_extra)(struct role_context *context);
 	/* Before the sandbox: open what needs a path. May be NULL. 0, or -1 after logging why. */
 	int (*prepare)(struct role_context *context);
 	/* Confined: build state. 0, or -1 after logging why. */
@@ -38,7 +40,7 @@ struct role {
 	void (*accept)(struct role_context *context, const char *listener, int fd);
 	/* New settings and certificates are in the context. May be NULL. */
 	void (*reload)(struct role_context *context);
-	/* Add "name=number\n" lines. May be NULL. */
+	/* Add "name=number\n" lines; role_main() has added "uptime" in seconds. May be NULL. */
 	void (*count)(struct role_context *context, struct buf *out);
 	/*
 	 * No more clients will come. End idle sessions now, let transfers finish. May be NULL.
