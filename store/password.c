@@ -96,7 +96,7 @@ static bool is_sha512(struct text rest)
 			return false;
 	}
 	ptrdiff_t end = text_find(rest, '$');
-	if (end < 1 || end > 16)
+	if (end < 1 || end > 16 || !is_encoded(text_head(rest, (size_t)end)))
 		return false;
 	struct text hash = text_from(rest, (size_t)end + 1);
 	return hash.len == 86 && is_encoded(hash);
