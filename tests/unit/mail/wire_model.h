@@ -20,13 +20,14 @@ struct wire_model {
 
 static inline bool model_line_starts(struct text in, size_t at)
 {
-	return at == 0 || (at >= 2 && memcmp(in.ptr + at - 2, "\r\n", 2) == 0);
+	return at == 0 || (at >= 2 && in.ptr[at - 2] == '\r' && in.ptr[at - 1] == '\n');
 }
 
 static inline size_t model_end(struct text in)
 {
 	for (size_t i = 0; i + 3 <= in.len; i++) {
-		if (model_line_starts(in, i) && memcmp(in.ptr + i, ".\r\n", 3) == 0)
+		if (in.ptr[i] == '.' && model_line_starts(in, i) &&
+			memcmp(in.ptr + i, ".\r\n", 3) == 0)
 			return i;
 	}
 	return in.len;
