@@ -27,6 +27,8 @@ struct password_cache *password_cache_new(void)
 {
 	struct password_cache *cache = mem_new(sizeof(*cache));
 
+	/* Without its configuration file, which a confined store cannot open. */
+	OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
 	if (getrandom(cache->key, sizeof(cache->key), 0) != sizeof(cache->key))
 		LOG_FATAL("no-random-octets", LOG_ERRNO(errno));
 	return cache;
