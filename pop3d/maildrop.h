@@ -1,6 +1,6 @@
 /*
- * The maildrop of one session: messages numbered once and for all when it was opened, and marks on those to be
- * deleted (RFC 1939 sections 5 and 6). Knows no connection and no store: pure bookkeeping over a listing.
+ * The maildrop of one session: messages numbered once and for all when it was opened, and marks on
+ * those to be deleted (RFC 1939 sections 5 and 6). Knows no connection and no store: pure bookkeeping over a listing.
  */
 #ifndef POP3D_MAILDROP_H
 #define POP3D_MAILDROP_H
@@ -40,8 +40,8 @@ void maildrop_reset(struct maildrop *maildrop);
 void maildrop_deleted_uids(const struct maildrop *maildrop, struct buf *out);
 
 /*
- * The unique-id of RFC 1939 section 7: UIDVALIDITY and UID in hexadecimal. Both are part of the mailbox on disk,
- * so it outlives the index, a move of the tree and every other message.
+ * The unique-id of RFC 1939 section 7: UIDVALIDITY and UID in hexadecimal. Both are part of the
+ * mailbox on disk, so it outlives the index, a move of the tree and every other message.
  */
 enum { MAILDROP_UIDL = 16 };
 void maildrop_uidl(const struct maildrop *maildrop, uint32_t uid, char out[MAILDROP_UIDL + 1]);

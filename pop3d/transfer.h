@@ -29,17 +29,17 @@ struct transfer {
 void transfer_begin(struct transfer *transfer, int fd, int64_t lines);
 
 /*
- * Go on until the output is full. 1: the message and its final dot are queued, the descriptor is closed; 0: call
- * again when the output has drained; -1: the file could not be read, and the connection must be cut, since its
- * client waits for the rest.
+ * Go on until the output is full. 1: the message and its final dot are queued, the descriptor is
+ * closed; 0: call again when the output has drained; -1: the file could not be read, and the connection
+ * must be cut, since its client waits for the rest.
  */
 int transfer_run(struct transfer *transfer, struct conn *conn);
 
 void transfer_end(struct transfer *transfer);
 
 /*
- * How much of piece belongs to "header, blank line and that many body lines" (RFC 1939 section 7, TOP), pieces
- * in order; less than the piece when the end was reached.
+ * How much of piece belongs to "header, blank line and that many body lines" (RFC 1939 section 7, TOP),
+ * pieces in order; less than the piece when the end was reached.
  */
 size_t transfer_top(struct transfer *transfer, struct text piece);
 
