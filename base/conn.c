@@ -97,7 +97,7 @@ void conn_idle_limit(struct conn *conn, unsigned seconds)
 {
 	conn->idle_seconds = seconds;
 	conn->progress = true;
-	if (!conn->in_round && conn->state != CONN_STATE_ENDED)
+	if (!conn->in_round)
 		conn_round_deadline(conn);
 }
 
@@ -129,6 +129,8 @@ void conn_again(struct conn *conn)
 void conn_hold(struct conn *conn)
 {
 	conn->held = true;
+	if (!conn->in_round)
+		conn_round_deadline(conn);
 }
 
 void conn_release(struct conn *conn)

@@ -92,6 +92,8 @@ void conn_round_deadline(struct conn *conn)
 	enum conn_wait wait = what_for(conn);
 	bool counts_progress = wait == CONN_WAIT_INPUT || wait == CONN_WAIT_SEND;
 
+	if (conn->state == CONN_STATE_ENDED)
+		return;
 	if (wait == conn->wait && !(conn->progress && counts_progress))
 		return;
 	conn->wait = wait;

@@ -5,6 +5,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -105,7 +106,7 @@ static int read_key(struct text pem, struct identity *identity, char *error, siz
 		ERR_clear_error();
 		say(error, error_size,
 			"the private key is encrypted; store it without a passphrase");
-	} else if (is_end_of_pem()) {
+	} else if (!memmem(pem.ptr, pem.len, "PRIVATE KEY-----", 16)) {
 		ERR_clear_error();
 		say(error, error_size, "the private key file holds no private key in PEM");
 	} else {
