@@ -307,8 +307,11 @@ static void on_delivered(void *owner, const struct reply *reply)
 /* Nothing more is passed on; the rest is still read, so that the reply meets the right command. */
 static void refuse(struct transaction *transaction, struct reply verdict)
 {
+	const uint64_t limit = worker_settings(transaction->session->worker)->message_size;
+	const uint64_t size = transaction->data.size;
+
 	transaction->verdict = verdict;
-	transaction->refused_at = transaction->data.size;
+	transaction->refused_at = size < limit ? size : limit;
 	lmtp_end(&transaction->lmtp);
 }
 
