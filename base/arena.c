@@ -1,8 +1,9 @@
+#include "base/arena.h"
+
 #include <stdalign.h>
 #include <stdint.h>
 #include <string.h>
 
-#include "base/arena.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/sanitizer.h"

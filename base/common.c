@@ -1,7 +1,8 @@
+#include "base/common.h"
+
 #include <stddef.h>
 #include <stdio.h>
 
-#include "base/common.h"
 #include "base/log.h"
 
 #define AT(field) offsetof(struct common_settings, field)

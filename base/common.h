@@ -12,9 +12,12 @@ struct common_settings {
 	char *state;                  /* absolute directory: store/ and run/ below it */
 	char *log_level;              /* debug info warning error */
 	bool syslog;
-	uint64_t uid_base;            /* as root, role r runs as uid and gid uid_base + r (enum priv_role) */
-	uint64_t stop_seconds;        /* how long transfers in progress may take at a clean stop */
-	struct settings_list certificates; /* "CHAIN.pem KEY.pem" pairs, each one item "chain:key" */
+	/* As root, role r runs as uid and gid uid_base + r (enum priv_role). */
+	uint64_t uid_base;
+	/* How long transfers in progress may take at a clean stop. */
+	uint64_t stop_seconds;
+	/* Pairs "chain.pem:key.pem", one an item. */
+	struct settings_list certificates;
 };
 
 extern const struct settings_section common_section;

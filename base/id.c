@@ -4,6 +4,8 @@
  *	22 bits  process id (Linux has at most 2^22)
  *	27 bits  random: tells process id namespaces and stepped clocks apart
  */
+#include "base/id.h"
+
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -12,7 +14,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/id.h"
 #include "base/log.h"
 
 enum { TIME_BITS = 51, PROCESS_BITS = 22, RANDOM_BITS = 27 };

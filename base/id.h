@@ -9,7 +9,8 @@
 enum { ID_LENGTH = 20 };
 
 struct id {
-	char string[ID_LENGTH + 1]; /* letters and digits, NUL-terminated; sorts by time of making */
+	char string[ID_LENGTH +
+		    1]; /* letters and digits, NUL-terminated; sorts by time of making */
 };
 
 /* Unique on this host: time, process, counter and random bits. */

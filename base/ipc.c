@@ -1,3 +1,5 @@
+#include "base/ipc.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>

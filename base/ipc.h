@@ -29,12 +29,12 @@ struct ipc_frame {
 	uint16_t type;
 	uint32_t tag;
 	struct text payload; /* valid during the callback only */
-	int fd;              /* -1: none. The receiver may take it by setting it to -1, else it is closed. */
+	int fd; /* -1: none. The receiver may take it by setting it to -1, else it is closed. */
 };
 
 struct ipc_handlers {
 	void (*frame)(void *owner, struct ipc_frame *frame);
-	void (*round)(void *owner); /* after the last frame of one read; may be NULL */
+	void (*round)(void *owner);   /* after the last frame of one read; may be NULL */
 	void (*drained)(void *owner); /* output below the low-water mark again; may be NULL */
 	void (*ended)(void *owner, const char *reason); /* once; free it now, or later */
 };

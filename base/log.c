@@ -1,24 +1,14 @@
+#include "base/log.h"
+
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
-#include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 
-/* Both this header and ours define LOG_DEBUG, LOG_INFO and LOG_WARNING. */
-enum {
-	SYSLOG_DEBUG = LOG_DEBUG,
-	SYSLOG_INFO = LOG_INFO,
-	SYSLOG_WARNING = LOG_WARNING,
-	SYSLOG_ERROR = LOG_ERR,
-};
-#undef LOG_DEBUG
-#undef LOG_INFO
-#undef LOG_WARNING
-
-#include "base/log.h"
+#include "base/log_syslog.h"
 
 enum {
 	LINE_LIMIT =
@@ -74,7 +64,7 @@ void log_open(const char *role, enum log_level threshold)
 
 void log_to_syslog(void)
 {
-	openlog(settings.role, LOG_NDELAY | LOG_PID, LOG_MAIL);
+	log_syslog_open(settings.role);
 	settings.syslog = true;
 }
 
@@ -214,19 +204,20 @@ static size_t begin_line(struct line *line, enum log_level level, const char *ev
 	return after_time;
 }
 
-static int syslog_priority(enum log_level level)
+/* RFC 5424 section 6.2.1; the numbers of syslog(3) are the same. */
+static int syslog_severity(enum log_level level)
 {
 	switch (level) {
 	case LOG_LEVEL_DEBUG:
-		return SYSLOG_DEBUG;
+		return 7;
 	case LOG_LEVEL_INFO:
-		return SYSLOG_INFO;
+		return 6;
 	case LOG_LEVEL_WARNING:
-		return SYSLOG_WARNING;
+		return 4;
 	case LOG_LEVEL_ERROR:
-		return SYSLOG_ERROR;
+		return 3;
 	}
-	return SYSLOG_ERROR;
+	return 3;
 }
 
 void log_write(enum log_level level, const char *event, const struct log_field *fields)
@@ -245,8 +236,8 @@ void log_write(enum log_level level, const char *event, const struct log_field *
 		put(&line, LINE_LIMIT, " cut=yes", 8);
 	put(&line, LINE_LIMIT, "\n", 1);
 	if (settings.syslog) {
-		syslog(syslog_priority(level), "%.*s", (int)(line.used - after_time - 1),
-			line.octets + after_time);
+		log_syslog_write(syslog_severity(level), line.octets + after_time,
+			line.used - after_time - 1);
 	} else {
 		while (write(STDERR_FILENO, line.octets, line.used) < 0 && errno == EINTR)
 			;

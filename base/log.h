@@ -24,9 +24,18 @@ struct log_field {
 	int64_t number;
 };
 
-#define LOG_TEXT(k, t) { .kind = LOG_FIELD_TEXT, .key = (k), .text = (t) }
-#define LOG_STRING(k, s) { .kind = LOG_FIELD_TEXT, .key = (k), .text = text_of(s) }
-#define LOG_NUMBER(k, n) { .kind = LOG_FIELD_NUMBER, .key = (k), .number = (int64_t)(n) }
+#define LOG_TEXT(k, t) \
+	{ \
+		.kind = LOG_FIELD_TEXT, .key = (k), .text = (t) \
+	}
+#define LOG_STRING(k, s) \
+	{ \
+		.kind = LOG_FIELD_TEXT, .key = (k), .text = text_of(s) \
+	}
+#define LOG_NUMBER(k, n) \
+	{ \
+		.kind = LOG_FIELD_NUMBER, .key = (k), .number = (int64_t)(n) \
+	}
 #define LOG_ERRNO(number) LOG_STRING("error", log_errno(number))
 
 #define LOG_EVENT(level, ...) LOG_EVENT_(level, __VA_ARGS__, { .kind = LOG_FIELD_END })

@@ -1,8 +1,9 @@
+#include "base/mem.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
-#include "base/mem.h"
 
 static void __attribute__((noreturn)) out_of_memory(size_t size)
 {

@@ -1,8 +1,9 @@
+#include "base/message.h"
+
 #include <endian.h>
 #include <string.h>
 
 #include "base/log.h"
-#include "base/message.h"
 
 static void add(struct buf *out, const void *octets, size_t size)
 {

@@ -1,3 +1,5 @@
+#include "base/priv.h"
+
 #include <errno.h>
 #include <grp.h>
 #include <netinet/in.h>

@@ -1,3 +1,5 @@
+#include "base/role.h"
+
 #include <errno.h>
 #include <malloc.h>
 #include <openssl/ssl.h>
@@ -93,10 +95,11 @@ static void on_terminate(evutil_socket_t number, short what, void *argument)
 static void ignore_signals(void)
 {
 	static const int ignored[] = { SIGINT, SIGQUIT, SIGHUP, SIGPIPE, SIGUSR1, SIGUSR2 };
+	const struct sigaction ignore = { .sa_handler = SIG_IGN };
 	sigset_t none;
 
 	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
-		signal(ignored[i], SIG_IGN);
+		sigaction(ignored[i], &ignore, NULL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }

@@ -22,7 +22,8 @@ struct role_context {
 	struct event_base *loop;
 	const struct common_settings *common;
 	const void *settings; /* the role's own section */
-	struct tls *tls;      /* NULL when there is no certificate; role_main() replaces it at a reload */
+	struct tls
+		*tls; /* NULL when there is no certificate; role_main() replaces it at a reload */
 	unsigned worker;
 };
 

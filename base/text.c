@@ -1,10 +1,11 @@
+#include "base/text.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/arena.h"
 #include "base/log.h"
-#include "base/text.h"
 
 struct text text_of(const char *string)
 {

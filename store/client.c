@@ -17,6 +17,7 @@
 #include "base/ipc.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/sys.h"
 #include "store/client.h"
 
 enum { NO_SLOT = UINT32_MAX, SMALLEST_TABLE = 8 };
@@ -453,7 +454,7 @@ static bool is_listing_file(int fd, size_t *size)
 	const int have = fcntl(fd, F_GET_SEALS);
 	struct stat st;
 
-	if (have < 0 || (have & seals) != seals || fstat(fd, &st) != 0)
+	if (have < 0 || (have & seals) != seals || sys.fstat(fd, &st) != 0)
 		return false;
 	if ((uint64_t)st.st_size < sizeof(struct store_listing) || (uint64_t)st.st_size > SIZE_MAX)
 		return false;

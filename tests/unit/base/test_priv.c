@@ -27,6 +27,7 @@
 #include "base/log.h"
 #include "base/priv.h"
 #include "base/sanitizer.h"
+#include "base/sys.h"
 
 static long landlock; /* the kernel's version of it */
 
@@ -276,12 +277,14 @@ static void the_store_works_in_its_tree(void **state)
 static void probe_front_end(enum priv_role role)
 {
 	char *block = malloc(8 << 20);
+	struct stat st;
 	int memory = memfd_create("body", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
 	memset(block, 1, 8 << 20);
 	EXPECT(write(memory, block, 1 << 20) == 1 << 20);
 	EXPECT(fcntl(memory, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW) == 0);
 	EXPECT(pread(memory, block, 100, 1000) == 100);
+	EXPECT(sys.fstat(memory, &st) == 0 && st.st_size == 1 << 20);
 	free(block);
 	(void)role;
 }
@@ -328,7 +331,7 @@ static void abort_still_ends_the_process(void **state)
 	if (child == 0) {
 		const struct rlimit no_core = { 0 };
 		setrlimit(RLIMIT_CORE, &no_core);
-		signal(SIGABRT, SIG_DFL);
+		sigaction(SIGABRT, &(const struct sigaction){ .sa_handler = SIG_DFL }, NULL);
 		if (chdir(tree) == 0 && priv_confine(PRIV_MDA, 0) == 0)
 			abort();
 		_exit(0);

@@ -727,7 +727,7 @@ int main(int argc, char **argv)
 
 	if (getenv("ROLE_UNDER_TEST"))
 		return role_main(argc, argv, &small_role);
-	signal(SIGPIPE, SIG_IGN);
+	sigaction(SIGPIPE, &(const struct sigaction){ .sa_handler = SIG_IGN }, NULL);
 	make_lines();
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
 	mem_free(common_lines);
