@@ -17,11 +17,11 @@ static void print_mistake(void *owner, const char *sentence)
 static int check(const struct host_source *source)
 {
 	unsigned mistakes = 0;
-	struct host_settings *settings = host_settings_read(source, print_mistake, &mistakes);
+	struct host_settings *settings;
 	struct certificates certificates;
 
-	if (settings && certificates_read(&certificates, settings, source->file, print_mistake,
-				&mistakes) == 0)
+	host_settings_read(source, &settings, print_mistake, &mistakes);
+	if (certificates_read(&certificates, settings, source->file, print_mistake, &mistakes) == 0)
 		certificates_free(&certificates);
 	host_settings_free(&settings);
 	if (mistakes == 0) {

@@ -75,11 +75,12 @@ void host_open_log(const struct host_settings *settings)
 
 int host_reload(struct host *host)
 {
-	struct host_settings *settings = host_settings_read(&host->source, log_mistake, NULL);
+	struct host_settings *settings;
 	struct certificates certificates;
 
-	if (!settings || certificates_read(&certificates, settings, host->source.file, log_mistake,
-				 NULL) != 0) {
+	if (host_settings_read(&host->source, &settings, log_mistake, NULL) != 0 ||
+		certificates_read(&certificates, settings, host->source.file, log_mistake, NULL) !=
+			0) {
 		host_settings_free(&settings);
 		LOG_ERROR("reload-refused", LOG_STRING("file", host->source.file));
 		return -1;

@@ -141,8 +141,8 @@ static void verify_socket(
 			"mda.socket: admin and lock are taken; give another name, like lmtp");
 }
 
-struct host_settings *host_settings_read(
-	const struct host_source *source, host_report *report, void *owner)
+int host_settings_read(const struct host_source *source, struct host_settings **result,
+	host_report *report, void *owner)
 {
 	struct host_settings *settings = mem_new(sizeof(*settings));
 	struct finding finding = { .source = source, .report = report, .owner = owner };
@@ -151,19 +151,18 @@ struct host_settings *host_settings_read(
 	for (size_t i = 0; i < HOST_SECTIONS; i++)
 		settings->values[i] = mem_new(host_sections[i]->size);
 	if (settings_read(source->file, host_sections, HOST_SECTIONS, settings->values, report,
-		    owner) != 0) {
-		host_settings_free(&settings);
-		return NULL;
-	}
+		    owner) != 0)
+		finding.count++;
 	char *file = sys_read_file(AT_FDCWD, source->file, FILE_LIMIT, &size);
-	const struct text octets = { .ptr = file ? file : "", .len = file ? size : 0 };
-	apply_overrides(settings, &finding);
-	verify_endpoints(settings, octets, &finding);
-	verify_socket(settings, octets, &finding);
+	if (file) {
+		const struct text octets = { .ptr = file, .len = size };
+		apply_overrides(settings, &finding);
+		verify_endpoints(settings, octets, &finding);
+		verify_socket(settings, octets, &finding);
+	}
 	mem_free(file);
-	if (finding.count)
-		host_settings_free(&settings);
-	return settings;
+	*result = settings;
+	return finding.count ? -1 : 0;
 }
 
 void host_settings_free(struct host_settings **handle)

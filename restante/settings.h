@@ -29,10 +29,11 @@ struct host_source {
 
 /*
  * Read and check everything that can be checked without touching the system: types, bounds, sections'
- * own rules, addresses. NULL after having reported every finding as "FILE:LINE: sentence".
+ * own rules, addresses. 0, or -1 after having reported every finding as "FILE:LINE: sentence"; *settings,
+ * to be freed, then holds what was right and defaults for the rest.
  */
-struct host_settings *host_settings_read(
-	const struct host_source *source, host_report *report, void *owner);
+int host_settings_read(const struct host_source *source, struct host_settings **settings,
+	host_report *report, void *owner);
 void host_settings_free(struct host_settings **settings);
 
 const struct common_settings *host_settings_common(const struct host_settings *settings);

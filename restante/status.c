@@ -174,8 +174,7 @@ int command_status(const struct command_line *line)
 		return status;
 	struct host host;
 	host_init(&host, &(struct host_source){ .file = file });
-	host.settings = host_settings_read(&host.source, host_complain, NULL);
-	if (!host.settings) {
+	if (host_settings_read(&host.source, &host.settings, host_complain, NULL) != 0) {
 		status = EX_CONFIG;
 	} else {
 		const int fd = connect_to_host(host_settings_common(host.settings)->state);

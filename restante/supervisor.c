@@ -468,9 +468,9 @@ static int prepare(struct host *host, const struct listen_advice *advice)
 		host_complain(NULL, error);
 		return EX_SOFTWARE;
 	}
-	host->settings = host_settings_read(&host->source, host_complain, NULL);
-	if (!host->settings || certificates_read(&host->certificates, host->settings,
-				       host->source.file, host_complain, NULL) != 0)
+	if (host_settings_read(&host->source, &host->settings, host_complain, NULL) != 0 ||
+		certificates_read(&host->certificates, host->settings, host->source.file,
+			host_complain, NULL) != 0)
 		return EX_CONFIG;
 	if (host->state.lock < 0)
 		status = host_enter_state(host, host_settings_common(host->settings)->state);

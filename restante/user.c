@@ -184,8 +184,7 @@ static int serve(const char *file, struct request *request)
 	int status = EX_CONFIG;
 
 	host_init(&host, &(struct host_source){ .file = file });
-	host.settings = host_settings_read(&host.source, host_complain, NULL);
-	if (host.settings) {
+	if (host_settings_read(&host.source, &host.settings, host_complain, NULL) == 0) {
 		log_open("restante", LOG_LEVEL_WARNING);
 		struct desk *desk = desk_enter(&host, &status);
 		if (desk) {

@@ -1,0 +1,151 @@
+/* Certificates: made, read back by the TLS layer, and named by file and line when they are wrong. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/tls.h"
+#include "restante/certificate.h"
+
+static const char *const names[] = { "mail.example.test", "localhost", "127.0.0.1", "::1" };
+static char directory[64];
+
+static void path_of(const char *name, char *path, size_t size)
+{
+	snprintf(path, size, "%s/%s", directory, name);
+}
+
+static void write_file(const char *name, struct text octets)
+{
+	char path[100];
+
+	path_of(name, path, sizeof(path));
+	FILE *file = fopen(path, "w");
+	assert_non_null(file);
+	assert_int_equal(fwrite(octets.ptr, 1, octets.len, file), octets.len);
+	assert_int_equal(fclose(file), 0);
+}
+
+static int make_directory(void **state)
+{
+	(void)state;
+	snprintf(directory, sizeof(directory), "/tmp/restante-test-XXXXXX");
+	return mkdtemp(directory) ? 0 : -1;
+}
+
+static int remove_directory(void **state)
+{
+	static const char *const files[] = { "a.pem", "a.key", "b.key", "conf" };
+	char path[100];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		path_of(files[i], path, sizeof(path));
+		unlink(path);
+	}
+	return rmdir(directory);
+}
+
+static void make(struct buf *chain, struct buf *key, unsigned days)
+{
+	char error[200] = "";
+
+	assert_int_equal(certificate_make(names, 4, days, chain, key, error, sizeof(error)), 0);
+}
+
+static void test_made_certificate_serves(void **state)
+{
+	struct buf chain = { 0 }, key = { 0 };
+	char error[200] = "";
+
+	(void)state;
+	make(&chain, &key, 100);
+	struct tls *tls = tls_new(buf_text(&chain), buf_text(&key), error, sizeof(error));
+	assert_non_null(tls);
+	tls_drop(&tls);
+	assert_true(certificate_is_valid(buf_text(&chain), 0));
+	assert_true(certificate_is_valid(buf_text(&chain), 99));
+	assert_false(certificate_is_valid(buf_text(&chain), 101));
+	assert_false(certificate_is_valid(buf_text(&key), 0));
+	assert_false(certificate_is_valid(TEXT(""), 0));
+	buf_release(&chain);
+	buf_release(&key);
+}
+
+static char heard[2000];
+
+static void hear(void *owner, const char *sentence)
+{
+	(void)owner;
+	const size_t used = strlen(heard);
+	snprintf(heard + used, sizeof(heard) - used, "%s\n", sentence);
+}
+
+static int read_certificates(const char *octets, struct certificates *certificates)
+{
+	char path[100];
+	struct host_settings *settings;
+
+	heard[0] = '\0';
+	write_file("conf", text_of(octets));
+	path_of("conf", path, sizeof(path));
+	const struct host_source source = { .file = path };
+	assert_int_equal(host_settings_read(&source, &settings, hear, NULL), 0);
+	const int result = certificates_read(certificates, settings, path, hear, NULL);
+	host_settings_free(&settings);
+	return result;
+}
+
+static void test_reading(void **state)
+{
+	struct buf chain = { 0 }, key = { 0 }, other_chain = { 0 }, other_key = { 0 };
+	struct certificates certificates;
+
+	(void)state;
+	make(&chain, &key, 10);
+	make(&other_chain, &other_key, 10);
+	write_file("a.pem", buf_text(&chain));
+	write_file("a.key", buf_text(&key));
+	write_file("b.key", buf_text(&other_key));
+
+	assert_int_equal(read_certificates("", &certificates), 0);
+	assert_int_equal(certificates.count, 0);
+	certificates_free(&certificates);
+
+	assert_int_equal(read_certificates("certificates = { a.pem:a.key }\n", &certificates), 0);
+	assert_int_equal(certificates.count, 1);
+	assert_int_equal(certificates.list[0].chain_size, buf_length(&chain));
+	assert_memory_equal(certificates.list[0].key, buf_text(&key).ptr, buf_length(&key));
+	certificates_free(&certificates);
+
+	/* Somebody else's key, a key for a chain, and files that are not there: all are named. */
+	assert_int_equal(read_certificates("certificates = { a.pem:b.key,\n a.key:a.key,\n"
+					   " none.pem:none.key }\n",
+				 &certificates),
+		-1);
+	assert_non_null(strstr(heard, "/conf:1: certificates: the private key does not belong"));
+	assert_non_null(strstr(heard, "/conf:2: certificates: the certificate chain holds no"));
+	assert_non_null(strstr(heard, "/conf:3: certificates: "));
+	assert_non_null(strstr(heard, "/none.pem cannot be read: No such file"));
+	assert_non_null(strstr(heard, "/none.key cannot be read: No such file"));
+	buf_release(&chain);
+	buf_release(&key);
+	buf_release(&other_chain);
+	buf_release(&other_key);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_made_certificate_serves),
+		cmocka_unit_test(test_reading),
+	};
+
+	return cmocka_run_group_tests(tests, make_directory, remove_directory);
+}
