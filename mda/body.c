@@ -1,3 +1,5 @@
+#include "mda/body.h"
+
 #include <errno.h>
 #include <unistd.h>
 
@@ -5,7 +7,6 @@
 #include "base/sys.h"
 #include "mail/header.h"
 #include "mail/trace.h"
-#include "mda/body.h"
 #include "mda/commit.h"
 #include "mda/store_link.h"
 #include "mda/verdict.h"

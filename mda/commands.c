@@ -1,9 +1,10 @@
+#include "mda/commands.h"
+
 #include <string.h>
 
 #include "base/arena.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "mda/commands.h"
 #include "mda/session.h"
 #include "mda/verdict.h"
 

@@ -1,4 +1,5 @@
 #include "mda/commit.h"
+
 #include "mda/settings.h"
 #include "mda/store_link.h"
 #include "mda/verdict.h"

@@ -1,3 +1,5 @@
+#include "mda/deliver_stdin.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,7 +12,6 @@
 #include "base/common.h"
 #include "base/mem.h"
 #include "mail/address.h"
-#include "mda/deliver_stdin.h"
 #include "mda/lmtp_client.h"
 #include "mda/local_text.h"
 #include "mda/settings.h"
@@ -228,9 +229,10 @@ static int greet(struct delivery *delivery)
 
 	if (status)
 		return status;
-	if (gethostname(host, sizeof(host) - 1) != 0 || !address_is_domain(text_of(host), false))
-		strcpy(host, "localhost");
-	return say(delivery, text_format(delivery->arena, "LHLO %s\r\n", host), 2, "LHLO");
+	const bool named =
+		gethostname(host, sizeof(host) - 1) == 0 && address_is_domain(text_of(host), false);
+	return say(delivery,
+		text_format(delivery->arena, "LHLO %s\r\n", named ? host : "localhost"), 2, "LHLO");
 }
 
 static int send_envelope(struct delivery *delivery)

@@ -1,3 +1,5 @@
+#include "mda/lmtp_client.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -5,8 +7,6 @@
 #include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-#include "mda/lmtp_client.h"
 
 enum { CONNECT_SECONDS = 30, READ_SIZE = 4096, LINE_LIMIT = 4 * REPLY_LINE_LIMIT };
 

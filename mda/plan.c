@@ -1,7 +1,8 @@
+#include "mda/plan.h"
+
 #include <stdlib.h>
 
 #include "base/arena.h"
-#include "mda/plan.h"
 
 void plan_init(struct plan *plan, struct arena *arena)
 {

@@ -1,9 +1,10 @@
+#include "mda/resolve.h"
+
 #include <string.h>
 
 #include "base/arena.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "mda/resolve.h"
 #include "mda/store_link.h"
 #include "mda/verdict.h"
 

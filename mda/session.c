@@ -1,9 +1,10 @@
+#include "mda/session.h"
+
 #include <time.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "mda/commands.h"
-#include "mda/session.h"
 
 enum {
 	ERRORS_LIMIT = 20,

@@ -1,7 +1,7 @@
+#include "mda/settings.h"
+
 #include <stddef.h>
 #include <stdio.h>
-
-#include "mda/settings.h"
 
 #define AT(field) offsetof(struct mda_settings, field)
 

@@ -1,3 +1,5 @@
+#include "mda/store_link.h"
+
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -5,7 +7,6 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "mda/store_link.h"
 
 enum {
 	FIRST_DELAY = 20, /* milliseconds until the first attempt to come back */

@@ -1,0 +1,1031 @@
+/* LMTP sessions as a whole: replies, their order, limits, and what reaches the store. */
+#include "tests/unit/mda/harness.h"
+
+static int set_up(void **state)
+{
+	*state = harness_start();
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	harness_stop(*state);
+	return 0;
+}
+
+/* ---- commands ---- */
+
+struct exchange {
+	const char *say;
+	const char *expect;
+};
+
+static void play(struct harness *h, const struct exchange *exchange, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		harness_say(h, exchange[i].say);
+		harness_expect(h, exchange[i].expect);
+	}
+	harness_expect_nothing(h);
+}
+
+static void commands_need_their_place(void **state)
+{
+	static const struct exchange before[] = {
+		{ "MAIL FROM:<>\r\n", "503 5.5.1 say LHLO first" },
+		{ "RCPT TO:<alice@example.test>\r\n", "503 5.5.1 *" },
+		{ "DATA\r\n", "503 5.5.1 *" },
+		{ "HELO client.test\r\n", "500 5.5.1 this is LMTP*LHLO" },
+		{ "EHLO client.test\r\n", "500 5.5.1 this is LMTP*LHLO" },
+		{ "NOOP anything\r\n", "250 2.0.0 *" },
+		{ "RSET\r\n", "250 2.0.0 *" },
+		{ "VRFY alice\r\n", "252 2.0.0 *" },
+		{ "VRFY\r\n", "501 5.5.4 *" },
+		{ "RSET now\r\n", "501 5.5.4 *" },
+		{ "LHLO\r\n", "501 5.5.4 *" },
+		{ "LHLO two words\r\n", "501 5.5.4 *" },
+		{ "lhlo (comment)\r\n", "501 5.5.4 *" },
+		{ "XYZZY\r\n", "500 5.5.2 *" },
+	};
+	static const struct exchange after[] = {
+		{ "RCPT TO:<alice@example.test>\r\n", "503 5.5.1 say MAIL first" },
+		{ "DATA\r\n", "503 5.5.1 say MAIL first" },
+		{ "mail from:<a@b.test>\r\n", "250 2.1.0 *" },
+		{ "MAIL FROM:<a@b.test>\r\n", "503 5.5.1 a message is under way*" },
+		{ "DATA\r\n", "503 5.5.1 no recipient was accepted" },
+		{ "rcpt to:<nobody@example.test>\r\n", "550 5.1.1 *" },
+		{ "DATA\r\n", "503 5.5.1 no recipient was accepted" },
+		{ "RSET\r\n", "250 2.0.0 *" },
+		{ "RCPT TO:<alice@example.test>\r\n", "503 5.5.1 say MAIL first" },
+		{ "MAIL FROM:<a@b.test>\r\n", "250 2.1.0 *" },
+		{ "RCPT TO:<alice@example.test>\r\n", "250 2.1.5 *" },
+		{ "DATA now\r\n", "501 5.5.4 *" },
+	};
+	struct harness *h = *state;
+
+	harness_new_client(h, false);
+	harness_expect(h, "220 *");
+	play(h, before, sizeof(before) / sizeof(before[0]));
+	harness_greet(h, false);
+	play(h, after, sizeof(after) / sizeof(after[0]));
+	harness_say(h, "QUIT\r\n");
+	harness_expect(h, "221 2.0.0 *");
+	harness_expect_end(h);
+}
+
+static void parameters_are_checked(void **state)
+{
+	static const struct exchange table[] = {
+		{ "MAIL FROM:<a@b.test> SIZE=1000 BODY=8BITMIME\r\n", "250 2.1.0 *" },
+		{ "RSET\r\n", "250 *" },
+		{ "MAIL FROM:<> BODY=7bit\r\n", "250 2.1.0 *" },
+		{ "RCPT TO:<alice@example.test> NOTIFY=NEVER\r\n", "555 5.5.4 *" },
+		{ "RCPT TO:<>\r\n", "501 5.1.3 *" },
+		{ "RCPT TO:<alice@@example.test>\r\n", "501 5.1.3 *" },
+		{ "RCPT TO:alice@example.test\r\n", "501 5.5.4 *" },
+		{ "RCPT TO:<\xc3\xa4@example.test>\r\n", "553 5.6.7 *" },
+		{ "RSET\r\n", "250 *" },
+		{ "MAIL FROM:<a@b.test> SIZE=37748736\r\n", "250 2.1.0 *" },
+		{ "RSET\r\n", "250 *" },
+		{ "MAIL FROM:<a@b.test> SIZE=37748737\r\n", "552 5.3.4 *" },
+		{ "MAIL FROM:<a@b.test> SIZE=\r\n", "501 5.5.4 *" },
+		{ "MAIL FROM:<a@b.test> SIZE=1k\r\n", "501 5.5.4 *" },
+		{ "MAIL FROM:<a@b.test> SIZE=99999999999999999999\r\n", "501 5.5.4 *" },
+		{ "MAIL FROM:<a@b.test> BODY=BINARYMIME\r\n", "501 5.5.4 *" },
+		{ "MAIL FROM:<a@b.test> BODY\r\n", "501 5.5.4 *" },
+		{ "MAIL FROM:<a@b.test> SIZE=1 SIZE=2\r\n", "501 5.5.4 *" },
+		{ "MAIL FROM:<a@b.test> XID=abc\r\n", "555 5.5.4 *" },
+		{ "MAIL FROM:<postmaster>\r\n", "501 5.1.7 *" },
+		{ "MAIL FROM:<\xc3\xa4@b.test>\r\n", "553 5.6.7 *" },
+		{ "MAIL FROM:<a b@c.test>\r\n", "501 5.1.7 *" },
+		{ "MAIL TO:<a@b.test>\r\n", "501 5.5.4 *" },
+	};
+	struct harness *h = *state;
+
+	harness_greet(h, false);
+	/* In two halves, as a client with so many errors is sent away. */
+	play(h, table, 12);
+	harness_greet(h, false);
+	play(h, table + 12, sizeof(table) / sizeof(table[0]) - 12);
+}
+
+static void help_lists_what_is_offered(void **state)
+{
+	static const char *const lines[] = { "LHLO *", "MAIL *", "RCPT *", "DATA", "RSET", "NOOP",
+		"QUIT", "VRFY *", "HELP" };
+	struct harness *h = *state;
+	char pattern[64];
+
+	harness_new_client(h, false);
+	harness_expect(h, "220 *");
+	harness_say(h, "HELP\r\n");
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		snprintf(pattern, sizeof(pattern), "214-%s", lines[i]);
+		harness_expect(h, pattern);
+	}
+	harness_expect(h, "214 *");
+	harness_expect_nothing(h);
+}
+
+static void lines_at_fault_cost_one_reply(void **state)
+{
+	struct harness *h = *state;
+	char line[4096];
+
+	harness_greet(h, false);
+	harness_say(h, "NOOP\nQUIT\r\nNOOP\r\n");
+	harness_expect(h, "500 5.5.2 bare LF*");
+	harness_expect(h, "500 5.5.2 bare LF*");
+	harness_expect(h, "250 *");
+	memset(line, 'x', sizeof(line));
+	harness_send(h, (struct text){ .ptr = line, .len = sizeof(line) });
+	harness_say(h, "\r\nNOOP\r\n");
+	harness_expect(h, "500 5.5.2 line too long");
+	harness_expect(h, "250 *");
+	harness_send(h, TEXT("NO\0OP\r\n"));
+	harness_expect(h, "500 5.5.2 NUL octet");
+	harness_expect_nothing(h);
+}
+
+static void a_client_of_errors_is_sent_away(void **state)
+{
+	struct harness *h = *state;
+
+	harness_greet(h, false);
+	for (int i = 0; i < 19; i++) {
+		harness_say(h, "BOGUS\r\n");
+		harness_expect(h, "500 5.5.2 *");
+	}
+	harness_say(h, "BOGUS\r\n");
+	harness_expect(h, "421 4.7.0 too many errors");
+	harness_expect_end(h);
+}
+
+static void errors_among_recipients_count_too(void **state)
+{
+	struct harness *h = *state;
+
+	harness_greet(h, false);
+	harness_say(h, "MAIL FROM:<>\r\n");
+	harness_expect(h, "250 *");
+	for (int i = 0; i < 30; i++)
+		harness_say(h, "RCPT TO:<>\r\n");
+	for (int i = 0; i < 19; i++)
+		harness_expect(h, "501 5.1.3 *");
+	harness_expect(h, "421 4.7.0 *");
+	harness_expect_end(h);
+}
+
+static void a_client_that_only_chats_is_sent_away(void **state)
+{
+	struct harness *h = *state;
+
+	harness_greet(h, false);
+	for (int i = 0; i < 199; i++) {
+		harness_say(h, "NOOP\r\n");
+		harness_expect(h, "250 *");
+	}
+	harness_say(h, "NOOP\r\n");
+	harness_expect(h, "421 4.7.0 *");
+	harness_expect_end(h);
+}
+
+/* ---- recipients ---- */
+
+static void recipients_get_their_verdicts(void **state)
+{
+	static const struct exchange table[] = {
+		{ "MAIL FROM:<a@b.test>\r\n", "250 *" },
+		{ "RCPT TO:<alice@example.test>\r\n", "250 2.1.5 *" },
+		{ "RCPT TO:<ALICE@Example.TEST>\r\n", "250 2.1.5 *" },
+		{ "RCPT TO:<\"alice\"@example.test>\r\n", "250 2.1.5 *" },
+		{ "RCPT TO:<@route.test:alice@example.test>\r\n", "250 2.1.5 *" },
+		{ "RCPT TO:<user1@second.test>\r\n", "550 5.1.1 *" },
+		{ "RCPT TO:<nobody@example.test>\r\n", "550 5.1.1 *" },
+		{ "RCPT TO:<alice@elsewhere.test>\r\n", "550 5.7.1 *" },
+		{ "RCPT TO:<alice@[127.0.0.1]>\r\n", "550 5.7.1 *" },
+		{ "RCPT TO:<alice@sub.example.test>\r\n", "550 5.7.1 *" },
+		{ "RCPT TO:<postmaster>\r\n", "250 2.1.5 *" },
+		{ "RCPT TO:<PostMaster>\r\n", "250 2.1.5 *" },
+	};
+	struct harness *h = *state;
+
+	harness_greet(h, false);
+	play(h, table, sizeof(table) / sizeof(table[0]));
+	/* alice four ways is one question; so is postmaster twice. */
+	assert_int_equal(h->lookups, 4);
+	assert_int_equal(resolve_cached(h->worker->resolve), 2);
+}
+
+static void failures_of_the_store_are_told(void **state)
+{
+	struct harness *h = *state;
+
+	harness_greet(h, false);
+	harness_say(h, "MAIL FROM:<>\r\n");
+	harness_expect(h, "250 *");
+	h->lookup_failure = STORE_OVER_QUOTA;
+	harness_say(h, "RCPT TO:<alice@example.test>\r\n");
+	harness_expect(h, "452 4.2.2 *");
+	h->lookup_failure = STORE_DAMAGED;
+	harness_say(h, "RCPT TO:<alice@example.test>\r\n");
+	harness_expect(h, "451 4.3.0 *");
+	h->lookup_failure = STORE_OK;
+	harness_say(h, "RCPT TO:<alice@example.test>\r\n");
+	harness_expect(h, "250 2.1.5 *");
+}
+
+static void pipelined_recipients_are_asked_side_by_side(void **state)
+{
+	struct harness *h = *state;
+
+	harness_greet(h, false);
+	harness_say(h, "MAIL FROM:<>\r\nRCPT TO:<bob@example.test>\r\n");
+	harness_expect(h, "250 2.1.0 *");
+	harness_expect(h, "250 2.1.5 *");
+	h->manual = true;
+	/* The first, third and fifth wait for the store; the others could be answered at once. */
+	harness_say(h, "RCPT TO:<alice@example.test>\r\n"
+		       "RCPT TO:<bob@example.test>\r\n"
+		       "RCPT TO:<nobody@example.test>\r\n"
+		       "RCPT TO:<x@elsewhere.test>\r\n"
+		       "RCPT TO:<carol@example.test>\r\n"
+		       "RCPT TO:<>\r\n"
+		       "DATA\r\n");
+	harness_expect_nothing(h);
+	assert_int_equal(h->request_count, 3);
+	harness_answer(h, 2); /* carol */
+	harness_expect_nothing(h);
+	harness_answer(h, 0); /* alice */
+	harness_expect(h, "250 2.1.5 *");
+	harness_expect(h, "250 2.1.5 *");
+	harness_expect_nothing(h);
+	harness_answer(h, 0); /* nobody */
+	harness_expect(h, "550 5.1.1 *");
+	harness_expect(h, "550 5.7.1 *");
+	harness_expect(h, "250 2.1.5 *");
+	harness_expect(h, "501 5.1.3 *");
+	harness_expect(h, "354 *");
+	harness_say(h, "Subject: x\r\n\r\n.\r\n");
+	harness_settle(h);
+	harness_answer(h, 0);
+	for (int i = 0; i < 4; i++)
+		harness_expect(h, "250 2.0.0 *");
+	assert_string_equal(h->recipients,
+		"alice@example.test/INBOX bob@example.test/INBOX carol@example.test/INBOX ");
+	harness_expect_nothing(h);
+}
+
+static void many_recipients_wait_in_bounded_number(void **state)
+{
+	struct harness *h = *state;
+	struct buf lines = { 0 };
+
+	harness_greet(h, false);
+	h->manual = true;
+	harness_say(h, "MAIL FROM:<>\r\n");
+	harness_expect(h, "250 *");
+	for (int i = 0; i < 900; i++)
+		buf_format(&lines, "RCPT TO:<user%d@example.test>\r\n", i);
+	harness_send(h, buf_text(&lines));
+	buf_release(&lines);
+	harness_expect_nothing(h);
+	assert_int_equal(h->request_count, 256);
+	h->manual = false;
+	while (h->request_count)
+		harness_answer(h, 0);
+	for (int i = 0; i < 900; i++)
+		harness_expect(h, "250 2.1.5 *");
+	harness_expect_nothing(h);
+}
+
+static void recipients_have_a_limit(void **state)
+{
+	struct harness *h = *state;
+	char line[64];
+
+	harness_set(h, "recipients", "100");
+	harness_greet(h, false);
+	harness_say(h, "MAIL FROM:<>\r\n");
+	harness_expect(h, "250 *");
+	for (int i = 0; i < 100; i++) {
+		snprintf(line, sizeof(line), "RCPT TO:<user%d@example.test>\r\n", i);
+		harness_say(h, line);
+		harness_expect(h, "250 2.1.5 *");
+	}
+	harness_say(h, "RCPT TO:<alice@example.test>\r\n");
+	harness_expect(h, "452 4.5.3 *");
+	harness_say(h, "DATA\r\n");
+	harness_expect(h, "354 *");
+	harness_say(h, "\r\n.\r\n");
+	for (int i = 0; i < 100; i++)
+		harness_expect(h, "250 2.0.0 *");
+	harness_expect_nothing(h);
+	assert_int_equal(h->deliveries, 1);
+}
+
+static void a_client_that_leaves_is_forgotten(void **state)
+{
+	struct harness *h = *state;
+
+	harness_greet(h, false);
+	h->manual = true;
+	harness_say(h,
+		"MAIL FROM:<>\r\nRCPT TO:<alice@example.test>\r\nRCPT TO:<bob@example.test>\r\n");
+	harness_expect(h, "250 *");
+	harness_settle(h);
+	assert_int_equal(h->request_count, 2);
+	close(h->client);
+	h->client = -1;
+	harness_settle(h);
+	assert_int_equal(h->worker->session_count, 0);
+	harness_answer(h, 0);
+	harness_answer(h, 0);
+	harness_settle(h);
+	h->manual = false;
+	harness_greet(h, false);
+}
+
+/* ---- messages ---- */
+
+static void check_body(const struct harness *h, const char *pattern)
+{
+	if (fnmatch(pattern, h->body, 0) != 0)
+		fail_msg("expected \"%s\" but the store got \"%s\"", pattern, h->body);
+}
+
+static void trace_fields_stand_first(void **state)
+{
+	struct harness *h = *state;
+
+	harness_greet(h, false);
+	harness_envelope(h, "alice@example.test");
+	harness_say(h, "Subject: one\r\n\r\nbody\r\n..dot\r\n.\r\n");
+	harness_expect(h, "250 2.0.0 * stored");
+	check_body(h, "Return-Path: <sender@elsewhere.test>\nDelivered-To: alice@example.test\n"
+		      "Received: from client.test *by mail.example.test*with LMTP*"
+		      "for <alice@example.test>*\nSubject: one\n\nbody\n.dot\n");
+	assert_int_equal(strlen(h->id), 20);
+
+	harness_envelope(h, "alice@example.test bob@example.test");
+	harness_say(h, "Subject: two\r\n\r\n.\r\n");
+	harness_expect(h, "250 2.0.0 * stored");
+	harness_expect(h, "250 2.0.0 * stored");
+	assert_null(strstr(h->body, "Delivered-To"));
+	assert_null(strstr(h->body, "for <"));
+	assert_string_equal(h->recipients, "alice@example.test/INBOX bob@example.test/INBOX ");
+
+	/* The same mailbox twice is one copy and two replies. */
+	harness_envelope(h, "bob@example.test BOB@example.test");
+	harness_say(h, "\r\n.\r\n");
+	harness_expect(h, "250 2.0.0 * stored");
+	harness_expect(h, "250 2.0.0 * stored");
+	assert_string_equal(h->recipients, "bob@example.test/INBOX ");
+	assert_non_null(strstr(h->body, "\nDelivered-To: bob@example.test\n"));
+	harness_expect_nothing(h);
+}
+
+static void smtp_in_names_the_message(void **state)
+{
+	struct harness *h = *state;
+
+	harness_greet(h, true);
+	harness_say(h,
+		"MAIL FROM:<a@b.test> XID=abcDEF123\r\nRCPT TO:<alice@example.test>\r\nDATA\r\n");
+	harness_expect(h, "250 *");
+	harness_expect(h, "250 *");
+	harness_expect(h, "354 *");
+	harness_say(h, "Received: from x\r\n\tby y; now\r\nSubject: z\r\n\r\n.\r\n");
+	harness_expect(h, "250 2.0.0 abcDEF123 stored");
+	assert_string_equal(h->id, "abcDEF123");
+	assert_string_equal(h->body, "Return-Path: <a@b.test>\nDelivered-To: alice@example.test\n"
+				     "Received: from x\n\tby y; now\nSubject: z\n\n");
+	harness_say(h, "MAIL FROM:<a@b.test> XID=abc-def\r\n");
+	harness_expect(h, "501 5.5.4 *");
+	harness_say(h, "MAIL FROM:<a@b.test> XID=abcdefghijklmnopqrstu\r\n");
+	harness_expect(h, "501 5.5.4 *");
+}
+
+static void a_text_without_header_stays_a_body(void **state)
+{
+	static const struct {
+		bool trusted;
+		const char *sent, *stored; /* behind the trace fields */
+	} table[] = {
+		{ false, "hello world\r\n", "\nhello world\n" },
+		{ false, "\r\nhello\r\n", "\nhello\n" },
+		{ false, "", "" },
+		{ false, "Subject: x\r\n", "Subject: x\n" },
+		{ false, "Subject: x\r\nno field\r\n", "Subject: x\nno field\n" },
+		{ false, " leading blank\r\n", "\n leading blank\n" },
+		{ false, "From me Sun Nov 22 2026\r\nSubject: x\r\n\r\ny\r\n",
+			"From me Sun Nov 22 2026\nSubject: x\n\ny\n" },
+		{ false, "From here on it is text\r\nno field\r\n",
+			"\nFrom here on it is text\nno field\n" },
+		{ false, "From here\r\n", "\nFrom here\n" },
+		{ true, "Received: x\r\n y\r\nhello\r\n", "Received: x\n y\n\nhello\n" },
+		{ true, "Received: x\r\n\r\nhello\r\n", "Received: x\n\nhello\n" },
+		{ true, "Received: x\r\nSubject: y\r\n\r\nz\r\n",
+			"Received: x\nSubject: y\n\nz\n" },
+		{ true, "Received: x\r\n", "Received: x\n" },
+	};
+	struct harness *h = *state;
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		harness_greet(h, table[i].trusted);
+		harness_envelope(h, "alice@example.test");
+		harness_say(h, table[i].sent);
+		harness_say(h, ".\r\n");
+		harness_expect(h, "250 2.0.0 *");
+		size_t length = strlen(table[i].stored);
+		assert_true(h->body_size > length);
+		assert_string_equal(h->body + h->body_size - length, table[i].stored);
+		/* The trace fields end right before. */
+		assert_int_equal(h->body[h->body_size - length - 1], '\n');
+		assert_int_not_equal(h->body[h->body_size - length - 2], '\n');
+	}
+}
+
+static void faults_in_the_body_are_refused(void **state)
+{
+	static const struct {
+		struct text sent;
+		const char *expect;
+	} table[] = {
+		{ TEXT("a\nb\r\n.\r\n"), "554 5.6.0 bare LF*" },
+		{ TEXT("a\rb\r\n.\r\n"), "554 5.6.0 bare CR*" },
+		{ TEXT("a\0b\r\n.\r\n"), "554 5.6.0 NUL*" },
+		{ TEXT("a\n.\nMAIL FROM:<evil@x.test>\r\n.\r\n"), "554 5.6.0 bare LF*" },
+		{ TEXT("a\r\n.\nQUIT\r\n.\r\n"), "554 5.6.0 bare LF*" },
+		{ TEXT("a\n.\r\nb\r\n.\r\n"), "554 5.6.0 bare LF*" },
+	};
+	struct harness *h = *state;
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		harness_greet(h, false);
+		harness_envelope(h, "alice@example.test bob@example.test");
+		harness_send(h, table[i].sent);
+		harness_expect(h, table[i].expect);
+		harness_expect(h, table[i].expect);
+		harness_expect_nothing(h);
+	}
+	assert_int_equal(h->deliveries, 0);
+}
+
+static void loops_are_stopped(void **state)
+{
+	struct harness *h = *state;
+
+	harness_greet(h, false);
+	harness_envelope(h, "alice@example.test");
+	harness_say(h, "Subject: x\r\nDelivered-To: Alice@example.test\r\n\r\n.\r\n");
+	harness_expect(h, "554 5.4.6 *");
+	harness_envelope(h, "bob@example.test");
+	harness_say(h, "Subject: x\r\nDelivered-To: alice@example.test\r\n\r\n.\r\n");
+	harness_expect(h, "250 2.0.0 *");
+	/* In the body it is only text. */
+	harness_envelope(h, "alice@example.test");
+	harness_say(h, "Subject: x\r\n\r\nDelivered-To: alice@example.test\r\n.\r\n");
+	harness_expect(h, "250 2.0.0 *");
+	harness_envelope(h, "alice@example.test");
+	for (int i = 0; i < 101; i++)
+		harness_say(h, "Received: from a by b; now\r\n");
+	harness_say(h, "\r\n.\r\n");
+	harness_expect(h, "554 5.4.6 *");
+	harness_envelope(h, "alice@example.test");
+	for (int i = 0; i < 100; i++)
+		harness_say(h, "Received: from a by b; now\r\n");
+	harness_say(h, "\r\n.\r\n");
+	harness_expect(h, "250 2.0.0 *");
+	assert_int_equal(h->deliveries, 3);
+}
+
+static void every_failure_of_a_delivery_is_told(void **state)
+{
+	static const char *const expect[STORE_FAILURES] = {
+		[STORE_OK] = "250 2.0.0 *",
+		[STORE_NO_SUCH_USER] = "550 5.1.1 *",
+		[STORE_NO_SUCH_MAILBOX] = "451 4.2.0 *",
+		[STORE_NO_SUCH_MESSAGE] = "451 4.3.0 *",
+		[STORE_BAD_LOGIN] = "451 4.3.0 *",
+		[STORE_ALREADY_EXISTS] = "451 4.3.0 *",
+		[STORE_OVER_QUOTA] = "452 4.2.2 *",
+		[STORE_TOO_LARGE] = "552 5.3.4 *",
+		[STORE_LOCKED] = "450 4.2.0 *",
+		[STORE_NO_SPACE] = "452 4.3.1 *",
+		[STORE_NOT_DURABLE] = "451 4.3.0 *",
+		[STORE_DAMAGED] = "451 4.3.0 *",
+		[STORE_BUSY] = "451 4.3.2 *",
+		[STORE_REFUSED] = "451 4.3.5 *",
+		[STORE_INVALID] = "451 4.3.0 *",
+	};
+	struct harness *h = *state;
+
+	harness_greet(h, false);
+	for (int failure = 0; failure < STORE_AWAY; failure++) {
+		h->deliver_failure = failure;
+		harness_envelope(h, "alice@example.test bob@example.test");
+		harness_say(h, "Subject: x\r\n\r\n.\r\n");
+		harness_expect(h, expect[failure]);
+		harness_expect(h, expect[failure]);
+		harness_expect_nothing(h);
+	}
+}
+
+static void a_user_who_is_full_is_asked_for_anew(void **state)
+{
+	struct harness *h = *state;
+
+	harness_greet(h, false);
+	h->deliver_failure = STORE_OVER_QUOTA;
+	h->deliver_user = "alice@example.test";
+	harness_envelope(h, "alice@example.test bob@example.test");
+	harness_say(h, "\r\n.\r\n");
+	harness_expect(h, "452 4.2.2 *");
+	harness_expect(h, "452 4.2.2 *");
+	assert_int_equal(resolve_cached(h->worker->resolve), 1);
+	h->lookup_failure = STORE_OVER_QUOTA;
+	h->deliver_failure = STORE_OK;
+	harness_say(h,
+		"MAIL FROM:<>\r\nRCPT TO:<alice@example.test>\r\nRCPT TO:<bob@example.test>\r\n");
+	harness_expect(h, "250 *");
+	harness_expect(h, "452 4.2.2 *");
+	harness_expect(h, "250 2.1.5 *");
+}
+
+/* ---- large messages ---- */
+
+enum { LINES = 20000 };
+
+/* The same text as the client sends it and as it is stored. */
+static void make_large(struct buf *wire, struct buf *stored)
+{
+	buf_add_string(wire, "Subject: large\r\n\r\n");
+	buf_add_string(stored, "Subject: large\n\n");
+	for (int i = 0; i < LINES; i++) {
+		buf_format(wire, "line %d of a message that is larger than one request\r\n", i);
+		buf_format(stored, "line %d of a message that is larger than one request\n", i);
+	}
+}
+
+static void large_messages_go_to_a_file(void **state)
+{
+	struct harness *h = *state;
+	struct buf wire = { 0 }, stored = { 0 };
+
+	make_large(&wire, &stored);
+	harness_greet(h, false);
+	harness_envelope(h, "alice@example.test");
+	harness_send(h, buf_text(&wire));
+	harness_say(h, ".\r\n");
+	harness_expect(h, "250 2.0.0 *");
+	assert_int_equal(h->spools, 1);
+	assert_int_equal(h->deliveries, 1);
+	assert_int_equal(h->drops, 0);
+	assert_true(h->body_size > buf_length(&stored));
+	assert_memory_equal(h->body + h->body_size - buf_length(&stored), buf_text(&stored).ptr,
+		buf_length(&stored));
+	assert_int_equal(strncmp(h->body, "Return-Path: <sender@", 21), 0);
+	buf_release(&wire);
+	buf_release(&stored);
+}
+
+/* The border between a request and a file, octet by octet around it. */
+static void no_octet_is_lost_at_the_border(void **state)
+{
+	struct harness *h = *state;
+	struct buf text = { 0 };
+
+	for (size_t size = STORE_INLINE_LIMIT - 400; size < STORE_INLINE_LIMIT + 400; size += 7) {
+		buf_clear(&text);
+		buf_add_string(&text, "Subject: x\r\n\r\n");
+		while (buf_length(&text) + 902 < size)
+			buf_format(&text, "%0900d\r\n", 7);
+		buf_format(&text, "%0*d\r\n", (int)(size - buf_length(&text)), 8);
+		harness_greet(h, false);
+		harness_envelope(h, "alice@example.test");
+		harness_send(h, buf_text(&text));
+		harness_say(h, ".\r\n");
+		harness_expect(h, "250 2.0.0 *");
+		const char *own = strstr(h->body, "Subject: x\n\n");
+		assert_non_null(own);
+		size_t lines = 0;
+		for (const char *at = own; (at = strchr(at, '\n')); at++)
+			lines++;
+		assert_int_equal(h->body_size - (size_t)(own - h->body) + lines, buf_length(&text));
+	}
+	assert_true(h->spools > 0 && h->spools < h->deliveries);
+	buf_release(&text);
+}
+
+static void the_client_is_held_until_there_is_a_file(void **state)
+{
+	struct harness *h = *state;
+	struct buf wire = { 0 }, stored = { 0 };
+
+	make_large(&wire, &stored);
+	harness_greet(h, false);
+	harness_envelope(h, "alice@example.test");
+	h->manual = true;
+	/* More than fits the mda's memory and the sockets between would stop the sender for good. */
+	harness_send(h, text_head(buf_text(&wire), 300 * 1024));
+	harness_settle(h);
+	assert_int_equal(h->request_count, 1);
+	h->manual = false;
+	harness_answer(h, 0);
+	harness_send(h, text_from(buf_text(&wire), 300 * 1024));
+	harness_say(h, ".\r\n");
+	harness_expect(h, "250 2.0.0 *");
+	assert_memory_equal(h->body + h->body_size - buf_length(&stored), buf_text(&stored).ptr,
+		buf_length(&stored));
+	buf_release(&wire);
+	buf_release(&stored);
+}
+
+static void a_file_that_is_not_needed_is_dropped(void **state)
+{
+	struct harness *h = *state;
+	struct buf wire = { 0 }, stored = { 0 };
+
+	make_large(&wire, &stored);
+	/* A fault behind the first part. */
+	harness_greet(h, false);
+	harness_envelope(h, "alice@example.test");
+	harness_send(h, buf_text(&wire));
+	harness_say(h, "bare\n\r\n.\r\n");
+	harness_expect(h, "554 5.6.0 *");
+	assert_int_equal(h->drops, 1);
+	/* The client leaves. */
+	harness_envelope(h, "alice@example.test");
+	harness_send(h, buf_text(&wire));
+	close(h->client);
+	h->client = -1;
+	harness_settle(h);
+	assert_int_equal(h->drops, 2);
+	/* It leaves while the file is asked for. */
+	harness_greet(h, false);
+	harness_envelope(h, "alice@example.test");
+	h->manual = true;
+	harness_send(h, text_head(buf_text(&wire), 280 * 1024));
+	harness_settle(h);
+	assert_int_equal(h->request_count, 1);
+	worker_stop(h->worker);
+	session_free(h->worker->sessions);
+	harness_answer(h, 0);
+	harness_settle(h);
+	assert_int_equal(h->drops, 3);
+	assert_int_equal(h->deliveries, 0);
+	buf_release(&wire);
+	buf_release(&stored);
+}
+
+static void no_file_means_no_message(void **state)
+{
+	struct harness *h = *state;
+	struct buf wire = { 0 }, stored = { 0 };
+
+	make_large(&wire, &stored);
+	h->spool_failure = STORE_NO_SPACE;
+	harness_greet(h, false);
+	harness_envelope(h, "alice@example.test");
+	harness_send(h, buf_text(&wire));
+	harness_say(h, ".\r\n");
+	harness_expect(h, "452 4.3.1 *");
+	assert_int_equal(h->deliveries, 0);
+	buf_release(&wire);
+	buf_release(&stored);
+}
+
+static void too_large_is_refused_at_the_end(void **state)
+{
+	struct harness *h = *state;
+	struct buf wire = { 0 }, stored = { 0 };
+
+	make_large(&wire, &stored);
+	harness_set(h, "message-size", "300K");
+	harness_new_client(h, false);
+	harness_expect(h, "220 *");
+	harness_say(h, "LHLO x\r\n");
+	for (int i = 0; i < 4; i++)
+		harness_expect(h, "250-*");
+	harness_expect(h, "250 SIZE 307200");
+	harness_envelope(h, "alice@example.test");
+	harness_send(h, buf_text(&wire));
+	harness_say(h, ".\r\n");
+	harness_expect(h, "552 5.3.4 *");
+	harness_say(h, "NOOP\r\n");
+	harness_expect(h, "250 *");
+	assert_int_equal(h->deliveries, 0);
+	assert_int_equal(h->drops, h->spools);
+	buf_release(&wire);
+	buf_release(&stored);
+}
+
+/* ---- the store goes away ---- */
+
+static void without_a_store_all_is_temporary(void **state)
+{
+	struct harness *h = *state;
+
+	harness_greet(h, false);
+	harness_envelope(h, "alice@example.test");
+	h->refuse_connections = true;
+	harness_store_dies(h);
+	harness_settle(h);
+	harness_say(h, "\r\n.\r\n");
+	harness_expect(h, "451 4.3.0 *");
+	harness_say(h, "MAIL FROM:<>\r\nRCPT TO:<alice@example.test>\r\n");
+	harness_expect(h, "250 *");
+	harness_expect(h, "451 4.3.0 *");
+	/* A wrong domain is known without it. */
+	harness_say(h, "RCPT TO:<alice@elsewhere.test>\r\nRSET\r\n");
+	harness_expect(h, "550 5.7.1 *");
+	harness_expect(h, "250 *");
+	h->refuse_connections = false;
+	harness_wait_for_store(h);
+	harness_envelope(h, "alice@example.test");
+	harness_say(h, "\r\n.\r\n");
+	harness_expect(h, "250 2.0.0 *");
+}
+
+static void what_was_asked_of_a_lost_store_is_temporary(void **state)
+{
+	struct harness *h = *state;
+
+	harness_greet(h, false);
+	h->manual = true;
+	harness_say(h,
+		"MAIL FROM:<>\r\nRCPT TO:<alice@example.test>\r\nRCPT TO:<bob@example.test>\r\n");
+	harness_expect(h, "250 *");
+	harness_settle(h);
+	assert_int_equal(h->request_count, 2);
+	harness_store_dies(h);
+	harness_expect(h, "451 4.3.0 *");
+	harness_expect(h, "451 4.3.0 *");
+	h->manual = false;
+	harness_wait_for_store(h);
+	harness_say(h, "RSET\r\n");
+	harness_expect(h, "250 *");
+	/* While it has the message. */
+	harness_envelope(h, "alice@example.test");
+	h->manual = true;
+	harness_say(h, "\r\n.\r\nNOOP\r\n");
+	harness_expect_nothing(h);
+	assert_int_equal(h->deliveries, 1);
+	harness_store_dies(h);
+	harness_expect(h, "451 4.3.0 *");
+	harness_expect(h, "250 2.0.0 ok");
+}
+
+static void a_file_of_a_lost_store_is_no_message(void **state)
+{
+	struct harness *h = *state;
+	struct buf wire = { 0 }, stored = { 0 };
+
+	make_large(&wire, &stored);
+	harness_greet(h, false);
+	harness_envelope(h, "alice@example.test");
+	harness_send(h, buf_text(&wire));
+	assert_int_equal(h->spools, 1);
+	harness_store_dies(h);
+	harness_wait_for_store(h);
+	harness_say(h, ".\r\n");
+	harness_expect(h, "451 4.3.0 *");
+	assert_int_equal(h->deliveries, 0);
+	assert_int_equal(h->drops, 0);
+	buf_release(&wire);
+	buf_release(&stored);
+}
+
+static void what_the_store_said_holds_until_it_says_otherwise(void **state)
+{
+	struct harness *h = *state;
+
+	harness_greet(h, false);
+	harness_envelope(h, "alice@example.test");
+	harness_say(h, "\r\n.\r\n");
+	harness_expect(h, "250 *");
+	harness_envelope(h, "alice@example.test");
+	harness_say(h, "\r\n.\r\n");
+	harness_expect(h, "250 *");
+	assert_int_equal(h->lookups, 1);
+	harness_directory_changed(h);
+	harness_settle(h);
+	assert_int_equal(resolve_cached(h->worker->resolve), 0);
+	h->lookup_failure = STORE_NO_SUCH_USER;
+	harness_say(h, "MAIL FROM:<>\r\nRCPT TO:<alice@example.test>\r\n");
+	harness_expect(h, "250 *");
+	harness_expect(h, "550 5.1.1 *");
+	assert_int_equal(h->lookups, 2);
+}
+
+/* A change that overtakes an answer must not be remembered over. */
+static void an_answer_from_before_a_change_is_not_kept(void **state)
+{
+	struct harness *h = *state;
+
+	harness_greet(h, false);
+	h->manual = true;
+	harness_say(h, "MAIL FROM:<>\r\nRCPT TO:<alice@example.test>\r\n");
+	harness_expect(h, "250 *");
+	harness_settle(h);
+	harness_directory_changed(h);
+	harness_answer(h, 0);
+	harness_expect(h, "250 2.1.5 *");
+	assert_int_equal(resolve_cached(h->worker->resolve), 0);
+}
+
+static void postmaster_may_be_somebody(void **state)
+{
+	struct harness *h = *state;
+
+	harness_set(h, "postmaster", "Carol@example.test");
+	harness_greet(h, false);
+	harness_envelope(h, "postmaster POSTMASTER@second.test postmaster@example.test");
+	harness_say(h, "\r\n.\r\n");
+	for (int i = 0; i < 3; i++)
+		harness_expect(h, "250 2.0.0 *");
+	assert_string_equal(h->recipients, "carol@example.test/INBOX ");
+}
+
+/* ---- the end ---- */
+
+static void a_client_that_leaves_at_the_end_loses_nothing(void **state)
+{
+	struct harness *h = *state;
+
+	harness_greet(h, false);
+	harness_envelope(h, "alice@example.test");
+	h->manual = true;
+	harness_say(h, "\r\n.\r\n");
+	harness_settle(h);
+	assert_int_equal(h->deliveries, 1);
+	shutdown(h->client, SHUT_WR);
+	harness_settle(h);
+	harness_answer(h, 0);
+	harness_expect(h, "250 2.0.0 *");
+	harness_expect_end(h);
+	assert_int_equal(h->worker->session_count, 0);
+}
+
+static void half_a_message_is_none(void **state)
+{
+	struct harness *h = *state;
+
+	harness_greet(h, false);
+	harness_envelope(h, "alice@example.test");
+	harness_say(h, "Subject: half\r\n\r\nand no");
+	close(h->client);
+	h->client = -1;
+	harness_settle(h);
+	assert_int_equal(h->worker->session_count, 0);
+	assert_int_equal(h->deliveries, 0);
+}
+
+static void a_stop_lets_messages_finish(void **state)
+{
+	struct harness *h = *state;
+
+	harness_greet(h, false);
+	harness_say(h, "MAIL FROM:<>\r\n");
+	harness_expect(h, "250 *");
+	int idle = h->client;
+	h->client = -1;
+	harness_greet(h, false);
+	harness_envelope(h, "alice@example.test");
+	harness_say(h, "Subject: x\r\n");
+	worker_stop(h->worker);
+	harness_settle(h);
+	assert_int_equal(h->worker->session_count, 2); /* the first waits for its client to close */
+	char reply[64] = "";
+	assert_true(recv(idle, reply, sizeof(reply) - 1, 0) > 0);
+	assert_int_equal(strncmp(reply, "421 4.3.2 ", 10), 0);
+	close(idle);
+	harness_settle(h);
+	assert_int_equal(h->worker->session_count, 1);
+	harness_say(h, "\r\n.\r\n");
+	harness_expect(h, "250 2.0.0 *");
+	harness_expect(h, "421 4.3.2 *");
+	harness_expect_end(h);
+	harness_settle(h);
+	assert_int_equal(h->worker->session_count, 0);
+	assert_int_equal(h->deliveries, 1);
+}
+
+static void silent_clients_are_cut(void **state)
+{
+	struct harness *h = *state;
+
+	harness_set(h, "command-timeout", "1");
+	harness_greet(h, false);
+	harness_expect_end(h);
+	/* Ours may be silent, but not inside a transaction. */
+	harness_greet(h, true);
+	harness_say(h, "MAIL FROM:<>\r\n");
+	harness_expect(h, "250 *");
+	harness_expect_end(h);
+	harness_set(h, "command-timeout", "5m");
+	harness_set(h, "data-timeout", "1");
+	harness_greet(h, false);
+	harness_envelope(h, "alice@example.test");
+	harness_expect_end(h);
+}
+
+static unsigned told_full, told_room;
+
+static void on_full(void *owner, bool full)
+{
+	(void)owner;
+	if (full)
+		told_full++;
+	else
+		told_room++;
+}
+
+static void the_number_of_sessions_is_bounded(void **state)
+{
+	struct harness *h = *state;
+
+	h->worker->options.full = on_full;
+	harness_set(h, "sessions", "1");
+	harness_greet(h, false);
+	assert_int_equal(told_full, 1);
+	assert_int_equal(told_room, 0);
+	harness_say(h, "QUIT\r\n");
+	harness_expect(h, "221 *");
+	harness_expect_end(h);
+	harness_settle(h);
+	assert_int_equal(told_room, 1);
+}
+
+static void counters_add_up(void **state)
+{
+	struct harness *h = *state;
+	struct buf out = { 0 };
+
+	harness_greet(h, false);
+	harness_envelope(h, "alice@example.test bob@example.test");
+	harness_say(h, "12345678\r\n.\r\n");
+	harness_expect(h, "250 *");
+	harness_expect(h, "250 *");
+	harness_say(h, "BOGUS\r\nMAIL FROM:<>\r\nRCPT TO:<nobody@example.test>\r\n");
+	harness_expect(h, "500 *");
+	harness_expect(h, "250 *");
+	harness_expect(h, "550 *");
+	worker_count(h->worker, &out);
+	buf_add_char(&out, '\0');
+	assert_string_equal(buf_text(&out).ptr,
+		"connections=1\nmessages=1\nrecipients=2\noctets=10\nmessages-refused=0\n"
+		"messages-deferred=0\nrecipients-refused=1\nrecipients-deferred=0\n"
+		"protocol-errors=1\nsessions-now=1\nusers-cached=2\n");
+	buf_release(&out);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(commands_need_their_place),
+		TEST(parameters_are_checked),
+		TEST(help_lists_what_is_offered),
+		TEST(lines_at_fault_cost_one_reply),
+		TEST(a_client_of_errors_is_sent_away),
+		TEST(errors_among_recipients_count_too),
+		TEST(a_client_that_only_chats_is_sent_away),
+		TEST(recipients_get_their_verdicts),
+		TEST(failures_of_the_store_are_told),
+		TEST(pipelined_recipients_are_asked_side_by_side),
+		TEST(many_recipients_wait_in_bounded_number),
+		TEST(recipients_have_a_limit),
+		TEST(a_client_that_leaves_is_forgotten),
+		TEST(trace_fields_stand_first),
+		TEST(smtp_in_names_the_message),
+		TEST(a_text_without_header_stays_a_body),
+		TEST(faults_in_the_body_are_refused),
+		TEST(loops_are_stopped),
+		TEST(every_failure_of_a_delivery_is_told),
+		TEST(a_user_who_is_full_is_asked_for_anew),
+		TEST(large_messages_go_to_a_file),
+		TEST(no_octet_is_lost_at_the_border),
+		TEST(the_client_is_held_until_there_is_a_file),
+		TEST(a_file_that_is_not_needed_is_dropped),
+		TEST(no_file_means_no_message),
+		TEST(too_large_is_refused_at_the_end),
+		TEST(without_a_store_all_is_temporary),
+		TEST(what_was_asked_of_a_lost_store_is_temporary),
+		TEST(a_file_of_a_lost_store_is_no_message),
+		TEST(what_the_store_said_holds_until_it_says_otherwise),
+		TEST(an_answer_from_before_a_change_is_not_kept),
+		TEST(postmaster_may_be_somebody),
+		TEST(a_client_that_leaves_at_the_end_loses_nothing),
+		TEST(half_a_message_is_none),
+		TEST(a_stop_lets_messages_finish),
+		TEST(silent_clients_are_cut),
+		TEST(the_number_of_sessions_is_bounded),
+		TEST(counters_add_up),
+	};
+
+	log_open("test", LOG_LEVEL_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
