@@ -11,7 +11,8 @@
  * `drained`; nothing else bounds the queue.
  *
  * Lifetime. The owner creates and frees. conn_free() is safe inside every callback. After `ended` the
- * connection does nothing more and waits to be freed.
+ * connection does nothing more and waits to be freed. Callbacks come from the loop only, never out of
+ * one of these functions.
  *
  * Cost. An idle connection keeps no input and no output memory.
  */
@@ -35,10 +36,11 @@ enum conn_end {
 };
 
 struct conn_handlers {
-	void (*input)(void *owner);                  /* octets wait in conn_input() */
-	void (*drained)(void *owner);                /* the output fell below its low-water mark; may be NULL */
-	void (*secured)(void *owner);                /* the TLS handshake is complete; may be NULL */
-	void (*ended)(void *owner, enum conn_end end, const char *detail); /* free it now, or later */
+	void (*input)(void *owner);   /* octets wait in conn_input() */
+	void (*drained)(void *owner); /* the output fell below its low-water mark; may be NULL */
+	void (*secured)(void *owner); /* the TLS handshake is complete; may be NULL */
+	/* It does nothing more: free it now, or later. detail is for the log; it may be "". */
+	void (*ended)(void *owner, enum conn_end end, const char *detail);
 };
 
 struct conn_limits {
@@ -60,7 +62,10 @@ void conn_idle_limit(struct conn *conn, unsigned seconds);
 struct text conn_input(const struct conn *conn);
 void conn_consume(struct conn *conn, size_t octets);
 
-/* Call `input` once more from the loop, though no octet came (work was left for fairness' sake). */
+/*
+ * Call `input` once more from the loop, though no octet came (work was left for fairness' sake): after
+ * the others had their turn, and not before a hold ends.
+ */
 void conn_again(struct conn *conn);
 
 /* While held, no `input` is called and nothing more is read: the owner waits for another process. */
@@ -77,7 +82,11 @@ void conn_commit(struct conn *conn, size_t octets);
 size_t conn_output_length(const struct conn *conn);
 bool conn_output_full(const struct conn *conn);
 
-/* Read no more, write what is queued (within send_seconds), close, then `ended` with FINISHED. */
+/*
+ * Read no more, write what is queued (within send_seconds), close, then `ended` with FINISHED. The peer
+ * sees the end at once; we wait up to two seconds for its own, because closing on unread octets would
+ * reset the connection and take our last reply from the peer. A handshake in progress is given up.
+ */
 void conn_finish(struct conn *conn);
 
 /*

@@ -164,7 +164,7 @@ static void read_input(struct conn *conn)
 
 	switch (io) {
 	case CONN_IO_DONE:
-		conn->progress = conn->due = true;
+		conn->due = true;
 		break;
 	case CONN_IO_AGAIN:
 		break;
@@ -208,10 +208,18 @@ static bool has_input_to_hand_over(const struct conn *conn)
 	return conn->again || (conn->due && conn_input(conn).len);
 }
 
+/* Something to do that no event of the socket will tell of. */
+static bool has_work(const struct conn *conn)
+{
+	return has_input_to_hand_over(conn) || (conn->tls_more && wants_input(conn));
+}
+
 static void hand_input_over(struct conn *conn)
 {
 	if (has_input_to_hand_over(conn)) {
 		conn->due = conn->again = false;
+		/* An owner that goes on with work it left does not sit idle, but a stuck peer still does. */
+		conn->progress |= conn->wait == CONN_WAIT_INPUT;
 		conn->handlers->input(conn->owner);
 	}
 	if (!is_over(conn))
@@ -275,7 +283,7 @@ void conn_round_settle(struct conn *conn)
 	set_events(conn);
 	conn_round_deadline(conn);
 	/* A timer of no length, because the loop would serve an active event before all other sockets. */
-	if (has_input_to_hand_over(conn) || (conn->tls_more && wants_input(conn))) {
+	if (has_work(conn)) {
 		conn->timer_due = 1;
 		event_add(&conn->timer, &(struct timeval){ 0 });
 	}
@@ -362,15 +370,17 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd, (void)what;
 	conn->timer_due = 0;
-	if (conn->deadline == 0 || now < conn->deadline) {
-		set_timer(conn, now);
-		if (has_input_to_hand_over(conn) || conn->tls_more)
-			round_of(conn, conn->tls_more);
+	bool is_late = conn->deadline && now >= conn->deadline;
+	bool works = has_work(conn);
+	if (is_late && !(works && conn->wait == CONN_WAIT_INPUT)) {
+		conn->in_round = true;
+		time_out(conn);
+		leave_round(conn);
 		return;
 	}
-	conn->in_round = true;
-	time_out(conn);
-	leave_round(conn);
+	set_timer(conn, now);
+	if (works)
+		round_of(conn, conn->tls_more);
 }
 
 void conn_round_begin(struct conn *conn, struct event_base *loop)

@@ -36,9 +36,13 @@ struct settings_list {
 struct settings_item {
 	const char *name;
 	enum settings_type type;
-	const char *preset; /* as it would be written in the file; a list separates by blanks */
+	/*
+	 * As it would be written in the file; a list separates by blanks. Outside the bounds (as "" for a
+	 * string of at least one octet) it means that the item has to be set.
+	 */
+	const char *preset;
 	uint64_t least, most; /* of a number; of a string's or item's length. most 0: no bound */
-	size_t offset; /* in the section's struct */
+	size_t offset;        /* in the section's struct */
 	const char *help;
 };
 
@@ -57,13 +61,17 @@ void settings_preset(const struct settings_section *section, void *values);
 void settings_free(const struct settings_section *section, void *values);
 
 /*
- * Read file into values[i] for sections[i], defaults first, verify last. -1 after having reported
- * "FILE:LINE: what is wrong; remedy" once per finding.
+ * Read file into values[i] (zeroed memory) for sections[i], defaults first, verify last. -1 after
+ * having reported "FILE:LINE: what is wrong; remedy" once per finding, in the order of lines;
+ * settings_free() is due in both cases. Nothing is replaced from the environment.
  */
 int settings_read(const char *file, const struct settings_section *const *sections, size_t count,
 	void *const *values, void (*report)(void *owner, const char *sentence), void *owner);
 
-/* As lines "name=value\n" for one role, and back. The reverse never trusts the text: 0, or -1. */
+/*
+ * As lines "name=value\n" for one role, and back. The reverse never trusts the text: every item once,
+ * within its bounds, and verified. values is zeroed memory; after -1 there is nothing to free in it.
+ */
 void settings_store(const struct settings_section *section, const void *values, struct buf *out);
 int settings_load(const struct settings_section *section, struct text lines, void *values,
 	char *error, size_t error_size);

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/tls.h"
+#include "base/tls_private.h"
 
 enum { LARGEST_PEM = 1 << 20 };
 
@@ -23,6 +24,7 @@ struct tls {
 	unsigned users;
 	size_t count;
 	struct context *contexts; /* the first serves clients that name no server we know */
+	struct tls_tickets tickets;
 };
 
 struct identity {
@@ -169,6 +171,7 @@ static SSL_CTX *context_new(void)
 	SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_session_id_context(ssl, (const unsigned char *)"restante", 8);
 	SSL_CTX_set_num_tickets(ssl, 1);
+	tls_tickets_install(ssl);
 	return ssl;
 }
 
@@ -318,6 +321,7 @@ void tls_drop(struct tls **tls)
 		SSL_CTX_free(gone->contexts[i].ssl);
 		X509_free(gone->contexts[i].leaf);
 	}
+	mem_wipe(&gone->tickets, sizeof(gone->tickets));
 	mem_free(gone->contexts);
 	mem_free(gone);
 }
@@ -328,6 +332,7 @@ struct ssl_st *tls_accept(struct tls *tls)
 
 	if (!ssl)
 		LOG_FATAL("out-of-memory", LOG_STRING("what", "TLS session"));
+	SSL_set_app_data(ssl, &tls->tickets);
 	SSL_set_accept_state(ssl);
 	return ssl;
 }

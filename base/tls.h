@@ -17,7 +17,8 @@ struct tls *tls_new(struct text chain, struct text key, char *error, size_t erro
 
 /*
  * One more certificate, chosen by server name (SNI, RFC 6066) when the names in it match, or when its
- * key type is what the peer asks for. 0, or -1 with a reason.
+ * key type is what the peer asks for. The same names with the same type of key are a mistake. 0, or -1
+ * with a reason.
  */
 int tls_add(struct tls *tls, struct text chain, struct text key, char *error, size_t error_size);
 

@@ -94,9 +94,9 @@ static void on_report(void *owner, const char *sentence)
 
 	assert_memory_equal(sentence, reading->file, name);
 	assert_int_equal(sentence[name], ':');
-	strncat(reading->reports, sentence + name + 1,
-		sizeof(reading->reports) - strlen(reading->reports) - 2);
-	strncat(reading->reports, "\n", 2);
+	size_t used = strlen(reading->reports);
+	snprintf(reading->reports + used, sizeof(reading->reports) - used, "%s\n",
+		sentence + name + 1);
 }
 
 static void read_named(struct reading *reading)

@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "base/tls.h"
+#include "base/tls_private.h"
 #include "tests/unit/base/tls_identity.h"
 
 static struct tls_identity ecdsa, rsa, other, wild, nameless;
@@ -307,6 +308,32 @@ static void sessions_are_resumed_by_ticket(void **state)
 	resume(only_tls12);
 }
 
+static void ticket_keys_are_replaced(void **state)
+{
+	enum { START = 1000 };
+	struct tls_tickets tickets = { 0 };
+	unsigned char first[TLS_TICKET_NAME], second[TLS_TICKET_NAME],
+		nothing[TLS_TICKET_NAME] = { 0 };
+
+	(void)state;
+	assert_null(tls_tickets_open(&tickets, nothing, START));
+	memcpy(first, tls_tickets_seal(&tickets, START)->name, sizeof(first));
+	assert_memory_equal(tls_tickets_seal(&tickets, START + TLS_TICKET_PERIOD - 1)->name, first,
+		sizeof(first));
+	assert_ptr_equal(tls_tickets_open(&tickets, first, START), &tickets.current);
+	memcpy(second, tls_tickets_seal(&tickets, START + TLS_TICKET_PERIOD)->name, sizeof(second));
+	assert_memory_not_equal(first, second, sizeof(first));
+	int64_t now = START + 2 * TLS_TICKET_PERIOD - 1;
+	assert_ptr_equal(tls_tickets_open(&tickets, first, now), &tickets.previous);
+	assert_ptr_equal(tls_tickets_open(&tickets, second, now), &tickets.current);
+	assert_null(tls_tickets_open(&tickets, first, now + 1));
+	assert_null(tls_tickets_open(&tickets, nothing, now));
+	/* After a long silence neither opens, though nobody has sealed since. */
+	assert_null(tls_tickets_open(&tickets, second, START + 3 * TLS_TICKET_PERIOD));
+	tls_tickets_seal(&tickets, START + 9 * TLS_TICKET_PERIOD);
+	assert_null(tls_tickets_open(&tickets, second, START + 9 * TLS_TICKET_PERIOD));
+}
+
 static void a_context_lives_as_long_as_its_users(void **state)
 {
 	struct tls *tls = tls_of(&ecdsa), *kept = tls_keep(tls);
@@ -329,6 +356,7 @@ int main(void)
 		cmocka_unit_test(the_certificate_follows_name_and_key_type),
 		cmocka_unit_test(old_and_weak_is_not_spoken),
 		cmocka_unit_test(sessions_are_resumed_by_ticket),
+		cmocka_unit_test(ticket_keys_are_replaced),
 		cmocka_unit_test(a_context_lives_as_long_as_its_users),
 	};
 

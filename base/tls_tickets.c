@@ -1,0 +1,88 @@
+#include <openssl/core_names.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/tls_private.h"
+
+const struct tls_ticket_key *tls_tickets_seal(struct tls_tickets *tickets, int64_t now)
+{
+	struct tls_ticket_key *key = &tickets->current;
+
+	if (key->made && now - key->made < TLS_TICKET_PERIOD)
+		return key;
+	tickets->previous = *key;
+	if (RAND_bytes(key->name, sizeof(key->name)) != 1 ||
+		RAND_priv_bytes(key->cipher, sizeof(key->cipher)) != 1 ||
+		RAND_priv_bytes(key->mac, sizeof(key->mac)) != 1)
+		LOG_FATAL("no-random-numbers", LOG_STRING("what", "ticket key"));
+	key->made = now;
+	return key;
+}
+
+static bool opens(const struct tls_ticket_key *key, const unsigned char *name, int64_t now)
+{
+	return key->made && now - key->made < 2 * TLS_TICKET_PERIOD &&
+	       memcmp(key->name, name, sizeof(key->name)) == 0;
+}
+
+const struct tls_ticket_key *tls_tickets_open(
+	const struct tls_tickets *tickets, const unsigned char *name, int64_t now)
+{
+	if (opens(&tickets->current, name, now))
+		return &tickets->current;
+	return opens(&tickets->previous, name, now) ? &tickets->previous : NULL;
+}
+
+static int64_t now_seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (int64_t)now.tv_sec + 1;
+}
+
+static int set_up(const struct tls_ticket_key *key, const unsigned char *vector,
+	EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int sealing)
+{
+	OSSL_PARAM params[] = {
+		OSSL_PARAM_construct_octet_string(
+			OSSL_MAC_PARAM_KEY, (void *)key->mac, sizeof(key->mac)),
+		OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *)"SHA256", 0),
+		OSSL_PARAM_construct_end(),
+	};
+
+	return EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, key->cipher, vector, sealing) &&
+	       EVP_MAC_CTX_set_params(mac, params);
+}
+
+/* As SSL_CTX_set_tlsext_ticket_key_evp_cb(3) has it: 1 done, 0 unknown key, 2 renew, -1 failure. */
+static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *vector, EVP_CIPHER_CTX *cipher,
+	EVP_MAC_CTX *mac, int sealing)
+{
+	struct tls_tickets *tickets = SSL_get_app_data(ssl);
+	int64_t now = now_seconds();
+	const struct tls_ticket_key *key;
+
+	if (sealing) {
+		key = tls_tickets_seal(tickets, now);
+		memcpy(name, key->name, sizeof(key->name));
+		if (RAND_bytes(vector, EVP_CIPHER_get_iv_length(EVP_aes_256_cbc())) != 1)
+			return -1;
+		return set_up(key, vector, cipher, mac, 1) ? 1 : -1;
+	}
+	key = tls_tickets_open(tickets, name, now);
+	if (!key)
+		return 0;
+	if (!set_up(key, vector, cipher, mac, 0))
+		return -1;
+	return key == &tickets->current ? 1 : 2;
+}
+
+void tls_tickets_install(SSL_CTX *context)
+{
+	SSL_CTX_set_tlsext_ticket_key_evp_cb(context, on_ticket);
+}
