@@ -1,17 +1,10 @@
 #include <errno.h>
+#include <sanitizer/asan_interface.h> /* its macros do nothing in other builds */
 #include <string.h>
 #include <sys/socket.h>
 
 #include "base/conn_private.h"
 #include "base/mem.h"
-#include "base/sanitizer.h"
-
-#if BASE_ADDRESS_SANITIZER
-#include <sanitizer/asan_interface.h>
-#else
-#define ASAN_POISON_MEMORY_REGION(block, size) ((void)(block), (void)(size))
-#define ASAN_UNPOISON_MEMORY_REGION(block, size) ((void)(block), (void)(size))
-#endif
 
 enum { READ_SIZE = 64 * 1024 };
 

@@ -1,6 +1,7 @@
 /*
  * The inside of a connection, shared by conn.c (the public functions), conn_round.c (what happens when
- * the loop wakes it), conn_io.c (octets in and out) and conn_tls.c (the same through OpenSSL). Nobody else includes this.
+ * the loop wakes it), conn_io.c (octets in and out) and conn_tls.c (the same through OpenSSL). Nobody
+ * else includes this.
  *
  * Everything that calls a handler happens in a round: one wake-up by the event loop, on one
  * connection. A round reads once, hands input over, writes once, and then settles which events and
