@@ -27,8 +27,8 @@ enum {
 #define ADMIN_PROCESS_FIELDS(F) \
 	F(text, role, 64) \
 	F(u32, worker, 0) \
-	F(text, state, 16) F(u32, pid, 0) F(i64, since, 0) F(u32, restarts, 0) \
-		F(text, counters, ADMIN_COUNTERS_LIMIT)
+	F(text, state, 16) \
+	F(u32, pid, 0) F(i64, since, 0) F(u32, restarts, 0) F(text, counters, ADMIN_COUNTERS_LIMIT)
 
 MESSAGE_DECLARE(admin_status, ADMIN_STATUS_FIELDS)
 MESSAGE_DECLARE(admin_status_reply, ADMIN_STATUS_REPLY_FIELDS)

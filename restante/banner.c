@@ -14,28 +14,20 @@ static struct text find_where(const struct listeners *listeners, const char *nam
 }
 
 struct row {
-	const char *label, *plain, *secure;
-	const char *note; /* about the plain one */
+	const char *label, *service, *note;
 };
 
 static void print_row(struct buf *out, const struct listeners *listeners, const struct row *row)
 {
-	const struct text plain = find_where(listeners, row->plain);
-	const struct text secure = row->secure ? find_where(listeners, row->secure) : TEXT("");
+	const struct text where = find_where(listeners, row->service);
 
-	if (plain.len == 0 && secure.len == 0)
-		return;
-	buf_format(out, "    %-6s", row->label);
-	if (plain.len)
-		buf_format(out, "%.*s  %s", TEXT_ARG(plain), row->note);
-	if (secure.len)
-		buf_format(out, "%s%.*s  TLS", plain.len ? "      " : "", TEXT_ARG(secure));
-	buf_add_char(out, '\n');
+	if (where.len)
+		buf_format(out, "    %-7s%-17.*s  %s\n", row->label, TEXT_ARG(where), row->note);
 }
 
 static void print_users(struct buf *out)
 {
-	buf_add_string(out, "    users ");
+	buf_add_string(out, "    users  ");
 	for (size_t i = 0; i < DEMO_USERS; i++)
 		buf_format(out, "%s@%s  ", demo_users[i], DEMO_DOMAIN);
 	buf_format(out, "(password: %s)\n", DEMO_PASSWORD);
@@ -66,16 +58,19 @@ static void print_commands(struct buf *out, const struct listeners *listeners)
 void banner_print(struct buf *out, const struct listeners *listeners, const char *directory)
 {
 	static const struct row rows[] = {
-		{ "push", "smtp", "smtps", "SMTP (and STARTTLS)" },
-		{ "", "submission", NULL, "submission, for users who have logged in" },
-		{ "pull", "pop3", "pop3s", "POP3 (and STLS)" },
+		{ "push", "smtp", "SMTP, with STARTTLS" },
+		{ "", "smtps", "SMTP over TLS" },
+		{ "", "submission", "submission, for users who have logged in" },
+		{ "pull", "pop3", "POP3, with STLS" },
+		{ "", "pop3s", "POP3 over TLS" },
 	};
 
-	buf_add_string(out, "\nrestante is running: a mail host for this machine only.\n\n");
+	buf_add_string(
+		out, "\nrestante is running: a mail host, reachable from this machine only.\n\n");
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		print_row(out, listeners, &rows[i]);
 	print_users(out);
-	buf_format(out, "    kept  %s\n\n", directory);
+	buf_format(out, "    kept   %s\n\n", directory);
 	print_commands(out, listeners);
 	buf_add_string(out, "  Ctrl-C ends it; the mail is kept.\n\n");
 }

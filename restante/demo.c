@@ -238,9 +238,9 @@ static char *open_directory(const struct command_line *line, const char *wanted)
 
 static int run(struct demo *demo, const struct option_list *overrides)
 {
-	static const struct listen_advice advice = {
-		"; or use other ports with --port-base N (0: any that are free)",
-	};
+	static const char advice[] =
+		"end what listens there (another demo?), or choose other ports with --port-base N; "
+		"0 takes any that are free";
 	const struct supervisor_hooks hooks = { .ready = on_host_ready, .owner = demo };
 	const size_t size = strlen(demo->options.directory) + sizeof("/restante.conf");
 	char *file = mem_new(size);
@@ -250,9 +250,12 @@ static int run(struct demo *demo, const struct option_list *overrides)
 	evtimer_assign(&demo->again, demo->host.loop, on_again, demo);
 	int status = fill_directory(demo);
 	if (status == EX_OK)
-		status = supervisor_run(&demo->host, &advice, &hooks);
+		status = supervisor_run(&demo->host, advice, &hooks);
 	event_del(&demo->again);
 	store_client_free(&demo->desk);
+	if (status == EX_OK)
+		printf("\nEnded. The mail is kept in %s for the next time.\n",
+			demo->options.directory);
 	host_free(&demo->host);
 	mem_free(file);
 	return status;

@@ -78,6 +78,9 @@ static int start_store(struct desk *desk)
 		return refuse(error);
 	if (listeners_bind_store_admin(&host->listeners, host->settings, host_complain, NULL) != 0)
 		return EX_UNAVAILABLE;
+	/* A person is looking, who did not ask for the story of a store's short life. */
+	settings_set(&common_section, host->settings->values[0], "log-level", TEXT("warning"),
+		error, sizeof(error));
 	child_init(&desk->child, host, HOST_STORE, 0, &child_handlers, desk);
 	if (child_start(&desk->child) != 0) {
 		snprintf(error, sizeof(error), "the store cannot be started: %s", log_errno(errno));

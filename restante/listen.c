@@ -20,10 +20,11 @@ enum { BACKLOG = 1024, SOCKET_TYPE = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK 
 struct binding {
 	struct listeners *listeners;
 	const struct host_settings *settings;
-	const struct listen_advice *advice;
+	const char *advice;
 	host_report *report;
 	void *owner;
 	unsigned failures;
+	bool taken; /* by another program, that is */
 };
 
 static void add_listener(struct binding *binding, const char *name, enum host_role_id role,
@@ -47,18 +48,17 @@ static void add_listener(struct binding *binding, const char *name, enum host_ro
 static void report_tcp(
 	struct binding *binding, const struct host_service *service, const char *where, int number)
 {
-	const char *section = host_roles[service->role].name, *remedy = "";
-	char sentence[400];
+	const char *why = "";
+	char sentence[300];
 
 	if (number == EADDRINUSE)
-		remedy = "; end the program that listens there";
+		binding->taken = true;
 	else if (number == EACCES)
-		remedy = "; ports below 1024 are for root";
+		why = " (ports below 1024 are for root)";
 	else if (number == EADDRNOTAVAIL)
-		remedy = "; this machine does not have that address";
-	snprintf(sentence, sizeof(sentence), "%s (%s): %s%s, or change %s.%s%s", where,
-		service->purpose, log_errno(number), remedy, section, service->item,
-		number == EADDRINUSE && binding->advice ? binding->advice->taken : "");
+		why = " (this machine has no such address)";
+	snprintf(sentence, sizeof(sentence), "%s for %s, %s.%s: %s%s", where, service->purpose,
+		host_roles[service->role].name, service->item, log_errno(number), why);
 	binding->report(binding->owner, sentence);
 	binding->failures++;
 }
@@ -237,12 +237,14 @@ static int finish(struct binding *binding)
 {
 	if (binding->failures == 0)
 		return 0;
+	if (binding->taken)
+		binding->report(binding->owner, binding->advice);
 	listeners_free(binding->listeners);
 	return -1;
 }
 
 int listeners_bind(struct listeners *listeners, const struct host_settings *settings,
-	const struct listen_advice *advice, host_report *report, void *owner)
+	const char *advice, host_report *report, void *owner)
 {
 	struct binding binding = {
 		.listeners = listeners,

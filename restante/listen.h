@@ -21,17 +21,12 @@ struct listeners {
 	int admin; /* the supervisor's own; -1: none */
 };
 
-/* For people: what to do when an address is taken, besides changing the setting. May be NULL. */
-struct listen_advice {
-	const char *taken;
-};
-
 /*
  * Everything a running host listens on. The working directory must be STATE/run. 0, or -1 after having
- * reported each address that cannot be had.
+ * reported each address that cannot be had, and last the advice when some are taken by others.
  */
 int listeners_bind(struct listeners *listeners, const struct host_settings *settings,
-	const struct listen_advice *advice, host_report *report, void *owner);
+	const char *advice, host_report *report, void *owner);
 
 /* The store's socket for commands only, for a store that runs alone. */
 int listeners_bind_store_admin(struct listeners *listeners, const struct host_settings *settings,

@@ -4,6 +4,8 @@
 #include "restante/command.h"
 #include "restante/supervisor.h"
 
+static const char advice[] = "end the program that listens there, or change the settings";
+
 int command_run(const struct command_line *line)
 {
 	const char *file = HOST_SETTINGS_FILE;
@@ -22,7 +24,7 @@ int command_run(const struct command_line *line)
 		char *absolute = host_absolute(file);
 		host_init(
 			&host, &(struct host_source){ absolute, overrides.item, overrides.count });
-		status = supervisor_run(&host, NULL, &hooks);
+		status = supervisor_run(&host, advice, &hooks);
 		host_free(&host);
 		mem_free(absolute);
 	}

@@ -33,14 +33,14 @@ static void print_since(int64_t since)
 	printf("%-19s", string);
 }
 
-/* "name=number" lines side by side, as many as a line takes. */
+/* "name=number" lines side by side, as many as a line takes; nothing about what never happened. */
 static void print_counters(struct text counters)
 {
 	struct text line;
 	size_t column = 0;
 
 	while (counters.len && text_split(&counters, '\n', &line)) {
-		if (line.len == 0)
+		if (line.len == 0 || text_equal(text_from(line, line.len - 2), TEXT("=0")))
 			continue;
 		if (column && column + line.len + 2 > 100) {
 			putchar('\n');

@@ -458,7 +458,7 @@ static void clean_up(struct supervisor *supervisor)
 }
 
 /* Everything that can be found wrong before a process is started. */
-static int prepare(struct host *host, const struct listen_advice *advice)
+static int prepare(struct host *host, const char *advice)
 {
 	char error[1200];
 	int status = EX_OK;
@@ -482,8 +482,7 @@ static int prepare(struct host *host, const struct listen_advice *advice)
 	return status;
 }
 
-int supervisor_run(
-	struct host *host, const struct listen_advice *advice, const struct supervisor_hooks *hooks)
+int supervisor_run(struct host *host, const char *advice, const struct supervisor_hooks *hooks)
 {
 	struct supervisor supervisor = { .host = host, .hooks = hooks };
 	const int status = prepare(host, advice);

@@ -14,9 +14,8 @@ struct supervisor_hooks {
 /*
  * Read settings and certificates, enter the state directory unless it is open, bind, start all roles and
  * supervise them until SIGTERM or SIGINT. SIGHUP reloads. Returns an exit status; what is wrong at the
- * start is said on standard error.
+ * start is said on standard error, with the advice when addresses are taken by others.
  */
-int supervisor_run(struct host *host, const struct listen_advice *advice,
-	const struct supervisor_hooks *hooks);
+int supervisor_run(struct host *host, const char *advice, const struct supervisor_hooks *hooks);
 
 #endif
