@@ -362,6 +362,7 @@ int deliver_stdin(int argc, char **argv)
 	struct delivery delivery = { .arena = arena_new(1024) };
 
 	delivery.piece = mem_new(PIECE);
+	delivery.input = (struct text){ .ptr = delivery.piece };
 	delivery.clean = mem_new(local_text_bound(PIECE));
 	delivery.wire = mem_new(wire_encode_bound(local_text_bound(PIECE)));
 	int status = run(&delivery, argc, argv);
