@@ -158,7 +158,6 @@ static void data_inside(struct wire_data *data, struct sink *sink, const char *o
 static void data_stray(struct wire_data *data, enum wire_fault fault)
 {
 	data_fault(data, fault);
-	data->line_length++;
 	data->size++;
 }
 

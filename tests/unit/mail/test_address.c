@@ -130,6 +130,7 @@ static const struct path_case path_cases[] = {
 	GOOD("<\"\\a\\b\"@c>", "ab", "c"),
 	GOOD("<\"\\ \"@c>", " ", "c"),
 	GOOD("<\"..\"@c>", "..", "c"),
+	GOOD("<\" ~\\ \\~\"@c>", " ~ ~", "c"),
 	GOOD("<\"../../etc/passwd\"@c>", "../../etc/passwd", "c"),
 	GOOD("<\"(),:;<>@[]\"@c>", "(),:;<>@[]", "c"),
 	BAD("<\"\"@c>"),
@@ -172,6 +173,7 @@ static const struct path_case path_cases[] = {
 	GOOD("<a@[IPv6:::ffff:192.0.2.1]>", "a", "[ipv6:::ffff:192.0.2.1]"),
 	GOOD("<a@[IPv6:1:2:3:4:5:6:7:8]>", "a", "[ipv6:1:2:3:4:5:6:7:8]"),
 	GOOD("<a@[X-y:z]>", "a", "[x-y:z]"),
+	GOOD("<a@[t:!~]>", "a", "[t:!~]"),
 	GOOD("<a@[tag:a@b<c>]>", "a", "[tag:a@b<c>]"),
 	BAD("<a@[]>"),
 	BAD("<a@[192.0.2.1>"),
@@ -224,6 +226,8 @@ static const struct path_case path_cases[] = {
 	INTERNATIONAL("<\xf0\x9f\x93\xae@x>", "\xf0\x9f\x93\xae", "x"),
 	INTERNATIONAL("<\xf4\x8f\xbf\xbf@x>", "\xf4\x8f\xbf\xbf", "x"),
 	INTERNATIONAL("<a@\xe4\xbe\x8b.test>", "a", "\xe4\xbe\x8b.test"),
+	INTERNATIONAL("<\"\xc3\xbc\"@x>", "\xc3\xbc", "x"),
+	INTERNATIONAL("<\"\xc3\xbc\\\"\"@x>", "\xc3\xbc\"", "x"),
 	FAULT("<\xc3@x>", UTF8, ADDRESS_SYNTAX),
 	FAULT("<\xc3", UTF8, ADDRESS_SYNTAX),
 	FAULT("<\xbc@x>", UTF8, ADDRESS_SYNTAX),
@@ -337,6 +341,7 @@ static const struct {
 } address_cases[] = {
 	{ T("a@b"), ADDRESS_OK, T("a@b"), T("a@b") },
 	{ T("Alice@Example.Test"), ADDRESS_OK, T("Alice@example.test"), T("alice@example.test") },
+	{ T("aLICE.b@c"), ADDRESS_OK, T("aLICE.b@c"), T("alice.b@c") },
 	{ T("\"alice\"@b"), ADDRESS_OK, T("alice@b"), T("alice@b") },
 	{ T("\"A.b\"@c"), ADDRESS_OK, T("A.b@c"), T("a.b@c") },
 	{ T("\"a..b\"@c"), ADDRESS_OK, T("\"a..b\"@c"), T("a..b@c") },
@@ -424,6 +429,14 @@ static void domains_and_literals_are_told_apart(void **state)
 		{ T("192.0.2.1]"), false, false, false },
 		{ T("[192.0.2.1]]"), false, false, false },
 		{ T("[tag:\r\n]"), false, false, false },
+		/* 255 octets and one more */
+		{ T(LABEL63 "." LABEL63 "." LABEL63 "." LABEL63), true, true, false },
+		{ T(LABEL63 "." LABEL63 "." LABEL63 "." LABEL63 "."), false, false, false },
+		{ T(LABEL63 "." LABEL63 "." LABEL63 "." FIFTY TEN ".a"), true, true, false },
+		{ T(LABEL63 "." LABEL63 "." LABEL63 "." FIFTY TEN ".ab"), true, true, false },
+		{ T(LABEL63 "." LABEL63 "." LABEL63 "." FIFTY TEN ".abc"), false, false, false },
+		{ T("[t:" HUNDRED HUNDRED FIFTY "0]"), false, false, true },
+		{ T("[t:" HUNDRED HUNDRED FIFTY "01]"), false, false, false },
 	};
 
 	(void)state;

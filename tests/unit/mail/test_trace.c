@@ -51,7 +51,7 @@ static const struct {
 		  .with = T("LMTP"),
 		  .id = T("i"),
 		  .when = WHEN },
-		"Received: from mx by mx with LMTP id i; Sun, 22 Nov 2026 01:02:03 +0000\n" },
+		"Received: from ~mx by mx with LMTP id i; Sun, 22 Nov 2026 01:02:03 +0000\n" },
 	{ { .helo = T(""),
 		  .peer = T("local"),
 		  .by = T("mx"),
