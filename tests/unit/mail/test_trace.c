@@ -45,7 +45,7 @@ static const struct {
 		  .when = 0 },
 		"Received: from a ([IPv6:2001:db8::1]) by mx with SMTP (TLSv1.2) id i;\n"
 		"\tThu, 01 Jan 1970 00:00:00 +0000\n" },
-	{ { .helo = T("mx"),
+	{ { .helo = T("~mx"),
 		  .peer = T("local"),
 		  .by = T("mx"),
 		  .with = T("LMTP"),
