@@ -20,128 +20,16 @@
 
 #include <cmocka.h>
 #include <event2/event.h>
-#include <openssl/ec.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
 
 #include "base/control.h"
 #include "base/ipc.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/role.h"
+#include "tests/unit/base/small_role.h"
+#include "tests/unit/base/tls_identity.h"
 
 enum { ROLE_UID = 201299 };
-
-/* ---- the role: greets on the listener "hello", and on "stay" waits for the client to go ---- */
-
-struct small_settings {
-	char *greeting;
-};
-
-static const struct settings_item small_items[] = {
-	{ .name = "greeting",
-		.type = SETTINGS_STRING,
-		.preset = "hello",
-		.least = 1,
-		.most = 20,
-		.offset = offsetof(struct small_settings, greeting),
-		.help = "What is said to a client." },
-};
-
-static const struct settings_section small_section = {
-	.name = "small", .items = small_items, .count = 1, .size = sizeof(struct small_settings)
-};
-
-struct guest {
-	struct guest *next;
-	struct event *gone;
-	int fd;
-};
-
-static struct guest *guests;
-static unsigned greeted, guest_count;
-
-static void drop_guest(struct guest *guest)
-{
-	struct guest **at = &guests;
-
-	while (*at != guest)
-		at = &(*at)->next;
-	*at = guest->next;
-	event_free(guest->gone);
-	close(guest->fd);
-	mem_free(guest);
-	guest_count--;
-}
-
-static void on_guest(evutil_socket_t fd, short what, void *argument)
-{
-	char octet;
-
-	(void)what;
-	if (read(fd, &octet, 1) <= 0)
-		drop_guest(argument);
-}
-
-static int small_start(struct role_context *context)
-{
-	(void)context;
-	return 0;
-}
-
-static void small_accept(struct role_context *context, const char *listener, int fd)
-{
-	const struct small_settings *settings = context->settings;
-	const bool confined =
-		open("/etc/passwd", O_RDONLY) < 0 && socket(AF_INET, SOCK_DGRAM, 0) < 0;
-	char line[100];
-
-	if (strcmp(listener, "stay") == 0) {
-		struct guest *guest = mem_new(sizeof(*guest));
-		guest->gone = event_new(context->loop, fd, EV_READ | EV_PERSIST, on_guest, guest);
-		guest->fd = fd;
-		guest->next = guests;
-		guests = guest;
-		guest_count++;
-		event_add(guest->gone, NULL);
-		return;
-	}
-	int length = snprintf(line, sizeof(line), "%s confined=%d tls=%d uid=%d\n",
-		settings->greeting, confined, context->tls != NULL, (int)getuid());
-	if (write(fd, line, (size_t)length) == length)
-		greeted++;
-	close(fd);
-}
-
-static void small_count(struct role_context *context, struct buf *out)
-{
-	(void)context;
-	buf_format(out, "greeted=%u\nguests=%u\n", greeted, guest_count);
-}
-
-static bool small_busy(struct role_context *context)
-{
-	(void)context;
-	return guest_count > 0;
-}
-
-static void small_end(struct role_context *context)
-{
-	(void)context;
-	while (guests)
-		drop_guest(guests);
-}
-
-static const struct role small_role = {
-	.name = "small",
-	.priv = PRIV_POP3D,
-	.section = &small_section,
-	.start = small_start,
-	.accept = small_accept,
-	.count = small_count,
-	.busy = small_busy,
-	.end = small_end,
-};
 
 /* ---- the supervisor's side ---- */
 
@@ -481,56 +369,27 @@ static void give_certificate(struct text chain, struct text key)
 	ipc_end(host.ipc, -1);
 }
 
-static struct text octets_of(BIO *bio)
-{
-	char *octets;
-	long size = BIO_get_mem_data(bio, &octets);
-
-	return (struct text){ .ptr = octets, .len = (size_t)size };
-}
-
-static void make_certificate(const char *host_name, BIO *chain, BIO *key_out)
-{
-	EVP_PKEY *key = EVP_EC_gen("P-256");
-	X509 *leaf = X509_new();
-	X509_NAME *name = X509_get_subject_name(leaf);
-
-	X509_set_version(leaf, 2);
-	ASN1_INTEGER_set(X509_get_serialNumber(leaf), 1);
-	X509_gmtime_adj(X509_getm_notBefore(leaf), 0);
-	X509_gmtime_adj(X509_getm_notAfter(leaf), 3600);
-	X509_NAME_add_entry_by_txt(
-		name, "CN", MBSTRING_ASC, (const unsigned char *)host_name, -1, -1, 0);
-	X509_set_issuer_name(leaf, name);
-	X509_set_pubkey(leaf, key);
-	assert_true(X509_sign(leaf, key, EVP_sha256()) > 0);
-	assert_int_equal(PEM_write_bio_X509(chain, leaf), 1);
-	assert_int_equal(PEM_write_bio_PrivateKey(key_out, key, NULL, NULL, 0, NULL, NULL), 1);
-	X509_free(leaf);
-	EVP_PKEY_free(key);
-}
-
 /* Also a role that was confined without one gets its first certificate. */
 static void it_takes_new_certificates_over(void **state)
 {
-	BIO *chain = BIO_new(BIO_s_mem()), *key = BIO_new(BIO_s_mem());
-	BIO *second_chain = BIO_new(BIO_s_mem()), *second_key = BIO_new(BIO_s_mem());
+	const struct tls_identity one =
+		tls_identity_make(TLS_IDENTITY_ECDSA, "DNS:mail.example.test");
+	const struct tls_identity two =
+		tls_identity_make(TLS_IDENTITY_ECDSA, "DNS:pop.example.test");
 
 	(void)state;
-	make_certificate("mail.example.test", chain, key);
-	make_certificate("pop.example.test", second_chain, second_key);
 	start_role(0);
 	expect_greeting("hello", false);
 	configure(common_lines, section_lines);
-	give_certificate(octets_of(chain), octets_of(key));
-	give_certificate(octets_of(second_chain), octets_of(second_key));
+	give_certificate(text_of(one.chain), text_of(one.key));
+	give_certificate(text_of(two.chain), text_of(two.key));
 	go(5);
 	RUN_UNTIL(host.ready == 2 || host.ended);
 	if (log_says("refused"))
 		print_log();
 	expect_greeting("hello", true);
 	configure(common_lines, section_lines);
-	give_certificate(TEXT("no certificate"), octets_of(key));
+	give_certificate(TEXT("no certificate"), text_of(one.key));
 	go(5);
 	RUN_UNTIL(host.ready == 3 || host.ended);
 	assert_true(log_says("certificate-refused"));
@@ -541,10 +400,6 @@ static void it_takes_new_certificates_over(void **state)
 	expect_greeting("hello", false);
 	stop(10);
 	expect_exit(EX_OK);
-	BIO_free(chain);
-	BIO_free(key);
-	BIO_free(second_chain);
-	BIO_free(second_key);
 }
 
 /* The listening socket is closed here too, so that nobody accepts once the role has stopped doing so. */
