@@ -1,0 +1,664 @@
+/*
+ * Sessions between a client and an LMTP server that are both played here: what goes through octet for
+ * octet, and what the client hears when the server refuses, breaks off, or is not there.
+ */
+#include <errno.h>
+#include <event2/event.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+/* After the headers that it needs. */
+#include <cmocka.h>
+
+#include "base/common.h"
+#include "base/log.h"
+#include "base/role.h"
+#include "smtp-in/settings.h"
+#include "smtp-in/worker.h"
+
+enum { PATIENCE_SECONDS = 20 };
+
+struct fixture {
+	struct event_base *loop;
+	struct role_context context;
+	struct common_settings common;
+	struct smtp_in_settings settings;
+	struct smtp_in_hand_over place;
+	struct worker *worker;
+	char dir[32];
+	int listener;
+	int client;
+	int server;
+	char heard[8192]; /* what was read last */
+};
+
+/* ---- the loop ---- */
+
+static void turn(struct fixture *fixture)
+{
+	event_base_loopexit(fixture->loop, &(struct timeval){ .tv_usec = 1000 });
+	event_base_dispatch(fixture->loop);
+}
+
+static bool is_late(const struct timespec *begin)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec - begin->tv_sec > PATIENCE_SECONDS;
+}
+
+static void say(int fd, const char *what)
+{
+	assert_int_equal(send(fd, what, strlen(what), MSG_NOSIGNAL), strlen(what));
+}
+
+/* Read until it ends so, the other side does, or there are so many octets. */
+static const char *hear_some(struct fixture *fixture, int fd, const char *end, size_t limit)
+{
+	size_t used = 0, ending = strlen(end);
+	struct timespec begin;
+	ssize_t n = -1;
+
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	while (n != 0 && used < limit && !is_late(&begin)) {
+		if (used >= ending && memcmp(fixture->heard + used - ending, end, ending) == 0)
+			break;
+		turn(fixture);
+		n = recv(fd, fixture->heard + used, limit - used, MSG_DONTWAIT);
+		if (n > 0)
+			used += (size_t)n;
+	}
+	fixture->heard[used] = '\0';
+	return fixture->heard;
+}
+
+static void hear_until(struct fixture *fixture, int fd, const char *end)
+{
+	const char *heard = hear_some(fixture, fd, end, sizeof(fixture->heard) - 1);
+
+	if (strlen(heard) < strlen(end) || strcmp(heard + strlen(heard) - strlen(end), end) != 0)
+		fail_msg("\"%s\" does not end in \"%s\"", heard, end);
+}
+
+/* Exactly this comes, and perhaps more behind it. */
+static void hear(struct fixture *fixture, int fd, const char *what)
+{
+	assert_string_equal(hear_some(fixture, fd, what, strlen(what)), what);
+}
+
+static void hear_end(struct fixture *fixture, int fd)
+{
+	struct timespec begin;
+	char octet;
+	ssize_t n;
+
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	while ((n = recv(fd, &octet, 1, MSG_DONTWAIT)) < 0 && errno == EAGAIN) {
+		assert_false(is_late(&begin));
+		turn(fixture);
+	}
+	assert_true(n == 0 || (n < 0 && errno == ECONNRESET));
+}
+
+static void hear_nothing(struct fixture *fixture, int fd)
+{
+	char octet;
+
+	for (int i = 0; i < 10; i++)
+		turn(fixture);
+	assert_int_equal(recv(fd, &octet, 1, MSG_DONTWAIT), -1);
+	assert_int_equal(errno, EAGAIN);
+}
+
+/* ---- client and server ---- */
+
+static void client_comes(struct fixture *fixture)
+{
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	if (fixture->client >= 0)
+		close(fixture->client);
+	fixture->client = pair[0];
+	worker_accept(fixture->worker, "smtp", pair[1]);
+	hear(fixture, fixture->client, "220 mx.example.test ESMTP restante\r\n");
+	say(fixture->client, "HELO client.test\r\n");
+	hear(fixture, fixture->client, "250 mx.example.test\r\n");
+}
+
+static void server_comes(struct fixture *fixture)
+{
+	struct pollfd poll_fd = { .fd = fixture->listener, .events = POLLIN };
+	struct timespec begin;
+
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	while (poll(&poll_fd, 1, 0) != 1) {
+		assert_false(is_late(&begin));
+		turn(fixture);
+	}
+	if (fixture->server >= 0)
+		close(fixture->server);
+	fixture->server = accept(fixture->listener, NULL, NULL);
+	assert_true(fixture->server >= 0);
+	say(fixture->server, "220 mda\r\n");
+	hear(fixture, fixture->server, "LHLO mx.example.test\r\n");
+	say(fixture->server,
+		"250-mda\r\n250-PIPELINING\r\n250-SIZE\r\n250-8BITMIME\r\n250 XID\r\n");
+}
+
+static void listen_anew(struct fixture *fixture)
+{
+	unlink(fixture->place.address.local.sun_path);
+	fixture->listener = socket(AF_UNIX, SOCK_STREAM, 0);
+	assert_int_equal(
+		bind(fixture->listener, &fixture->place.address.any, fixture->place.size), 0);
+	assert_int_equal(listen(fixture->listener, 10), 0);
+}
+
+static int setup(void **state)
+{
+	struct fixture *fixture = calloc(1, sizeof(*fixture));
+	char place[64], error[200];
+
+	log_open("test", LOG_LEVEL_ERROR);
+	snprintf(fixture->dir, sizeof(fixture->dir), "/tmp/test-session-XXXXXX");
+	assert_non_null(mkdtemp(fixture->dir));
+	snprintf(place, sizeof(place), "unix:%s/lmtp", fixture->dir);
+	assert_int_equal(smtp_in_hand_over_parse(text_of(place), &fixture->place), 0);
+	listen_anew(fixture);
+	fixture->client = fixture->server = -1;
+	settings_preset(&common_section, &fixture->common);
+	settings_preset(&smtp_in_section, &fixture->settings);
+	assert_int_equal(settings_set(&common_section, &fixture->common, "hostname",
+				 TEXT("mx.example.test"), error, sizeof(error)),
+		0);
+	assert_int_equal(settings_set(&smtp_in_section, &fixture->settings, "hand-over",
+				 text_of(place), error, sizeof(error)),
+		0);
+	fixture->loop = event_base_new();
+	fixture->context = (struct role_context){
+		.loop = fixture->loop, .common = &fixture->common, .settings = &fixture->settings
+	};
+	fixture->worker = worker_new(&fixture->context);
+	assert_non_null(fixture->worker);
+	*state = fixture;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *fixture = *state;
+
+	worker_free(&fixture->worker);
+	event_base_free(fixture->loop);
+	if (fixture->client >= 0)
+		close(fixture->client);
+	if (fixture->server >= 0)
+		close(fixture->server);
+	close(fixture->listener);
+	unlink(fixture->place.address.local.sun_path);
+	rmdir(fixture->dir);
+	settings_free(&common_section, &fixture->common);
+	settings_free(&smtp_in_section, &fixture->settings);
+	free(fixture);
+	return 0;
+}
+
+/* The client has sent MAIL, so many RCPT and DATA, and the server has heard them. */
+static void begin_message(struct fixture *fixture, int recipients)
+{
+	say(fixture->client, "MAIL FROM:<s@client.test>\r\n");
+	for (int i = 0; i < recipients; i++)
+		say(fixture->client, "RCPT TO:<a@example.test>\r\n");
+	say(fixture->client, "DATA\r\n");
+	hear(fixture, fixture->client, "250 2.1.0 Sender ok\r\n");
+	if (fixture->server < 0)
+		server_comes(fixture);
+	hear_until(fixture, fixture->server, "DATA\r\n");
+}
+
+#define GO "354 Send the message, end with <CRLF>.<CRLF>\r\n"
+#define AWAY "451 4.3.0 Mail cannot be taken just now, try again later\r\n"
+
+/* And the server takes the message, whose trace field it has heard. */
+static void open_message(struct fixture *fixture, int recipients)
+{
+	begin_message(fixture, recipients);
+	say(fixture->server, "250 2.1.0 ok\r\n");
+	for (int i = 0; i < recipients; i++)
+		say(fixture->server, "250 2.1.5 fine\r\n");
+	say(fixture->server, "354 go\r\n");
+	for (int i = 0; i < recipients; i++)
+		hear(fixture, fixture->client, "250 2.1.5 fine\r\n");
+	hear(fixture, fixture->client, GO);
+	hear_until(fixture, fixture->server, " +0000\r\n");
+	assert_memory_equal(fixture->heard, "Received: from client.test", 26);
+}
+
+static void finish_message(struct fixture *fixture)
+{
+	say(fixture->client, "x\r\n.\r\n");
+	hear(fixture, fixture->server, "x\r\n.\r\n");
+	say(fixture->server, "250 2.0.0 done\r\n");
+	hear_until(fixture, fixture->client, "\r\n");
+	assert_memory_equal(fixture->heard, "250 2.0.0 Accepted as ", 22);
+}
+
+static void assert_whole_message_works(struct fixture *fixture)
+{
+	open_message(fixture, 1);
+	finish_message(fixture);
+}
+
+/* ---- what goes through ---- */
+
+static void test_octets_and_id_go_through(void **state)
+{
+	struct fixture *fixture = *state;
+	char id[21], expected[256];
+
+	client_comes(fixture);
+	say(fixture->client, "MAIL FROM:<s@client.test> SIZE=9 BODY=8BITMIME\r\n"
+			     "RCPT TO:<\"a\"@EXAMPLE.test>\r\nDATA\r\n");
+	server_comes(fixture);
+	hear_until(fixture, fixture->server, "DATA\r\n");
+	assert_int_equal(
+		sscanf(fixture->heard,
+			"MAIL FROM:<s@client.test> SIZE=9 BODY=8BITMIME XID=%20[0-9a-z]", id),
+		1);
+	snprintf(expected, sizeof(expected),
+		"MAIL FROM:<s@client.test> SIZE=9 BODY=8BITMIME XID=%s\r\n"
+		"RCPT TO:<a@example.test>\r\nDATA\r\n",
+		id);
+	assert_string_equal(fixture->heard, expected);
+	say(fixture->server, "250 2.1.0 ok\r\n250 2.1.5 fine\r\n354 go\r\n");
+	hear(fixture, fixture->client, "250 2.1.0 Sender ok\r\n250 2.1.5 fine\r\n" GO);
+	say(fixture->client, "..\xff\r\n\r\n.");
+	say(fixture->client, "\r\n");
+	hear_until(fixture, fixture->server, "\r\n..\xff\r\n\r\n.\r\n");
+	assert_non_null(strstr(fixture->heard, id));
+	assert_non_null(strstr(fixture->heard, " by mx.example.test with SMTP "));
+	assert_non_null(strstr(fixture->heard, "<a@example.test>;"));
+	say(fixture->server, "250 2.0.0 done\r\n");
+	snprintf(expected, sizeof(expected), "250 2.0.0 Accepted as %s\r\n", id);
+	hear(fixture, fixture->client, expected);
+}
+
+static void test_no_for_with_several_recipients(void **state)
+{
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	open_message(fixture, 2);
+	assert_null(strstr(fixture->heard, "for"));
+}
+
+static void test_verdicts_on_recipients_are_passed_on(void **state)
+{
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	begin_message(fixture, 4);
+	say(fixture->server,
+		"250 ok\r\n250 fine\r\n550 no\r\n451-a\r\n451 4.2.1 b\r\n251 2.1.5 c\r\n");
+	hear(fixture, fixture->client,
+		"250 2.0.0 fine\r\n550 5.0.0 no\r\n451 4.2.1 b\r\n251 2.1.5 c\r\n");
+}
+
+static void test_refused_data_is_passed_on(void **state)
+{
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	begin_message(fixture, 1);
+	say(fixture->server, "250 ok\r\n250 fine\r\n452 4.3.1 no room\r\n");
+	hear(fixture, fixture->client, "250 2.0.0 fine\r\n452 4.3.1 no room\r\n");
+	hear(fixture, fixture->server, "RSET\r\n");
+	say(fixture->server, "250 ok\r\n");
+	assert_whole_message_works(fixture);
+}
+
+static void test_verdicts_are_joined(void **state)
+{
+	static const struct {
+		const char *said;
+		const char *heard;
+	} cases[] = {
+		{ "552 5.2.2 full\r\n552 5.2.2 full\r\n", "552 5.2.2 full\r\n" },
+		{ "550 5.1.1 gone\r\n552 5.2.2 full\r\n", "550 5.1.1 gone\r\n" },
+		{ "452 4.3.1 no room\r\n451 4.3.0 busy\r\n", "452 4.3.1 no room\r\n" },
+		{ "250 2.0.0 done\r\n552 5.2.2 full\r\n", AWAY },
+		{ "552 5.2.2 full\r\n250 2.0.0 done\r\n", AWAY },
+		{ "452 4.3.1 no room\r\n550 5.1.1 gone\r\n", AWAY },
+		{ "552\r\n552\r\n", "552 5.0.0 \r\n" },
+	};
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		open_message(fixture, 2);
+		say(fixture->client, "x\r\n.\r\n");
+		hear(fixture, fixture->server, "x\r\n.\r\n");
+		say(fixture->server, cases[i].said);
+		hear(fixture, fixture->client, cases[i].heard);
+	}
+	assert_whole_message_works(fixture);
+}
+
+static void test_a_message_at_fault_never_ends(void **state)
+{
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	open_message(fixture, 1);
+	say(fixture->client, "fine\r\n");
+	hear(fixture, fixture->server, "fine\r\n");
+	say(fixture->client, "then\n.\r\nmore\r\n.\r\nRSET\r\n");
+	hear_end(fixture, fixture->server);
+	hear(fixture, fixture->client,
+		"550 5.6.0 Message refused: bare LF; lines end in CRLF\r\n250 2.0.0 Reset\r\n");
+	close(fixture->server);
+	fixture->server = -1;
+	assert_whole_message_works(fixture);
+}
+
+static void test_slow_server_holds_the_client(void **state)
+{
+	static char octets[65536];
+	struct fixture *fixture = *state;
+	size_t sent = 0, taken = 0;
+	int idle = 0;
+
+	memset(octets, 'x', sizeof(octets));
+	for (size_t i = 998; i < sizeof(octets); i += 1000)
+		memcpy(octets + i, "\r\n", 2);
+	client_comes(fixture);
+	open_message(fixture, 1);
+	/* Nobody reads at the far end: before long nothing more is taken from the client. */
+	while (idle < 50) {
+		ssize_t n = send(fixture->client, octets + sent % sizeof(octets),
+			sizeof(octets) - sent % sizeof(octets), MSG_DONTWAIT);
+		idle = n > 0 ? 0 : idle + 1;
+		sent += n > 0 ? (size_t)n : 0;
+		turn(fixture);
+		assert_true(sent < 4 << 20);
+	}
+	/* And all of it arrives once somebody does. */
+	while (taken < sent) {
+		ssize_t n =
+			recv(fixture->server, fixture->heard, sizeof(fixture->heard), MSG_DONTWAIT);
+		taken += n > 0 ? (size_t)n : 0;
+		turn(fixture);
+	}
+	assert_int_equal(taken, sent);
+	say(fixture->client, "\r\n.\r\n");
+	hear(fixture, fixture->server, "\r\n.\r\n");
+	say(fixture->server, "250 2.0.0 done\r\n");
+	hear_until(fixture, fixture->client, "\r\n");
+	assert_memory_equal(fixture->heard, "250 2.0.0 Accepted as ", 22);
+}
+
+static void test_client_that_has_ended_still_delivers(void **state)
+{
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	open_message(fixture, 1);
+	say(fixture->client, "x\r\n.\r\nQUIT\r\n");
+	shutdown(fixture->client, SHUT_WR);
+	hear(fixture, fixture->server, "x\r\n.\r\n");
+	hear_nothing(fixture, fixture->client);
+	say(fixture->server, "250 2.0.0 done\r\n");
+	hear_until(fixture, fixture->client, "Goodbye\r\n");
+	assert_memory_equal(fixture->heard, "250 2.0.0 Accepted as ", 22);
+	hear_end(fixture, fixture->client);
+}
+
+static void test_client_gone_amid_a_message_cuts_it(void **state)
+{
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	open_message(fixture, 1);
+	say(fixture->client, "half\r\n");
+	hear(fixture, fixture->server, "half\r\n");
+	close(fixture->client);
+	fixture->client = -1;
+	hear_end(fixture, fixture->server);
+	assert_int_equal(fixture->worker->total.lost_messages, 1);
+	assert_int_equal(fixture->worker->session_count, 0);
+}
+
+/* ---- the server is away ---- */
+
+static void test_nobody_to_hand_over_to(void **state)
+{
+	struct fixture *fixture = *state;
+
+	close(fixture->listener);
+	client_comes(fixture);
+	say(fixture->client,
+		"MAIL FROM:<>\r\nRCPT TO:<a@example.test>\r\nRCPT TO:<b@example.test>\r\n"
+		"DATA\r\nRSET\r\n");
+	hear(fixture, fixture->client,
+		"250 2.1.0 Sender ok\r\n" AWAY AWAY AWAY "250 2.0.0 Reset\r\n");
+	/* It comes back, and the same session delivers. */
+	listen_anew(fixture);
+	assert_whole_message_works(fixture);
+}
+
+static void test_broken_off_before_verdicts_on_recipients(void **state)
+{
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	begin_message(fixture, 2);
+	close(fixture->server);
+	fixture->server = -1;
+	hear(fixture, fixture->client, AWAY AWAY AWAY);
+	assert_whole_message_works(fixture);
+}
+
+static void test_broken_off_between_recipients_and_data(void **state)
+{
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	say(fixture->client, "MAIL FROM:<>\r\nRCPT TO:<a@example.test>\r\n");
+	server_comes(fixture);
+	hear_until(fixture, fixture->server, "example.test>\r\n");
+	say(fixture->server, "250 ok\r\n250 2.1.5 fine\r\n");
+	hear(fixture, fixture->client, "250 2.1.0 Sender ok\r\n250 2.1.5 fine\r\n");
+	close(fixture->server);
+	fixture->server = -1;
+	turn(fixture);
+	say(fixture->client, "RCPT TO:<b@example.test>\r\nDATA\r\n");
+	hear(fixture, fixture->client, AWAY AWAY);
+	assert_whole_message_works(fixture);
+}
+
+static void test_421_of_the_server_is_not_ours(void **state)
+{
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	begin_message(fixture, 1);
+	say(fixture->server, "250 ok\r\n421 4.3.2 bye\r\n");
+	hear(fixture, fixture->client, AWAY AWAY);
+}
+
+static void test_broken_off_amid_a_message(void **state)
+{
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	open_message(fixture, 1);
+	say(fixture->client, "half\r\n");
+	hear(fixture, fixture->server, "half\r\n");
+	close(fixture->server);
+	fixture->server = -1;
+	hear_nothing(fixture, fixture->client);
+	say(fixture->client, "MAIL FROM:<>\r\nthis is still text\r\n.\r\n");
+	hear(fixture, fixture->client, AWAY);
+	assert_whole_message_works(fixture);
+}
+
+static void test_broken_off_before_the_verdict(void **state)
+{
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	open_message(fixture, 2);
+	say(fixture->client, "x\r\n.\r\n");
+	hear(fixture, fixture->server, "x\r\n.\r\n");
+	say(fixture->server, "250 2.0.0 done\r\n");
+	close(fixture->server);
+	fixture->server = -1;
+	hear(fixture, fixture->client, AWAY);
+	assert_whole_message_works(fixture);
+}
+
+static void test_server_started_anew_is_not_noticed(void **state)
+{
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	assert_whole_message_works(fixture);
+	close(fixture->server);
+	fixture->server = -1;
+	assert_whole_message_works(fixture);
+	assert_int_equal(fixture->worker->total.replies[451], 0);
+}
+
+/* ---- stop, reload, counters ---- */
+
+static void test_stop_ends_idle_sessions(void **state)
+{
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	worker_stop(fixture->worker);
+	hear(fixture, fixture->client, "421 4.3.2 mx.example.test: Shutting down\r\n");
+	hear_end(fixture, fixture->client);
+	close(fixture->client);
+	fixture->client = -1;
+	turn(fixture);
+	assert_false(worker_is_busy(fixture->worker));
+}
+
+static void test_stop_lets_a_message_finish(void **state)
+{
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	open_message(fixture, 1);
+	worker_stop(fixture->worker);
+	assert_true(worker_is_busy(fixture->worker));
+	hear_nothing(fixture, fixture->client);
+	say(fixture->client, "x\r\n.\r\nMAIL FROM:<>\r\n");
+	hear(fixture, fixture->server, "x\r\n.\r\n");
+	say(fixture->server, "250 2.0.0 done\r\n");
+	hear_until(fixture, fixture->client, "down\r\n");
+	assert_memory_equal(fixture->heard, "250 2.0.0 Accepted as ", 22);
+	assert_non_null(strstr(fixture->heard, "\r\n421 4.3.2 mx.example.test: Shutting down\r\n"));
+	hear_end(fixture, fixture->client);
+	close(fixture->client);
+	fixture->client = -1;
+	for (int i = 0; i < 5; i++)
+		turn(fixture);
+	assert_false(worker_is_busy(fixture->worker));
+}
+
+static void test_reload_changes_limits_at_once(void **state)
+{
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	fixture->settings.message_size = 5000;
+	fixture->settings.recipients = 1;
+	worker_reload(fixture->worker);
+	say(fixture->client, "MAIL FROM:<> SIZE=5001\r\n");
+	hear(fixture, fixture->client, "552 5.3.4 Message over 5000 octets\r\n");
+	say(fixture->client,
+		"MAIL FROM:<>\r\nRCPT TO:<a@example.test>\r\nRCPT TO:<b@example.test>\r\n");
+	server_comes(fixture);
+	hear_until(fixture, fixture->server, "a@example.test>\r\n");
+	say(fixture->server, "250 ok\r\n250 2.1.5 fine\r\n");
+	hear(fixture, fixture->client,
+		"250 2.1.0 Sender ok\r\n250 2.1.5 fine\r\n452 4.5.3 Too many recipients\r\n");
+}
+
+static void test_counters(void **state)
+{
+	struct fixture *fixture = *state;
+	struct buf lines = { 0 };
+
+	client_comes(fixture);
+	assert_whole_message_works(fixture);
+	say(fixture->client, "WHAT\r\n");
+	hear(fixture, fixture->client, "500 5.5.2 Command unknown\r\n");
+	worker_count(fixture->worker, &lines);
+	buf_add_char(&lines, '\0');
+	static const char *const expected[] = { "sessions=1\n", "connections=1\n", "messages=1\n",
+		"octets=3\n", "recipients=1\n", "hand-over-connections=1\n", "hand-over-idle=1\n",
+		"reply-220=1\n", "reply-250=4\n", "reply-354=1\n", "reply-500=1\n" };
+	for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
+		if (!strstr(buf_text(&lines).ptr, expected[i]))
+			fail_msg("%s is not in\n%s", expected[i], buf_text(&lines).ptr);
+	}
+	buf_release(&lines);
+}
+
+static void test_tls_listener_without_certificate(void **state)
+{
+	struct fixture *fixture = *state;
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	worker_accept(fixture->worker, "smtps", pair[1]);
+	hear_end(fixture, pair[0]);
+	close(pair[0]);
+	client_comes(fixture);
+	say(fixture->client, "STARTTLS\r\nEHLO client.test\r\n");
+	hear_until(fixture, fixture->client, "250 SIZE 36700160\r\n");
+	assert_memory_equal(fixture->heard, "454 4.7.0 TLS is not available\r\n", 32);
+	assert_null(strstr(fixture->heard, "STARTTLS"));
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(octets_and_id_go_through),
+		TEST(no_for_with_several_recipients),
+		TEST(verdicts_on_recipients_are_passed_on),
+		TEST(refused_data_is_passed_on),
+		TEST(verdicts_are_joined),
+		TEST(a_message_at_fault_never_ends),
+		TEST(slow_server_holds_the_client),
+		TEST(client_that_has_ended_still_delivers),
+		TEST(client_gone_amid_a_message_cuts_it),
+		TEST(nobody_to_hand_over_to),
+		TEST(broken_off_before_verdicts_on_recipients),
+		TEST(broken_off_between_recipients_and_data),
+		TEST(421_of_the_server_is_not_ours),
+		TEST(broken_off_amid_a_message),
+		TEST(broken_off_before_the_verdict),
+		TEST(server_started_anew_is_not_noticed),
+		TEST(stop_ends_idle_sessions),
+		TEST(stop_lets_a_message_finish),
+		TEST(reload_changes_limits_at_once),
+		TEST(counters),
+		TEST(tls_listener_without_certificate),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
