@@ -120,11 +120,10 @@ static void settle_head(struct body *body)
 
 static void spool_text(struct body *body)
 {
-	const struct text text = buf_text(&body->text);
-
 	settle_head(body);
 	if (is_refused(body))
 		return;
+	const struct text text = buf_text(&body->text);
 	if (sys_write_all(body->fd, text.ptr, text.len) != 0) {
 		const bool full = errno == ENOSPC || errno == EDQUOT || errno == EFBIG;
 		LOG_ERROR("spool-write-failed", LOG_ERRNO(errno));

@@ -25,7 +25,7 @@
 enum { ARGUMENTS = 12, PATIENCE = 10 };
 
 static char directory[] = "/tmp/mda-deliver-XXXXXX";
-static char socket_path[128];
+static char socket_path[100];
 
 /* The server's side of one delivery: its replies in order, NULL: it closes instead. */
 struct script {

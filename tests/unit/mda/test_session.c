@@ -590,6 +590,26 @@ static void large_messages_go_to_a_file(void **state)
 	buf_release(&stored);
 }
 
+static void large_texts_without_header_stay_bodies(void **state)
+{
+	struct harness *h = *state;
+	struct buf text = { 0 };
+
+	for (int i = 0; i < LINES; i++)
+		buf_format(&text, "line %d of a text without any header\r\n", i);
+	harness_greet(h, false);
+	harness_envelope(h, "alice@example.test");
+	harness_send(h, buf_text(&text));
+	harness_say(h, ".\r\n");
+	harness_expect(h, "250 2.0.0 *");
+	assert_int_equal(h->spools, 1);
+	const char *body = strstr(h->body, "\n\n");
+	assert_non_null(body);
+	assert_int_equal(strncmp(body, "\n\nline 0 of a text", 18), 0);
+	assert_int_equal(h->body_size - (size_t)(body + 2 - h->body), buf_length(&text) - LINES);
+	buf_release(&text);
+}
+
 /* The border between a request and a file, octet by octet around it. */
 static void no_octet_is_lost_at_the_border(void **state)
 {
@@ -1007,6 +1027,7 @@ int main(void)
 		TEST(every_failure_of_a_delivery_is_told),
 		TEST(a_user_who_is_full_is_asked_for_anew),
 		TEST(large_messages_go_to_a_file),
+		TEST(large_texts_without_header_stay_bodies),
 		TEST(no_octet_is_lost_at_the_border),
 		TEST(the_client_is_held_until_there_is_a_file),
 		TEST(a_file_that_is_not_needed_is_dropped),
