@@ -3,12 +3,14 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/log_syslog.h"
+#include "base/sanitizer.h"
 
 enum {
 	LINE_LIMIT =
@@ -255,5 +257,8 @@ const char *log_errno(int number)
 void log_fatal(const char *event, const struct log_field *fields)
 {
 	log_write(LOG_LEVEL_ERROR, event, fields);
+	/* There a fuzzer keeps the input that led here. */
+	if (BASE_ADDRESS_SANITIZER)
+		abort();
 	_exit(EX_SOFTWARE);
 }

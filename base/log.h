@@ -61,7 +61,10 @@ void log_write(enum log_level level, const char *event, const struct log_field *
 /* A description that stays valid until the next call in this thread. */
 const char *log_errno(int number);
 
-/* Say it and end the process with EX_SOFTWARE: for what cannot happen and for memory. */
+/*
+ * Say it and end the process with EX_SOFTWARE, for what cannot happen and for memory. A sanitizer build
+ * aborts.
+ */
 void log_fatal(const char *event, const struct log_field *fields) __attribute__((noreturn));
 #define LOG_FATAL(...) LOG_FATAL_(__VA_ARGS__, { .kind = LOG_FIELD_END })
 #define LOG_FATAL_(event, ...) log_fatal((event), (const struct log_field[]){ __VA_ARGS__ })

@@ -7,8 +7,8 @@
  *	MESSAGE_DECLARE(store_login, STORE_LOGIN_FIELDS)     in a header: struct and two prototypes
  *	MESSAGE_DEFINE(store_login, STORE_LOGIN_FIELDS)      in one .c file: pack and unpack
  *
- * Kinds: u8, u32, u64, i64 (little-endian) and text (u32 length + octets, at most LIMIT; an unpacked
- * text points into the frame). Unpacking is strict: every field whole and within its limit, and
+ * Kinds: u8, u32, u64 (at most LIMIT, unless that is 0), i64 (little-endian) and text (u32 length +
+ * octets, at most LIMIT; an unpacked text points into the frame). Unpacking is strict: every field whole and within its limit, and
  * nothing left over. The store never trusts a length from a peer.
  */
 #ifndef BASE_MESSAGE_H

@@ -1,7 +1,9 @@
 /* Frames between processes: whole, split, huge, with descriptors, held back, and hostile. */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 #include "tests/unit/base/ipc_side.h"
 
@@ -353,6 +355,45 @@ static void output_waits_for_a_slow_reader(void **state)
 	mem_free((void *)some.ptr);
 }
 
+/* The kernel limits the descriptors of a user that nobody has received yet; not those of root. */
+static int send_more_than_the_kernel_holds(void)
+{
+	enum { DESCRIPTORS = 40, MORE = 6 };
+	const struct rlimit limit = { .rlim_cur = DESCRIPTORS, .rlim_max = DESCRIPTORS };
+
+	/* A user of its own: the kernel counts those of all processes of a user together. */
+	const uid_t uid = 30000 + (uid_t)getpid() % 30000;
+	if (geteuid() == 0 && (setgid(uid) != 0 || setuid(uid) != 0))
+		return 2;
+	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return 2;
+	loop = event_base_new();
+	connect_sides();
+	ipc_hold(right.ipc);
+	for (uint32_t i = 0; i < DESCRIPTORS + MORE; i++)
+		send_frame(&left, 1, i, TEXT("x"), STDIN_FILENO);
+	const bool waits = ipc_pending(left.ipc) > 0;
+	ipc_release(right.ipc);
+	while (right.count < DESCRIPTORS + MORE && !right.ended && !left.ended)
+		event_base_loop(loop, EVLOOP_ONCE);
+	ipc_free(&left.ipc);
+	ipc_free(&right.ipc);
+	event_base_free(loop);
+	return waits && right.count == DESCRIPTORS + MORE ? 0 : 1;
+}
+
+static void descriptors_on_their_way_are_limited(void **state)
+{
+	int status;
+
+	(void)state;
+	pid_t child = fork();
+	if (child == 0)
+		_exit(send_more_than_the_kernel_holds());
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+
 static void last_words_are_heard(void **state)
 {
 	unsigned char header[IPC_HEADER];
@@ -440,6 +481,7 @@ int main(void)
 		CASE(freeing_in_ended_and_drained),
 		CASE(held_frames_wait_in_order),
 		CASE(output_waits_for_a_slow_reader),
+		CASE(descriptors_on_their_way_are_limited),
 		CASE(last_words_are_heard),
 		CASE(flush_needs_no_loop),
 		CASE(connecting_by_path),
