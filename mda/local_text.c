@@ -2,7 +2,9 @@
 
 #include <string.h>
 
-enum { LINE_LIMIT = 998, SEPARATOR_LIMIT = 1024 };
+#include "mail/wire.h"
+
+enum { LINE_LIMIT = WIRE_TEXT_LINE_LIMIT, SEPARATOR_LIMIT = 1024 };
 
 size_t local_text_bound(size_t octets)
 {

@@ -2,7 +2,7 @@
  * A message as programs on this host write it, made fit for the wire: LF or CRLF ends a line, a separator
  * line of an mbox file may stand first, and anything may stand in it.
  *
- * LMTP carries no lone CR, no NUL and no line over 998 octets (RFC 5321 sections 2.3.8, 4.5.3.1.6). Cron's
+ * LMTP carries no lone CR, no NUL (RFC 5321 section 2.3.8) and no line over WIRE_TEXT_LINE_LIMIT. Cron's
  * progress bars and other people's programs write them, and a message must not be lost for that: a
  * lone CR or a NUL becomes a blank, a longer line is broken, a blank at the start of the new line. A CR
  * that is the very last octet counts as a line end.

@@ -60,28 +60,29 @@ static void odd_octets_become_blanks(void **state)
 
 static void long_lines_are_broken(void **state)
 {
-	static const size_t pieces[] = { 1, 7, 997, 998, 999, 1000, 65536 };
+	enum { LIMIT = WIRE_TEXT_LINE_LIMIT, LENGTH = 10 * LIMIT + 1 };
+	static const size_t pieces[] = { 7, LIMIT - 1, LIMIT, LIMIT + 1, LENGTH };
 	struct buf out = { 0 };
-	char line[10001];
+	char *line = mem_new(LENGTH);
 
 	(void)state;
-	memset(line, 'x', sizeof(line));
+	memset(line, 'x', LENGTH);
 	for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
-		assert_int_equal(
-			clean((struct text){ .ptr = line, .len = 998 }, pieces[i], &out).len, 998);
-		assert_int_equal(
-			clean((struct text){ .ptr = line, .len = 999 }, pieces[i], &out).len, 1001);
-		struct text rest =
-			clean((struct text){ .ptr = line, .len = sizeof(line) }, pieces[i], &out);
-		struct text part;
+		struct text whole = { .ptr = line, .len = LIMIT };
+		assert_int_equal(clean(whole, pieces[i], &out).len, LIMIT);
+		whole.len = LIMIT + 1;
+		assert_int_equal(clean(whole, pieces[i], &out).len, LIMIT + 3);
+		whole.len = LENGTH;
+		struct text rest = clean(whole, pieces[i], &out), part;
 		size_t octets = 0, lines = 0;
 		while (text_split(&rest, '\n', &part)) {
-			assert_true(part.len > 0 && part.len <= 998);
+			assert_true(part.len > 0 && part.len <= LIMIT);
 			assert_int_equal(part.ptr[0], lines ? ' ' : 'x');
 			octets += part.len - (lines++ ? 1 : 0);
 		}
-		assert_int_equal(octets, sizeof(line));
+		assert_int_equal(octets, LENGTH);
 	}
+	mem_free(line);
 	buf_release(&out);
 }
 
@@ -113,6 +114,28 @@ static void what_is_clean_passes_the_wire(void **state)
 		assert_int_equal(used, octets);
 		assert_int_equal(data.fault, WIRE_OK);
 	}
+	buf_release(&out);
+}
+
+static void long_lines_pass_the_wire(void **state)
+{
+	enum { LENGTH = 3 * WIRE_TEXT_LINE_LIMIT };
+	struct buf out = { 0 };
+	struct wire_encode encode = { 0 };
+	struct wire_data data = { 0 };
+	char *line = mem_new(LENGTH), *wire = mem_new(2 * LENGTH + 100);
+	size_t used;
+
+	(void)state;
+	memset(line, '.', LENGTH);
+	const struct text text = clean((struct text){ .ptr = line, .len = LENGTH }, 1000, &out);
+	size_t octets = wire_encode(&encode, text, wire);
+	octets += wire_encode_end(&encode, wire + octets);
+	assert_int_equal(
+		wire_data_scan(&data, (struct text){ .ptr = wire, .len = octets }, &used), 1);
+	assert_int_equal(data.fault, WIRE_OK);
+	mem_free(line);
+	mem_free(wire);
 	buf_release(&out);
 }
 
@@ -171,6 +194,7 @@ int main(void)
 		cmocka_unit_test(odd_octets_become_blanks),
 		cmocka_unit_test(long_lines_are_broken),
 		cmocka_unit_test(what_is_clean_passes_the_wire),
+		cmocka_unit_test(long_lines_pass_the_wire),
 		cmocka_unit_test(separators_are_found),
 	};
 
