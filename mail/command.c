@@ -134,18 +134,22 @@ enum command_fault command_parse_path(struct arena *arena, struct text argument,
 	return COMMAND_OK;
 }
 
-/* What follows the path that t begins with; a '>' inside quotes is not its end. */
+/* What follows the path that t begins with; a '>' inside quotes or brackets is not its end. */
 static struct text after_path(struct text t)
 {
-	bool quoted = false;
+	char until = '>';
 
 	for (size_t i = 0; i < t.len; i++) {
-		if (quoted && t.ptr[i] == '\\')
+		if (until == '"' && t.ptr[i] == '\\')
 			i++;
-		else if (t.ptr[i] == '"')
-			quoted = !quoted;
-		else if (t.ptr[i] == '>' && !quoted)
+		else if (t.ptr[i] == until && until == '>')
 			return text_from(t, i + 1);
+		else if (t.ptr[i] == until)
+			until = '>';
+		else if (until == '>' && t.ptr[i] == '"')
+			until = '"';
+		else if (until == '>' && t.ptr[i] == '[')
+			until = ']';
 	}
 	return TEXT("");
 }
