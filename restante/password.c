@@ -73,10 +73,11 @@ static int ask(int terminal, const char *prompt, struct password *password)
 	unseen.c_lflag &= ~(tcflag_t)(ECHO | ECHOE | ECHOK | ECHONL);
 	interrupted = 0;
 	sigaction(SIGINT, &notice, &old);
-	dprintf(terminal, "%s: ", prompt);
 	int result = tcsetattr(terminal, TCSAFLUSH, &unseen);
-	if (result == 0)
+	if (result == 0) {
+		dprintf(terminal, "%s: ", prompt);
 		result = read_line(terminal, password);
+	}
 	const int number = errno;
 	tcsetattr(terminal, TCSAFLUSH, &shown);
 	dprintf(terminal, "\n");
