@@ -8,14 +8,6 @@
 #include "store/password.h"
 #include "store/server_private.h"
 
-enum {
-	/* Requests under way on one connection. All deliveries of an mda share one. */
-	REQUESTS_OF_MDA = 4096,
-	CHAINS_OF_MDA = 1024, /* powers of two */
-	REQUESTS_OF_OTHERS = 64,
-	CHAINS_OF_OTHERS = 8,
-};
-
 static void on_frame(void *owner, struct ipc_frame *frame);
 static void on_drained(void *owner);
 static void on_ended(void *owner, const char *reason);
@@ -38,9 +30,29 @@ const char *session_peer_name(enum store_peer peer)
 	return "unknown";
 }
 
+/* How many requests may be under way on one connection, and the chains they are found in. */
+struct bounds {
+	size_t requests, chains; /* chains: a power of two */
+};
+
+static struct bounds bounds_of(enum store_peer peer)
+{
+	switch (peer) {
+	case STORE_BY_MDA: /* all deliveries share one connection */
+		return (struct bounds){ .requests = 4096, .chains = 1024 };
+	case STORE_BY_SMTP_IN: /* logins of many clients, some of them put off */
+		return (struct bounds){ .requests = 1024, .chains = 64 };
+	case STORE_BY_POP3D:
+	case STORE_BY_IMAPD:
+	case STORE_BY_ADMIN:
+		break;
+	}
+	return (struct bounds){ .requests = 64, .chains = 8 };
+}
+
 static size_t chains(const struct session *session)
 {
-	return session->peer == STORE_BY_MDA ? CHAINS_OF_MDA : CHAINS_OF_OTHERS;
+	return bounds_of(session->peer).chains;
 }
 
 static struct request **chain_of(const struct session *session, uint32_t tag)
@@ -161,9 +173,8 @@ void session_leave_mailbox(struct session *session)
 
 static bool must_wait(const struct session *session)
 {
-	const size_t limit = session->peer == STORE_BY_MDA ? REQUESTS_OF_MDA : REQUESTS_OF_OTHERS;
-
-	return session->blocking_count > 0 || session->request_count >= limit ||
+	return session->blocking_count > 0 ||
+	       session->request_count >= bounds_of(session->peer).requests ||
 	       ipc_is_full(session->ipc);
 }
 
