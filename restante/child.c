@@ -11,6 +11,8 @@
 #include "base/log.h"
 #include "restante/spawn.h"
 
+enum { LAST_SECONDS = 1 }; /* from the end of the control socket to that of the process */
+
 static const struct host_role *role_of(const struct child *child)
 {
 	return &host_roles[child->role];
@@ -83,15 +85,16 @@ static void on_frame(void *owner, struct ipc_frame *frame)
 	}
 }
 
-/* Most often it is dead, and SIGCHLD tells more. */
+/* Most often it is about to exit, and SIGCHLD tells more; without us it is of no use in any case. */
 static void on_ended(void *owner, const char *reason)
 {
+	const struct timeval patience = { .tv_sec = LAST_SECONDS };
 	struct child *child = owner;
 
 	(void)reason;
 	ipc_free(&child->ipc);
-	if (child->state == CHILD_STARTING || child->state == CHILD_RUNNING)
-		child_kill(child);
+	if (child->state != CHILD_STOPPING)
+		event_add(&child->patience, &patience);
 }
 
 static const struct ipc_handlers ipc_handlers = { .frame = on_frame, .ended = on_ended };
@@ -182,9 +185,9 @@ void child_stop(struct child *child, uint32_t seconds)
 	if (child->state == CHILD_DOWN)
 		return;
 	child->state = CHILD_STOPPING;
-	event_del(&child->patience);
 	if (!child->ipc)
 		return;
+	event_del(&child->patience);
 	control_stop_pack(ipc_begin(child->ipc, CONTROL_STOP, 0), &stop);
 	ipc_end(child->ipc, -1);
 }
@@ -217,8 +220,9 @@ static void on_impatience(evutil_socket_t fd, short what, void *argument)
 	struct child *child = argument;
 
 	(void)fd, (void)what;
-	LOG_ERROR("child-not-ready", LOG_CHILD(child),
-		LOG_NUMBER("seconds", role_of(child)->ready_seconds));
+	LOG_ERROR("child-useless", LOG_CHILD(child),
+		LOG_STRING("why",
+			child->ipc ? "it is not ready in time" : "it closed its control socket"));
 	child_kill(child);
 }
 
