@@ -87,7 +87,9 @@ static void test_spool(void **state)
 	engine_usage(host.engine, TEXT("alice@" HOST_DOMAIN), &messages, &octets);
 	assert_int_equal(messages, 1);
 	assert_int_equal(octets, BIG);
-	assert_int_equal(files_in_spool(), 0);
+	/* the file of what was delivered may stay until a checkpoint */
+	const unsigned kept = files_in_spool();
+	assert_in_range(kept, 0, 1);
 
 	/* dropped by a delivery to nobody */
 	spool = ASK(spool, &mda, .size_hint = 0);
@@ -95,7 +97,7 @@ static void test_spool(void **state)
 	assert_int_equal(
 		ASK(deliver, &mda, .id = TEXT(""), .spool = spool.reply.of.spool.spool).failure,
 		STORE_INVALID);
-	assert_int_equal(files_in_spool(), 0);
+	assert_int_equal(files_in_spool(), kept);
 	/* and with the connection */
 	for (int i = 0; i < 10; i++) {
 		spool = ASK(spool, &mda, .size_hint = 0);
@@ -105,7 +107,7 @@ static void test_spool(void **state)
 	close_peer(&mda);
 	while (server_sessions(host.server) > 1)
 		event_base_loop(host.loop, EVLOOP_ONCE);
-	assert_int_equal(files_in_spool(), 0);
+	assert_int_equal(files_in_spool(), kept);
 	close_peer(&other);
 	buf_release(&run);
 	mem_free(body);
