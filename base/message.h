@@ -3,7 +3,7 @@
  *
  * A message is a list of fields, each KIND, name, LIMIT:
  *
- *	#define STORE_LOGIN_FIELDS(F) F(text, user, 320) F(text, password, 1024) F(u32, flags, 0)
+ *	#define STORE_LOGIN_FIELDS(F) F(text, user, 320) F(u32, flags, 0)
  *	MESSAGE_DECLARE(store_login, STORE_LOGIN_FIELDS)     in a header: struct and two prototypes
  *	MESSAGE_DEFINE(store_login, STORE_LOGIN_FIELDS)      in one .c file: pack and unpack
  *
