@@ -3,13 +3,13 @@
  *
  * A message is a list of fields, each KIND, name, LIMIT:
  *
- *	#define STORE_LOGIN_FIELDS(F) F(text, user, 320) F(u32, flags, 0)
+ *	#define STORE_LOGIN_FIELDS(F) F(text, user, 320) F(text, password, 1024) F(u32, flags, 0)
  *	MESSAGE_DECLARE(store_login, STORE_LOGIN_FIELDS)     in a header: struct and two prototypes
  *	MESSAGE_DEFINE(store_login, STORE_LOGIN_FIELDS)      in one .c file: pack and unpack
  *
  * Kinds: u8, u32, u64 (at most LIMIT, unless that is 0), i64 (little-endian) and text (u32 length +
- * octets, at most LIMIT; an unpacked text points into the frame). Unpacking is strict: every field whole and within its limit, and
- * nothing left over. The store never trusts a length from a peer.
+ * octets, at most LIMIT; an unpacked text points into the frame). Unpacking is strict: every field
+ * whole and within its limit, and nothing left over. The store never trusts a length from a peer.
  */
 #ifndef BASE_MESSAGE_H
 #define BASE_MESSAGE_H
