@@ -1,0 +1,455 @@
+/*
+ * One transaction's way, from its commit to its answer:
+ *
+ *	            main thread                          flush thread
+ *	prepare     files into tmp/
+ *	commit      record, index rows, no flush
+ *	stage       joins the group that gathers
+ *	            (other requests go on)               one log flush for the whole group
+ *	carry out   tmp/ -> new/, renames, unlinks
+ *	show        visible state, rosters, watchers
+ *	answer      done()
+ *
+ * Nothing can be seen, neither here nor in the Maildir, before the flush that covers it. After the flush
+ * it has happened, whatever comes: if the machine dies between the flush and the rename, recovery makes
+ * the file from the record. If the disk refuses the rename, the change is visible and answered all the
+ * same, the file is found where it is (tmp/), and the rename is tried again until it works; no checkpoint
+ * is taken before that.
+ *
+ * Changes become visible in the order in which they were committed.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "store/engine_private.h"
+
+enum {
+	ARENA_BLOCK = 2048,
+	SPARES = 256,
+	LATE_SECONDS = 1,
+};
+
+/* ---- one change ---- */
+
+struct change *change_new(struct engine *engine, engine_done *done, void *owner)
+{
+	struct change *change = engine->spares;
+	struct arena *arena;
+
+	if (change) {
+		engine->spares = STAILQ_NEXT(change, link);
+		engine->spare_count--;
+		arena = change->arena;
+	} else {
+		change = mem_new(sizeof(*change));
+		arena = arena_new(ARENA_BLOCK);
+	}
+	*change = (struct change){ .engine = engine, .arena = arena, .done = done, .owner = owner };
+	change->result.user = TEXT("");
+	return change;
+}
+
+/* Rows of effects and touches grow by doubling within the arena. */
+static void *grown(struct change *change, void *rows, size_t count, size_t *room, size_t size)
+{
+	if (count < *room)
+		return rows;
+	*room = *room ? 2 * *room : 4;
+	void *more = arena_take(change->arena, *room * size);
+	if (count)
+		memcpy(more, rows, count * size);
+	return more;
+}
+
+struct effect *change_effect(struct change *change, enum effect_kind kind, struct mailbox *mailbox)
+{
+	change->effects = grown(change, change->effects, change->effect_count, &change->effect_room,
+		sizeof(*change->effects));
+	struct effect *effect = &change->effects[change->effect_count++];
+	*effect = (struct effect){ .kind = kind, .mailbox = mailbox };
+	if (mailbox)
+		mailbox->pins++;
+	return effect;
+}
+
+struct touch *change_touch(struct change *change, struct mailbox *mailbox, enum touch_kind kind)
+{
+	change->touches = grown(change, change->touches, change->touch_count, &change->touch_room,
+		sizeof(*change->touches));
+	struct touch *touch = &change->touches[change->touch_count++];
+	*touch = (struct touch){ .mailbox = mailbox, .kind = kind };
+	mailbox->pins++;
+	if (kind != TOUCH_ADD)
+		mailbox->altering++;
+	return touch;
+}
+
+void change_clear(struct change *change)
+{
+	for (size_t i = 0; i < change->effect_count; i++) {
+		if (change->effects[i].mailbox)
+			change->effects[i].mailbox->pins--;
+	}
+	for (size_t i = 0; i < change->touch_count; i++) {
+		struct touch *touch = &change->touches[i];
+		touch->mailbox->pins--;
+		if (touch->kind != TOUCH_ADD)
+			touch->mailbox->altering--;
+	}
+	change->effect_count = change->touch_count = 0;
+}
+
+void change_release(struct change *change)
+{
+	struct engine *engine = change->engine;
+
+	change_clear(change);
+	if (engine->spare_count >= SPARES) {
+		arena_free(&change->arena);
+		mem_free(change);
+		return;
+	}
+	arena_empty(change->arena);
+	STAILQ_NEXT(change, link) = engine->spares;
+	engine->spares = change;
+	engine->spare_count++;
+}
+
+static void answer(struct change *change)
+{
+	if (change->done)
+		change->done(change->owner, &change->result);
+	else
+		engine_view_close(&change->result.view);
+	change_release(change);
+}
+
+void change_ready(struct change *change, enum store_failure failure)
+{
+	change_clear(change);
+	change->result.failure = failure;
+	STAILQ_INSERT_TAIL(&change->engine->ready, change, link);
+	engine_round_soon(change->engine);
+}
+
+void change_stage(struct change *change)
+{
+	STAILQ_INSERT_TAIL(&change->engine->staged, change, link);
+	change->engine->staged_count++;
+	engine_round_soon(change->engine);
+}
+
+void change_follow(struct change *change)
+{
+	struct engine *engine = change->engine;
+
+	if (STAILQ_EMPTY(&engine->staged) && STAILQ_EMPTY(&engine->flushing)) {
+		change_ready(change, change->result.failure);
+		return;
+	}
+	change_stage(change);
+}
+
+void changes_answer_ready(struct engine *engine)
+{
+	struct change *change;
+
+	/* What is added meanwhile waits for the next round, so that nobody can keep this one going. */
+	STAILQ_CONCAT(&engine->answering, &engine->ready);
+	while ((change = STAILQ_FIRST(&engine->answering)) != NULL) {
+		STAILQ_REMOVE_HEAD(&engine->answering, link);
+		answer(change);
+	}
+}
+
+/* ---- carrying out ---- */
+
+/* Durable by the log, like every other file: so it is not synced here. */
+static int write_text_file(struct engine *engine, struct mailbox *mailbox, const char *octets)
+{
+	const int error = folder_make(engine->root, mailbox->directory);
+	const int fd = error ? -1 : mailbox_directory(engine, mailbox);
+
+	if (error)
+		return error;
+	return fd < 0 ? errno : folder_replace_file(fd, MAILDIR_FILE, text_of(octets));
+}
+
+static int to_files(struct engine *engine, const struct effect *effect, struct folder *folder)
+{
+	folder->fd = mailbox_directory(engine, effect->mailbox);
+	if (folder->fd < 0)
+		return errno;
+	switch (effect->kind) {
+	case EFFECT_PLACE:
+		return folder_move(folder, effect->from, effect->to);
+	case EFFECT_LINK:
+		return folder_link(folder, engine->root, effect->from, effect->to);
+	case EFFECT_REMOVE:
+		return folder_remove(folder, effect->from);
+	case EFFECT_FILE:
+		return write_text_file(engine, effect->mailbox, effect->to);
+	case EFFECT_ASIDE:
+		break;
+	}
+	return 0;
+}
+
+static int apply(struct engine *engine, const struct effect *effect, struct folder *folder)
+{
+	if (effect->kind == EFFECT_ASIDE)
+		return folder_set_aside(engine->root, effect->from, text_of(effect->to));
+	int error = to_files(engine, effect, folder);
+	if (error != ENOENT)
+		return error;
+	/* Another program took the directory away, or a part of it. */
+	mailbox_close_directory(engine, effect->mailbox);
+	folder_forget(folder);
+	if ((error = folder_make(engine->root, effect->mailbox->directory)) != 0)
+		return error;
+	if ((error = to_files(engine, effect, folder)) != ENOENT)
+		return error;
+	LOG_ERROR("message-gone", LOG_STRING("directory", effect->mailbox->directory),
+		LOG_STRING("file", effect->to ? effect->to : effect->from));
+	return 0;
+}
+
+static void retry_later(struct engine *engine, const struct effect *effect, int error)
+{
+	const size_t from = effect->from ? strlen(effect->from) + 1 : 0;
+	const size_t to = effect->to ? strlen(effect->to) + 1 : 0;
+	struct late *late = mem_new(sizeof(*late) + from + to);
+	char *strings = (char *)(late + 1);
+
+	if (STAILQ_EMPTY(&engine->late)) {
+		LOG_WARNING("maildir-behind", LOG_ERRNO(error),
+			LOG_STRING("directory",
+				effect->mailbox ? effect->mailbox->directory : effect->from));
+		event_add(engine->late_timer, &(struct timeval){ .tv_sec = LATE_SECONDS });
+	}
+	late->effect = *effect;
+	if (from)
+		late->effect.from = memcpy(strings, effect->from, from);
+	if (to)
+		late->effect.to = memcpy(strings + from, effect->to, to);
+	if (effect->mailbox)
+		effect->mailbox->pins++;
+	STAILQ_INSERT_TAIL(&engine->late, late, link);
+}
+
+static void carry_out(struct engine *engine, const struct change *change)
+{
+	struct folder folder = { .fd = -1 };
+	const struct mailbox *of = NULL;
+	int error = 0;
+
+	for (size_t i = 0; i < change->effect_count; i++) {
+		const struct effect *effect = &change->effects[i];
+		/* Names that had to be read serve for the rest of this mailbox. */
+		if (effect->mailbox != of)
+			folder_forget(&folder);
+		of = effect->mailbox;
+		/* What follows may need what this one leaves behind: it waits as well. */
+		if (error == 0)
+			error = apply(engine, effect, &folder);
+		if (error)
+			retry_later(engine, effect, error);
+	}
+	folder_forget(&folder);
+}
+
+bool changes_retry_late(struct engine *engine)
+{
+	struct late *late;
+
+	while ((late = STAILQ_FIRST(&engine->late)) != NULL) {
+		struct folder folder = { .fd = -1 };
+		const int error = apply(engine, &late->effect, &folder);
+		folder_forget(&folder);
+		if (error) {
+			event_add(engine->late_timer, &(struct timeval){ .tv_sec = LATE_SECONDS });
+			return false;
+		}
+		STAILQ_REMOVE_HEAD(&engine->late, link);
+		if (late->effect.mailbox)
+			late->effect.mailbox->pins--;
+		mem_free(late);
+	}
+	LOG_INFO("maildir-complete");
+	checkpoint_settled(engine);
+	return true;
+}
+
+/* ---- showing ---- */
+
+static void show(struct change *change)
+{
+	struct engine *engine = change->engine;
+
+	engine->shown_count++;
+	for (size_t i = 0; i < change->touch_count; i++) {
+		const struct touch *touch = &change->touches[i];
+		touch->mailbox->visible = touch->after;
+		if (touch->mailbox->roster)
+			roster_apply(touch->mailbox->roster, touch);
+		mailbox_changed(engine, touch->mailbox);
+	}
+	if (change->spool) {
+		struct spool *spool = spool_find(engine, change->spool);
+		if (spool)
+			spool->shown = engine->shown_count;
+	}
+	if (!change->settled || !change->settled(change))
+		answer(change);
+}
+
+/* ---- groups ---- */
+
+static int flush(void *owner)
+{
+	return env_flush(((struct engine *)owner)->env);
+}
+
+STAILQ_HEAD(mailbox_list, mailbox);
+
+/* What the group does to directories is ours: note their times around it. */
+static void note_before(struct engine *engine, struct mailbox_list *grouped)
+{
+	struct change *change;
+
+	STAILQ_FOREACH(change, &engine->showing, link)
+	{
+		for (size_t i = 0; i < change->effect_count; i++) {
+			struct mailbox *mailbox = change->effects[i].mailbox;
+			if (!mailbox || mailbox->grouped)
+				continue;
+			mailbox->grouped = true;
+			mailbox->pins++;
+			STAILQ_INSERT_TAIL(grouped, mailbox, group_link);
+			scan_before(engine, mailbox);
+		}
+	}
+}
+
+static void note_after(struct engine *engine, struct mailbox_list *grouped)
+{
+	struct mailbox *mailbox;
+
+	while ((mailbox = STAILQ_FIRST(grouped)) != NULL) {
+		STAILQ_REMOVE_HEAD(grouped, group_link);
+		scan_after(engine, mailbox);
+		mailbox->grouped = false;
+		mailbox->pins--;
+	}
+}
+
+static void on_flushed(void *owner, int error)
+{
+	struct mailbox_list grouped = STAILQ_HEAD_INITIALIZER(grouped);
+	struct engine *engine = owner;
+	struct change *change;
+
+	if (error) {
+		engine_break(engine, "flush-failed", env_error_text(error));
+		return;
+	}
+	engine->counted.flushes++;
+	STAILQ_CONCAT(&engine->showing, &engine->flushing);
+	/* The next group is being written while this one's files are put in place. */
+	changes_start_flush(engine);
+	note_before(engine, &grouped);
+	STAILQ_FOREACH(change, &engine->showing, link)
+	carry_out(engine, change);
+	note_after(engine, &grouped);
+	while ((change = STAILQ_FIRST(&engine->showing)) != NULL) {
+		STAILQ_REMOVE_HEAD(&engine->showing, link);
+		show(change);
+	}
+	checkpoint_settled(engine);
+	engine_round_soon(engine);
+}
+
+void changes_start_flush(struct engine *engine)
+{
+	if (STAILQ_EMPTY(&engine->staged) || worker_is_busy(engine->flusher) ||
+		!STAILQ_EMPTY(&engine->flushing))
+		return;
+	STAILQ_CONCAT(&engine->flushing, &engine->staged);
+	worker_start(engine->flusher, flush, on_flushed, engine);
+}
+
+void changes_drain(struct engine *engine)
+{
+	while (!engine->broken &&
+		(!STAILQ_EMPTY(&engine->staged) || !STAILQ_EMPTY(&engine->flushing) ||
+			!STAILQ_EMPTY(&engine->ready) || !STAILQ_EMPTY(&engine->users_waiting) ||
+			!STAILQ_EMPTY(&engine->users_writing))) {
+		changes_start_flush(engine);
+		worker_finish(engine->flusher);
+		worker_finish(engine->chores);
+		changes_answer_ready(engine);
+	}
+}
+
+/* ---- ends ---- */
+
+static void fail_list(struct change_list *list, enum store_failure failure)
+{
+	struct change *change;
+
+	while ((change = STAILQ_FIRST(list)) != NULL) {
+		STAILQ_REMOVE_HEAD(list, link);
+		change->result.failure = failure;
+		answer(change);
+	}
+}
+
+void changes_give_up(struct engine *engine)
+{
+	fail_list(&engine->flushing, STORE_NOT_DURABLE);
+	fail_list(&engine->staged, STORE_NOT_DURABLE);
+	/* These are durable; only the text file of the users is not written. */
+	fail_list(&engine->users_writing, STORE_OK);
+	fail_list(&engine->users_waiting, STORE_OK);
+}
+
+static void forget(struct change_list *list, const void *owner)
+{
+	struct change *change;
+
+	STAILQ_FOREACH(change, list, link)
+	{
+		if (change->owner == owner)
+			change->done = NULL;
+	}
+}
+
+void changes_forget(struct engine *engine, const void *owner)
+{
+	forget(&engine->staged, owner);
+	forget(&engine->flushing, owner);
+	forget(&engine->ready, owner);
+	forget(&engine->showing, owner);
+	forget(&engine->answering, owner);
+	forget(&engine->users_waiting, owner);
+	forget(&engine->users_writing, owner);
+}
+
+void changes_free(struct engine *engine)
+{
+	struct change *change;
+	struct late *late;
+
+	fail_list(&engine->ready, STORE_BUSY);
+	while ((late = STAILQ_FIRST(&engine->late)) != NULL) {
+		STAILQ_REMOVE_HEAD(&engine->late, link);
+		mem_free(late);
+	}
+	while ((change = engine->spares) != NULL) {
+		engine->spares = STAILQ_NEXT(change, link);
+		arena_free(&change->arena);
+		mem_free(change);
+	}
+	engine->spare_count = 0;
+}

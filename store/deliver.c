@@ -1,0 +1,613 @@
+/*
+ * Deliveries: one transaction, one record and one body for all recipients.
+ *
+ * The body comes in the request and goes into the record, or it is in a spool file. That one is synced
+ * by a thread of its own before anything else happens; the record then only names it.
+ */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "mail/wire.h"
+#include "store/engine_private.h"
+
+enum { BLOCK = 64 * 1024, FLAGS = 63 };
+
+/* A delivery under way within one call. */
+struct target {
+	struct mailbox *mailbox;
+	struct index_mailbox before; /* to go back to when the transaction fails */
+	const char *keywords_before; /* NULL: not altered */
+	bool made;                   /* the mailbox is new */
+	uint32_t uid;
+	uint32_t flags;
+	uint64_t bits;
+	const char *leaf;
+};
+
+struct work {
+	struct engine *engine;
+	struct change *change;
+	const struct engine_delivery *delivery;
+	const char *spool; /* its name, or NULL */
+	uint64_t size, wire;
+	int64_t received;
+	struct maildir_unique unique;
+	struct env_txn *txn;
+	struct target *targets;
+	size_t count;
+};
+
+/* ---- recipients ---- */
+
+static enum store_failure once_before(
+	struct work *work, const struct account *account, bool *before)
+{
+	unsigned char key[INDEX_ONCE_KEY_LIMIT];
+	int error = 0;
+
+	*before = false;
+	if (work->delivery->once.len == 0)
+		return STORE_OK;
+	const struct text once = { .ptr = (char *)key,
+		.len = index_once_key(account->user->public.number, work->delivery->once, key) };
+	const int found =
+		env_get(work->engine->env, work->txn, ENV_ONCE, once, &work->engine->value, &error);
+	*before = found == 1;
+	if (found == 0) {
+		const struct index_once row = { .version = INDEX_VERSION, .time = work->received };
+		buf_clear(&work->engine->value);
+		index_once_pack(&work->engine->value, &row);
+		error = env_put(work->engine->env, work->txn, ENV_ONCE, once,
+			buf_text(&work->engine->value));
+	}
+	return error ? engine_env_failure(work->engine, "once", error) : STORE_OK;
+}
+
+static bool is_over_quota(const struct engine *engine, const struct account *account, uint64_t size)
+{
+	const struct engine_user *user = &account->user->public;
+	const uint64_t octets =
+		user->quota_octets ? user->quota_octets : engine->options.quota_octets;
+	const uint64_t messages =
+		user->quota_messages ? user->quota_messages : engine->options.quota_messages;
+
+	return (octets && account->octets + size > octets) ||
+	       (messages && account->messages + (uint64_t)1 > messages);
+}
+
+enum store_failure engine_lookup(struct engine *engine, struct text user)
+{
+	struct account *account;
+	const enum store_failure failure =
+		engine->broken ? STORE_BUSY : account_of(engine, user, &account);
+
+	if (failure != STORE_OK)
+		return failure;
+	return is_over_quota(engine, account, 0) ? STORE_OVER_QUOTA : STORE_OK;
+}
+
+/* Keywords that the mailbox does not know yet, and UIDs up to the ceiling, go into its text file. */
+static enum store_failure provide(struct work *work, struct target *target, struct text keywords)
+{
+	struct mailbox *mailbox = target->mailbox;
+	struct buf names = { 0 };
+	uint32_t ceiling = mailbox->row.ceiling;
+
+	if (keywords.len == 0 && target->uid < ceiling)
+		return STORE_OK;
+
+	buf_add(&names, mailbox->row.keywords);
+	enum store_failure failure = mailbox_keyword_bits(keywords, &names, &target->bits);
+	const bool more = buf_length(&names) > mailbox->row.keywords.len;
+	if (target->uid >= ceiling)
+		ceiling = target->uid + ENGINE_CEILING_BLOCK;
+	if (failure == STORE_OK && (more || ceiling != mailbox->row.ceiling)) {
+		const int error = create_log_file(
+			work->engine, work->txn, work->change, mailbox, ceiling, buf_text(&names));
+		failure = error ? engine_env_failure(work->engine, "deliver", error) : STORE_OK;
+		mailbox->row.ceiling = ceiling;
+		if (more) {
+			target->keywords_before =
+				text_copy(work->change->arena, mailbox->row.keywords).ptr;
+			mailbox_set_keywords(mailbox, buf_text(&names));
+		}
+	}
+	buf_release(&names);
+	return failure;
+}
+
+static enum store_failure find_mailbox(struct work *work, struct account *account, struct text name,
+	struct mailbox **mailbox, bool *made)
+{
+	if (name.len == 0)
+		name = TEXT("INBOX");
+	*mailbox = account_find(account, name);
+	*made = !*mailbox;
+	return *mailbox ? STORE_OK
+			: create_within(
+				  work->engine, work->txn, work->change, account, name, mailbox);
+}
+
+/* Staged state moves on at once, so that the next recipient of the same user counts on it. */
+static enum store_failure add_target(
+	struct work *work, const struct engine_recipient *recipient, struct account *account)
+{
+	struct target *target = &work->targets[work->count];
+	enum store_failure failure =
+		find_mailbox(work, account, recipient->mailbox, &target->mailbox, &target->made);
+
+	if (failure != STORE_OK)
+		return failure;
+	struct mailbox *mailbox = target->mailbox;
+	if (mailbox->stamp == work->engine->last_stamp)
+		return STORE_OK; /* named twice */
+	mailbox->stamp = work->engine->last_stamp;
+	mailbox->pins++;
+	work->count++;
+	target->before = mailbox->row;
+	if (is_over_quota(work->engine, account, work->size))
+		return STORE_OVER_QUOTA;
+	if (mailbox->row.uidnext >= UINT32_MAX - ENGINE_CEILING_BLOCK)
+		return STORE_DAMAGED;
+	target->uid = mailbox->row.uidnext++;
+	target->flags = recipient->flags & FLAGS;
+	mailbox->row.messages++;
+	mailbox->row.unseen += !(target->flags & STORE_FLAG_SEEN);
+	mailbox->row.octets += work->size;
+	mailbox->row.wire += work->wire;
+	mailbox->row.modseq++;
+	account->messages++;
+	account->octets += work->size;
+	return provide(work, target, recipient->keywords);
+}
+
+static enum store_failure resolve(struct work *work)
+{
+	const struct engine_delivery *delivery = work->delivery;
+
+	work->engine->last_stamp++;
+	work->targets = arena_take(work->change->arena, delivery->count * sizeof(*work->targets));
+	for (size_t i = 0; i < delivery->count; i++) {
+		struct account *account;
+		bool before = false;
+		enum store_failure failure =
+			account_of(work->engine, delivery->recipients[i].user, &account);
+		if (failure == STORE_OK)
+			failure = once_before(work, account, &before);
+		if (failure == STORE_OK && !before)
+			failure = add_target(work, &delivery->recipients[i], account);
+		if (failure != STORE_OK) {
+			work->change->result.user =
+				text_copy(work->change->arena, delivery->recipients[i].user);
+			return failure;
+		}
+	}
+	return STORE_OK;
+}
+
+static void unpin(struct work *work)
+{
+	for (size_t i = 0; i < work->count; i++)
+		work->targets[i].mailbox->pins--;
+}
+
+static void take_back(struct work *work)
+{
+	change_clear(work->change);
+	while (work->count) {
+		struct target *target = &work->targets[--work->count];
+		struct mailbox *mailbox = target->mailbox;
+		struct account *account = mailbox->account;
+		account->messages -= mailbox->row.messages - target->before.messages;
+		account->octets -= mailbox->row.octets - target->before.octets;
+		mailbox->row = target->before;
+		mailbox->row.keywords = text_of(mailbox->keywords);
+		if (target->keywords_before)
+			mailbox_set_keywords(mailbox, text_of(target->keywords_before));
+		if (target->made)
+			mailbox_discard(work->engine, mailbox);
+	}
+}
+
+/* ---- record, rows, files ---- */
+
+static void name_files(struct work *work)
+{
+	for (size_t i = 0; i < work->count; i++) {
+		struct target *target = &work->targets[i];
+		char base[INDEX_BASE_LIMIT + 1];
+		char leaf[MAILDIR_LEAF_LIMIT + 1];
+		const struct text name = { .ptr = base,
+			.len = maildir_base_print(
+				&work->unique, work->size, work->wire, target->uid, base) };
+		const struct text made = { .ptr = leaf,
+			.len = maildir_leaf_print(
+				target->flags || target->bits ? INDEX_CUR : INDEX_NEW, name,
+				target->flags, target->bits, leaf) };
+		target->leaf = text_copy(work->change->arena, made).ptr;
+	}
+}
+
+static int write_record(struct work *work)
+{
+	struct engine *engine = work->engine;
+
+	buf_clear(&engine->run);
+	for (size_t i = 0; i < work->count; i++) {
+		const struct target *target = &work->targets[i];
+		journal_target_pack(
+			&engine->run, &(struct journal_target){ .user = target->mailbox->id.user,
+					      .mailbox = target->mailbox->id.mailbox,
+					      .directory = text_of(target->mailbox->directory),
+					      .leaf = text_of(target->leaf) });
+	}
+	journal_begin(&engine->record, JOURNAL_DELIVER);
+	journal_deliver_pack(
+		&engine->record, &(struct journal_deliver){ .id = work->delivery->id,
+					 .spool = text_of(work->spool),
+					 .body = work->spool ? TEXT("") : work->delivery->body,
+					 .targets = buf_text(&engine->run) });
+	journal_seal(&engine->record);
+	return env_log(engine->env, work->txn, &engine->record);
+}
+
+static int write_rows(struct work *work, const struct target *target)
+{
+	struct engine *engine = work->engine;
+	const struct mailbox *mailbox = target->mailbox;
+	unsigned char key[INDEX_MESSAGE_KEY];
+	const struct index_message row = { .version = INDEX_VERSION,
+		.place = target->flags || target->bits ? INDEX_CUR : INDEX_NEW,
+		.flags = target->flags,
+		.keywords = target->bits,
+		.size = work->size,
+		.wire = work->wire,
+		.received = work->received,
+		.modseq = mailbox->row.modseq,
+		.base = names_base(target->leaf) };
+
+	index_message_key(mailbox->id, target->uid, key);
+	buf_clear(&engine->value);
+	index_message_pack(&engine->value, &row);
+	const int error = env_put(engine->env, work->txn, ENV_MESSAGES,
+		(struct text){ .ptr = (char *)key, .len = sizeof(key) }, buf_text(&engine->value));
+	return error ? error : mailbox_put(engine, work->txn, mailbox, &mailbox->row);
+}
+
+/* Into tmp/ of the first recipient, where nobody looks. Directories that vanished are made again. */
+static int write_body(struct work *work)
+{
+	struct engine *engine = work->engine;
+	struct mailbox *mailbox = work->targets[0].mailbox;
+
+	if (work->spool)
+		return 0;
+	int fd = mailbox_directory(engine, mailbox);
+	int error =
+		fd < 0 ? errno : folder_write_tmp(fd, work->targets[0].leaf, work->delivery->body);
+	if (error != ENOENT)
+		return error;
+	mailbox_close_directory(engine, mailbox);
+	error = folder_make(engine->root, mailbox->directory);
+	if (error == 0)
+		error = create_log_file(engine, work->txn, work->change, mailbox,
+			mailbox->row.ceiling, mailbox->row.keywords);
+	if (error)
+		return error;
+	fd = mailbox_directory(engine, mailbox);
+	return fd < 0 ? errno : folder_write_tmp(fd, work->targets[0].leaf, work->delivery->body);
+}
+
+static void remove_body(struct work *work)
+{
+	char tmp[MAILDIR_LEAF_LIMIT + 1];
+
+	if (work->spool || work->targets[0].mailbox->fd < 0)
+		return;
+	folder_tmp(work->targets[0].leaf, tmp);
+	sys.unlinkat(work->targets[0].mailbox->fd, tmp, 0);
+}
+
+static void plan_effects(struct work *work)
+{
+	struct arena *arena = work->change->arena;
+	struct target *first = &work->targets[0];
+	char tmp[MAILDIR_LEAF_LIMIT + 1];
+	const char *source;
+
+	folder_tmp(first->leaf, tmp);
+	source = work->spool ? text_format(arena, "spool/%s", work->spool).ptr
+			     : text_format(arena, "%s/%s", first->mailbox->directory, tmp).ptr;
+	for (size_t i = work->spool ? 0 : 1; i < work->count; i++) {
+		struct effect *effect =
+			change_effect(work->change, EFFECT_LINK, work->targets[i].mailbox);
+		effect->from = source;
+		effect->to = work->targets[i].leaf;
+	}
+	/* Last, as the others are links to it. */
+	if (!work->spool) {
+		struct effect *effect = change_effect(work->change, EFFECT_PLACE, first->mailbox);
+		effect->from = text_copy(arena, text_of(tmp)).ptr;
+		effect->to = first->leaf;
+	}
+}
+
+static void plan_touches(struct work *work)
+{
+	for (size_t i = 0; i < work->count; i++) {
+		const struct target *target = &work->targets[i];
+		struct touch *touch = change_touch(work->change, target->mailbox, TOUCH_ADD);
+		touch->after = mailbox_staged(target->mailbox);
+		touch->count = 1;
+		touch->entries = arena_take(work->change->arena, sizeof(*touch->entries));
+		touch->entries[0] = (struct store_listing_entry){ .uid = target->uid,
+			.flags = target->flags,
+			.keywords = target->bits,
+			.size = work->size,
+			.wire = work->wire,
+			.received = work->received,
+			.modseq = target->mailbox->row.modseq };
+	}
+}
+
+static enum store_failure store(struct work *work)
+{
+	struct engine *engine = work->engine;
+	int error = 0;
+
+	name_files(work);
+	/* Before the record, so that a full disk is found out without a transaction to undo. */
+	int written = write_body(work);
+	if (written)
+		return engine_errno_failure(written);
+	plan_effects(work);
+	plan_touches(work);
+	error = write_record(work);
+	for (size_t i = 0; i < work->count && error == 0; i++)
+		error = write_rows(work, &work->targets[i]);
+	if (error == 0) {
+		error = env_commit(work->txn);
+		work->txn = NULL;
+	}
+	if (error)
+		remove_body(work);
+	return error ? engine_env_failure(engine, "deliver", error) : STORE_OK;
+}
+
+static enum store_failure run(struct work *work)
+{
+	struct timespec now;
+	int error = env_begin(work->engine->env, &work->txn);
+
+	if (error)
+		return engine_env_failure(work->engine, "deliver", error);
+	clock_gettime(CLOCK_REALTIME, &now);
+	work->received = work->delivery->received > 0 && work->delivery->received < UINT32_MAX
+				 ? work->delivery->received
+				 : now.tv_sec;
+	work->unique = (struct maildir_unique){ .seconds = work->received,
+		.microseconds = (uint32_t)(now.tv_nsec / 1000),
+		.process = (uint32_t)getpid(),
+		.count = ++work->engine->last_unique,
+		.host = work->engine->hostname };
+	enum store_failure failure = resolve(work);
+	if (failure == STORE_OK && work->count)
+		failure = store(work);
+	/* With nothing to store (every recipient had it before) the transaction is empty. */
+	if (work->txn && (failure != STORE_OK || work->count == 0))
+		env_abort(work->txn);
+	/* The change has them by now. */
+	unpin(work);
+	if (failure != STORE_OK)
+		take_back(work);
+	return failure;
+}
+
+/* The change is answered or staged in any case. */
+static void deliver(struct engine *engine, struct change *change,
+	const struct engine_delivery *delivery, const char *spool, uint64_t size, uint64_t wire)
+{
+	struct work work = { .engine = engine,
+		.change = change,
+		.delivery = delivery,
+		.spool = spool,
+		.size = size,
+		.wire = wire };
+	enum store_failure failure = STORE_OK;
+
+	if (engine->broken)
+		failure = STORE_BUSY;
+	else if (engine->options.message_octets && size > engine->options.message_octets)
+		failure = STORE_TOO_LARGE;
+	else if (engine_space_is_low(engine))
+		failure = STORE_NO_SPACE;
+	if (failure == STORE_OK)
+		failure = run(&work);
+	if (failure != STORE_OK) {
+		change_ready(change, failure);
+		return;
+	}
+	engine->counted.deliveries++;
+	engine->counted.messages += work.count;
+	engine->counted.octets += size;
+	if (work.count)
+		change_stage(change);
+	else
+		change_follow(change); /* what came before may not be durable yet */
+}
+
+/* ---- large ones ---- */
+
+struct arrival {
+	STAILQ_ENTRY(arrival) link;
+	struct engine *engine;
+	struct change *change;
+	struct engine_delivery delivery; /* its texts are in the change's arena */
+	struct spool *spool;
+	int fd;
+	uint64_t size;
+	/* What the thread finds out. */
+	struct wire_encode wire_state;
+	uint64_t wire;
+	char *body; /* when it is small after all */
+};
+
+/* In the thread: count, and make it durable before a record names it. */
+static int look_and_sync(void *owner)
+{
+	struct arrival *arrival = owner;
+	char *block = mem_new(BLOCK);
+	uint64_t at = 0;
+	ssize_t got;
+	int error = 0;
+
+	while ((got = sys.pread(arrival->fd, block, BLOCK, (off_t)at)) != 0) {
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			break;
+		const struct text piece = { .ptr = block, .len = (size_t)got };
+		arrival->wire += wire_size_piece(&arrival->wire_state, piece);
+		if (arrival->body && at + piece.len <= arrival->size)
+			memcpy(arrival->body + at, block, piece.len);
+		at += piece.len;
+	}
+	if (got < 0)
+		error = errno;
+	else if (at != arrival->size)
+		error = EBUSY;
+	mem_free(block);
+	arrival->wire += wire_size_end(&arrival->wire_state);
+	if (error == 0 && !arrival->body &&
+		(sys.fsync(arrival->fd) != 0 || sys.fsync(arrival->engine->spool_directory) != 0))
+		error = errno;
+	return error;
+}
+
+static void next_arrival(struct engine *engine);
+
+static void on_synced(void *owner, int error)
+{
+	struct arrival *arrival = owner;
+	struct engine *engine = arrival->engine;
+	struct change *change = arrival->change;
+
+	STAILQ_REMOVE_HEAD(&engine->arrivals, link);
+	sys.close(arrival->fd);
+	if (error) {
+		LOG_WARNING("spool", LOG_ERRNO(error));
+		spool_discard(engine, arrival->spool);
+		change_ready(change, engine_errno_failure(error));
+	} else if (arrival->body) {
+		spool_discard(engine, arrival->spool);
+		arrival->delivery.body =
+			(struct text){ .ptr = arrival->body, .len = (size_t)arrival->size };
+		deliver(engine, change, &arrival->delivery, NULL, arrival->size, arrival->wire);
+	} else {
+		change->spool = arrival->spool->number;
+		const char *name = text_copy(change->arena, text_of(arrival->spool->name)).ptr;
+		deliver(engine, change, &arrival->delivery, name, arrival->size, arrival->wire);
+		/* Staged with effects: they need the file. Else nobody does. */
+		if (change->effect_count == 0)
+			spool_discard(engine, arrival->spool);
+	}
+	mem_free(arrival->body);
+	mem_free(arrival);
+	next_arrival(engine);
+}
+
+static void next_arrival(struct engine *engine)
+{
+	struct arrival *arrival = STAILQ_FIRST(&engine->arrivals);
+
+	if (arrival && !worker_is_busy(engine->spooler))
+		worker_start(engine->spooler, look_and_sync, on_synced, arrival);
+}
+
+static void keep(
+	struct arena *arena, const struct engine_delivery *from, struct engine_delivery *to)
+{
+	struct engine_recipient *recipients = arena_take(arena, from->count * sizeof(*recipients));
+
+	*to = *from;
+	to->id = text_copy(arena, from->id);
+	to->once = text_copy(arena, from->once);
+	to->recipients = recipients;
+	for (size_t i = 0; i < from->count; i++) {
+		recipients[i].user = text_copy(arena, from->recipients[i].user);
+		recipients[i].mailbox = text_copy(arena, from->recipients[i].mailbox);
+		recipients[i].flags = from->recipients[i].flags;
+		recipients[i].keywords = text_copy(arena, from->recipients[i].keywords);
+	}
+}
+
+static enum store_failure arrive(
+	struct engine *engine, struct change *change, const struct engine_delivery *delivery)
+{
+	struct spool *spool = spool_find(engine, delivery->spool);
+	struct stat st;
+
+	if (!spool || spool->claimed)
+		return STORE_INVALID;
+	const int fd = spool_claim(engine, spool);
+	if (fd < 0 || sys.fstat(fd, &st) != 0) {
+		const int error = errno;
+		if (fd >= 0)
+			sys.close(fd);
+		spool_discard(engine, spool);
+		return engine_errno_failure(error);
+	}
+	struct arrival *arrival = mem_new(sizeof(*arrival));
+	arrival->engine = engine;
+	arrival->change = change;
+	arrival->spool = spool;
+	arrival->fd = fd;
+	arrival->size = (uint64_t)st.st_size;
+	if (arrival->size <= JOURNAL_BODY_LIMIT)
+		arrival->body = mem_new((size_t)arrival->size);
+	keep(change->arena, delivery, &arrival->delivery);
+	STAILQ_INSERT_TAIL(&engine->arrivals, arrival, link);
+	next_arrival(engine);
+	return STORE_OK;
+}
+
+void arrivals_drain(struct engine *engine)
+{
+	while (!STAILQ_EMPTY(&engine->arrivals))
+		worker_finish(engine->spooler);
+}
+
+void arrivals_forget(struct engine *engine, const void *owner)
+{
+	struct arrival *arrival;
+
+	STAILQ_FOREACH(arrival, &engine->arrivals, link)
+	{
+		if (arrival->change->owner == owner)
+			arrival->change->done = NULL;
+	}
+}
+
+void engine_deliver(struct engine *engine, const struct engine_delivery *delivery,
+	engine_done *done, void *owner)
+{
+	struct change *change = change_new(engine, done, owner);
+	enum store_failure failure = STORE_OK;
+
+	if (engine->broken || engine->closing)
+		failure = STORE_BUSY;
+	else if (delivery->count == 0 || delivery->count > STORE_RECIPIENTS_LIMIT ||
+		 delivery->once.len > STORE_ONCE_LIMIT || delivery->id.len > 20 ||
+		 (!delivery->spool && delivery->body.len > JOURNAL_BODY_LIMIT))
+		failure = STORE_INVALID;
+	else if (delivery->spool)
+		failure = arrive(engine, change, delivery);
+	if (failure != STORE_OK)
+		change_ready(change, failure);
+	else if (!delivery->spool)
+		deliver(engine, change, delivery, NULL, delivery->body.len,
+			wire_size(delivery->body));
+}

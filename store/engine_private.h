@@ -1,0 +1,425 @@
+/*
+ * The engine from inside: what its files share. Only they include it.
+ *
+ *	engine.c      open, close, the round at the end of each turn of the loop
+ *	users.c       users in memory, in the index and in the text file beside it
+ *	mailbox.c     accounts and mailboxes in memory
+ *	change.c      one transaction's way: staged, flushed, carried out, answered
+ *	checkpoint.c  the marker, the sync, Berkeley DB's checkpoint
+ *	deliver.c spool.c update.c view.c scan.c create.c     what sessions ask for
+ *	rebuild.c     an index from the Maildirs
+ *
+ * Two states of everything. What the index holds is `staged`: it may be ahead of the disk by the
+ * transactions whose flush is under way. What sessions may see is `visible`, and follows when a
+ * transaction is durable and its files are in place. Changes become visible in the order in which they
+ * were committed.
+ */
+#ifndef STORE_ENGINE_PRIVATE_H
+#define STORE_ENGINE_PRIVATE_H
+
+#include <event2/event.h>
+#include <sys/queue.h>
+
+#include "base/arena.h"
+#include "base/mem.h"
+#include "base/sys.h"
+#include "store/engine.h"
+#include "store/env.h"
+#include "store/folder.h"
+#include "store/index_codec.h"
+#include "store/journal.h"
+#include "store/maildir.h"
+#include "store/worker.h"
+
+enum {
+	ENGINE_CEILING_BLOCK = 16384,  /* UIDs reserved at a time */
+	ENGINE_DIRECTORIES = 256,      /* open at once */
+	ENGINE_ACCOUNTS = 4096,        /* in memory at once, unless more are in use */
+	ENGINE_EXPUNGED_LIMIT = 16384, /* expunges remembered per mailbox */
+	ENGINE_SPOOLS = 256,
+};
+
+/* ---- mailboxes in memory ---- */
+
+struct roster {
+	struct store_listing_entry *entries; /* by ascending UID */
+	size_t count, room;
+};
+
+struct visible {
+	uint32_t uidnext, messages, unseen;
+	uint64_t octets, wire, modseq;
+};
+
+struct mailbox {
+	struct account *account;
+	struct index_mailbox_id id;
+	char *name, *directory;
+	/* Staged. Its texts point to name and to the keyword names of this struct. */
+	struct index_mailbox row;
+	char *keywords;
+	struct visible visible;
+	struct roster *roster; /* visible state of the messages; NULL: not read */
+	unsigned altering;     /* changes under way that alter or remove messages */
+	unsigned pins;         /* changes, views and tasks that hold it */
+	unsigned exclusive;    /* views that are (0 or 1), and the select that will make one */
+	LIST_HEAD(, engine_view) views;
+	STAILQ_ENTRY(mailbox) changed_link; /* watchers have not been told yet */
+	bool changed;
+	uint64_t stamp; /* of the last delivery that looked at it */
+	uint64_t waits; /* engine.tasks_pass in which a task has to wait */
+
+	int fd; /* of the directory; -1: not open */
+	TAILQ_ENTRY(mailbox) open_link;
+	bool tidied; /* leftovers in tmp/ are gone */
+
+	/* Of row.new_seen and row.cur_seen; see scan.c. */
+	bool presumed;
+	int64_t scanned;                /* nanoseconds; 0: not yet */
+	int64_t new_before, cur_before; /* while a group is being carried out */
+	bool grouped;
+	bool dirty; /* the row in the index lacks what new_seen and cur_seen say */
+	STAILQ_ENTRY(mailbox) group_link;
+};
+
+struct account {
+	struct user *user;
+	struct mailbox **mailboxes; /* by name, INBOX first */
+	size_t count;
+	uint32_t messages; /* staged, all mailboxes */
+	uint64_t octets;
+	TAILQ_ENTRY(account) link; /* least recently used first */
+};
+
+struct user {
+	struct engine_user public;
+	char *address, *hash;
+	uint32_t next_mailbox;   /* staged */
+	bool hidden;             /* being added: not there for anybody yet */
+	bool leaving;            /* being removed */
+	struct account *account; /* NULL: not in memory */
+};
+
+struct engine_view {
+	struct engine *engine;
+	struct mailbox *mailbox;
+	enum store_select_mode mode;
+	void (*changed)(void *owner, const struct store_changed *notice);
+	void *owner;
+	bool untold; /* a notice is on its way */
+	LIST_ENTRY(engine_view) link;
+};
+
+/* ---- changes ---- */
+
+enum effect_kind {
+	EFFECT_PLACE,  /* from -> to within the mailbox */
+	EFFECT_LINK,   /* from, relative to the store's directory -> to */
+	EFFECT_REMOVE, /* from */
+	EFFECT_FILE,   /* directories and text file; to: its octets */
+	EFFECT_ASIDE,  /* the directory from -> to, both relative to the store's directory */
+};
+
+struct effect {
+	enum effect_kind kind;
+	struct mailbox *mailbox; /* NULL for EFFECT_ASIDE */
+	const char *from, *to;
+};
+
+enum touch_kind { TOUCH_ADD, TOUCH_ALTER, TOUCH_REMOVE };
+
+/* What a change does to what sessions see of one mailbox. */
+struct touch {
+	struct mailbox *mailbox;
+	enum touch_kind kind;
+	struct visible after;
+	struct store_listing_entry *entries; /* by ascending UID; TOUCH_REMOVE looks at uid only */
+	size_t count;
+};
+
+struct change {
+	STAILQ_ENTRY(change) link;
+	struct engine *engine;
+	struct arena *arena; /* everything below points into it */
+	engine_done *done;   /* NULL: nobody wants to know any more */
+	void *owner;
+	struct engine_result result;
+	struct effect *effects;
+	size_t effect_count, effect_room;
+	struct touch *touches;
+	size_t touch_count, touch_room;
+	uint32_t spool; /* to be let go after the next checkpoint; 0: none */
+	/* More to do now that the change is visible. True: it keeps the change, to answer it later. May be NULL. */
+	bool (*settled)(struct change *change);
+	void *context;
+};
+
+STAILQ_HEAD(change_list, change);
+
+struct late {
+	STAILQ_ENTRY(late) link;
+	struct effect effect; /* strings are of this allocation */
+};
+
+struct spool {
+	uint32_t number;
+	char name[JOURNAL_SPOOL_LIMIT + 1];
+	bool claimed; /* a delivery is under way or done */
+	/* Of the durable delivery that names it: stays until a checkpoint covers that. 0: none. */
+	uint64_t shown;
+	TAILQ_ENTRY(spool) link;
+};
+
+struct task;
+struct arrival;
+
+struct engine {
+	struct event_base *loop;
+	struct engine_options options;
+	char *hostname;
+	int lock, root, spool_directory;
+	struct env *env;
+	bool broken, told, closing;
+	struct event *round;
+
+	struct worker *flusher, *checkpointer, *chores;
+	struct change_list staged;   /* committed; the next flush covers them */
+	struct change_list flushing; /* the flush under way covers them */
+	struct change_list showing;  /* durable; being carried out and answered */
+	struct change_list ready;    /* only to be answered */
+	struct change_list answering;
+	uint64_t staged_count,
+		shown_count; /* since the start: every staged change is shown some day */
+	struct change *spares;
+	unsigned spare_count;
+	STAILQ_HEAD(, late) late; /* effects that the disk refused so far */
+	struct event *late_timer;
+
+	struct {
+		struct event *timer;
+		struct env_txn *marker;
+		uint64_t
+			await; /* shown_count from which on everything before the marker is in place */
+		uint64_t logged; /* env_logged() at the last one */
+		uint64_t count;
+	} checkpoint;
+
+	struct user **users; /* by address */
+	size_t user_count, user_room;
+	struct index_counters counters;
+	uint64_t directory_version;
+	struct buf users_text; /* what the chore is writing */
+	struct change_list users_waiting, users_writing;
+	struct buf garbage; /* u32 numbers of users who are gone */
+	struct event *garbage_timer;
+	TAILQ_HEAD(, account) accounts;
+	size_t account_count;
+	TAILQ_HEAD(, mailbox) directories; /* open ones, least recently used first */
+	size_t directory_count, directory_limit;
+
+	STAILQ_HEAD(, task) tasks;
+	STAILQ_HEAD(, mailbox) changed;
+	uint64_t tasks_pass;
+	TAILQ_HEAD(, spool) spools;
+	size_t spool_count;
+	uint32_t last_spool;
+	uint64_t last_unique, last_stamp;
+	int64_t space_checked; /* milliseconds, monotonic */
+	bool space_low;
+
+	struct buf record, value, run; /* scratch */
+	struct worker *spooler;
+	STAILQ_HEAD(, arrival)
+	arrivals; /* large deliveries whose bodies are being synced, one at a time */
+	struct {
+		uint64_t deliveries, messages, octets, flushes, adopted;
+	} counted;
+};
+
+/* engine.c */
+int64_t engine_now(void);   /* nanoseconds since 1970 */
+int64_t engine_ticks(void); /* milliseconds, monotonic */
+void engine_round_soon(struct engine *engine);
+/* The engine cannot go on; see engine_options.broken. */
+void engine_break(struct engine *engine, const char *event, const char *detail);
+/* The index is not as it must be: the next start rebuilds it. Gives STORE_DAMAGED. */
+enum store_failure engine_damaged(struct engine *engine, const char *where);
+/* An error of env.h's functions, logged where it is worth it. */
+enum store_failure engine_env_failure(struct engine *engine, const char *where, int error);
+enum store_failure engine_errno_failure(int error);
+/* The environment below home, recovered. An error of env.h. */
+int engine_open_environment(struct engine *engine, const char *home, bool create);
+/* Too little space is left for taking mail. */
+bool engine_space_is_low(struct engine *engine);
+
+/* users.c */
+int users_load(struct engine *engine); /* from the index */
+void users_free(struct engine *engine);
+struct user *users_find(struct engine *engine, struct text address); /* hidden ones, too */
+/* In memory only; the address is not taken. */
+struct user *users_insert(struct engine *engine, struct text address, struct text hash);
+void users_remove(struct engine *engine, struct user *user);
+int users_put(
+	struct engine *engine, struct env_txn *txn, const struct user *user, const char *hash);
+int users_put_counters(struct engine *engine, struct env_txn *txn);
+/* Write what changed into the text file, then answer this change. */
+void users_save(struct engine *engine, struct change *change);
+
+/* users_file.c */
+void users_print(const struct engine *engine, struct buf *out);
+int users_parse(struct engine *engine, struct text octets); /* into memory. 0, or -1 */
+int users_write_file(struct engine *engine);                /* blocks. 0, or -1 with errno */
+/* 1: the users are in memory; 0: there is no such file; -1 with errno. */
+int users_read_file(struct engine *engine);
+
+/* garbage.c: rows of users who are gone */
+int garbage_find(struct engine *engine);
+void garbage_add(struct engine *engine, uint32_t user);
+void garbage_free(struct engine *engine);
+
+/* mailbox.c */
+/* Read from the index if need be. The account stays in memory at least until the next call. */
+enum store_failure account_open(struct engine *engine, struct user *user, struct account **account);
+/* STORE_NO_SUCH_USER also while the user is being added; STORE_BUSY while being removed. */
+enum store_failure account_of(struct engine *engine, struct text address, struct account **account);
+struct mailbox *account_find(struct account *account, struct text name);
+void account_drop(struct engine *engine, struct account *account);
+void accounts_free(struct engine *engine);
+struct mailbox *mailbox_new(struct account *account, struct index_mailbox_id id, struct text name,
+	const char *directory);
+void mailbox_add(struct account *account, struct mailbox *mailbox);
+void mailbox_discard(
+	struct engine *engine, struct mailbox *mailbox); /* one never added, or taken out */
+/* Its directory; -1 with errno. */
+int mailbox_directory(struct engine *engine, struct mailbox *mailbox);
+void mailbox_close_directory(struct engine *engine, struct mailbox *mailbox);
+void mailbox_set_keywords(struct mailbox *mailbox, struct text keywords);
+void mailbox_show(struct mailbox *mailbox); /* visible := staged */
+struct visible mailbox_staged(const struct mailbox *mailbox);
+int mailbox_put(struct engine *engine, struct env_txn *txn, const struct mailbox *mailbox,
+	const struct index_mailbox *row);
+/* Keyword names to bits; what is new is added to *names. STORE_INVALID: not names, or too many. */
+enum store_failure mailbox_keyword_bits(struct text wanted, struct buf *names, uint64_t *bits);
+/* "mail/DOMAIN/LOCAL/.Folder" on the heap, NULL when it cannot be. */
+char *mailbox_path(struct text address, struct text name);
+void mailbox_changed(struct engine *engine, struct mailbox *mailbox);
+
+/* roster.c */
+enum store_failure roster_read(struct engine *engine, struct mailbox *mailbox);
+void roster_apply(struct roster *roster, const struct touch *touch);
+struct store_listing_entry *roster_find(const struct roster *roster, uint32_t uid);
+void roster_free(struct roster **roster);
+
+/* change.c */
+struct change *change_new(struct engine *engine, engine_done *done, void *owner);
+struct effect *change_effect(struct change *change, enum effect_kind kind, struct mailbox *mailbox);
+struct touch *change_touch(struct change *change, struct mailbox *mailbox, enum touch_kind kind);
+/* Committed: it joins the group that the next flush covers. */
+void change_stage(struct change *change);
+/* Nothing was committed (or what was is clear again): answer from the loop. */
+void change_ready(struct change *change, enum store_failure failure);
+/* Only to be answered, but not before everything staged so far is durable. */
+void change_follow(struct change *change);
+void changes_start_flush(struct engine *engine);
+void changes_answer_ready(struct engine *engine);
+void changes_drain(struct engine *engine);
+void changes_give_up(struct engine *engine);
+bool changes_retry_late(struct engine *engine);
+void changes_free(struct engine *engine);
+void changes_forget(struct engine *engine, const void *owner);
+/* Its effects and touches are forgotten and their mailboxes let go: the transaction failed. */
+void change_clear(struct change *change);
+void change_release(struct change *change);
+
+/* checkpoint.c */
+void checkpoint_start(struct engine *engine); /* unless one is under way */
+void checkpoint_look(struct engine *engine);  /* enough log for one? */
+void checkpoint_settled(
+	struct engine *engine);            /* changes became visible, or nothing is late any more */
+int checkpoint_now(struct engine *engine); /* blocks; nothing may be under way */
+int checkpoint_init(struct engine *engine);
+void checkpoint_free(struct engine *engine);
+
+/* create.c */
+/*
+ * A new mailbox in this transaction: its row, its record, its effect. It is in the account at once, and
+ * taken out again by create_undo() when the transaction fails.
+ */
+enum store_failure create_within(struct engine *engine, struct env_txn *txn, struct change *change,
+	struct account *account, struct text name, struct mailbox **mailbox);
+void create_undo(struct change *change, struct mailbox *mailbox);
+/* The text file with this ceiling and these keywords, logged and as an effect. */
+int create_log_file(struct engine *engine, struct env_txn *txn, struct change *change,
+	struct mailbox *mailbox, uint32_t ceiling, struct text keywords);
+
+/* deliver.c */
+void arrivals_drain(struct engine *engine);
+void arrivals_forget(struct engine *engine, const void *owner);
+
+/* spool.c */
+int spools_init(struct engine *engine);
+void spools_free(struct engine *engine);
+struct spool *spool_find(struct engine *engine, uint32_t number);
+void spool_discard(struct engine *engine, struct spool *spool);
+void spools_after_checkpoint(struct engine *engine, uint64_t shown);
+/* Descriptor of one nobody writes any more; -1 with errno (EBUSY: somebody does). */
+int spool_claim(struct engine *engine, struct spool *spool);
+
+/* view.c: selects and updates wait here for their turn */
+void tasks_run(struct engine *engine);
+void tasks_forget(struct engine *engine, const void *owner);
+void tasks_fail(struct engine *engine, enum store_failure failure);
+void views_close(struct engine *engine);
+void views_notify(struct engine *engine);
+
+/* batch.c: alterations of many messages of one mailbox in one transaction */
+struct batch {
+	struct engine *engine;
+	struct mailbox *mailbox;
+	struct change *change;
+	struct env_txn *txn;
+	struct index_mailbox before;
+	const char *keywords_before; /* NULL: there are no new ones */
+	int error;
+	uint64_t modseq;
+	struct buf moves, leaves;           /* runs for the records */
+	struct buf added, altered, removed; /* struct store_listing_entry each */
+};
+
+/* The mailbox's staged row moves on with every call and comes back when the batch fails. */
+void batch_begin(
+	struct batch *batch, struct engine *engine, struct mailbox *mailbox, struct change *change);
+/* UIDs ascend within each of the three kinds. from, to: leaves; to is where the row says it is. */
+void batch_add(struct batch *batch, uint32_t uid, const struct index_message *row, const char *from,
+	const char *to);
+void batch_alter(struct batch *batch, uint32_t uid, const struct index_message *old,
+	const struct index_message *row, const char *from, const char *to);
+void batch_remove(struct batch *batch, uint32_t uid, const struct index_message *row);
+size_t batch_count(const struct batch *batch);
+/* Commits and stages the change, or takes everything back. Nothing done: nothing is staged. */
+enum store_failure batch_end(struct batch *batch, enum store_failure failure);
+void batch_leaf(const struct index_message *row, char leaf[MAILDIR_LEAF_LIMIT + 1]);
+
+/* update.c */
+enum store_failure update_run(struct engine *engine, struct mailbox *mailbox,
+	enum store_update_kind kind, uint32_t flags, struct text keywords, uint32_t *uids,
+	size_t count, struct change *change);
+
+/* scan.c */
+bool scan_is_due(struct engine *engine, struct mailbox *mailbox);
+/*
+ * Take over what others did. *staged: something was, and a change is under way; *more: look again when it
+ * is visible, there was too much for one go.
+ */
+enum store_failure scan_run(
+	struct engine *engine, struct mailbox *mailbox, bool *staged, bool *more);
+/* Size, octets with CRLF and date of a file that carries no such numbers. 0, or an errno. */
+int scan_measure(int fd, const char *leaf, struct index_message *row);
+/* Before and after renames of our own, so that they do not look like somebody else's. */
+void scan_before(struct engine *engine, struct mailbox *mailbox);
+void scan_after(struct engine *engine, struct mailbox *mailbox);
+
+/* rebuild.c */
+int rebuild(struct engine *engine, const char *home);
+
+#endif

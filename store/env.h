@@ -1,0 +1,88 @@
+/*
+ * The Berkeley DB environment: index and write-ahead log. Only env.c includes
+ * <db.h>.
+ *
+ * The environment is private to this process (DB_PRIVATE) and has no lock subsystem: only the main
+ * thread reads or writes tables, one writing transaction at a time. Other threads call nothing but
+ * env_flush() and env_checkpoint().
+ *
+ * Results are 0 or an error: an errno, or one of Berkeley DB's. env_failure() names it.
+ */
+#ifndef STORE_ENV_H
+#define STORE_ENV_H
+
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "store/failure.h"
+
+struct env;
+struct env_txn;
+
+enum env_table { ENV_USERS, ENV_MAILBOXES, ENV_MESSAGES, ENV_EXPUNGED, ENV_ONCE, ENV_TABLES };
+
+/* What recovery does with our own records. */
+struct env_recovery {
+	/* A committed one, in the order of the log. 0, or an error, which ends the recovery. */
+	int (*redo)(void *owner, struct text record);
+	/* One whose transaction never ended. */
+	int (*undo)(void *owner, struct text record);
+	/* Everything redone so far must reach the disk now. 0, or an errno. */
+	int (*sync)(void *owner);
+	void *owner;
+};
+
+struct env_options {
+	const char *home;
+	uint64_t cache_octets;
+	bool create; /* make what is not there; otherwise a missing table is an error */
+	struct env_recovery recovery;
+};
+
+/* Opens with recovery. *env is NULL after an error. One environment per process at a time. */
+int env_open(struct env **env, const struct env_options *options);
+void env_close(struct env **env);
+
+/* Whether the error means that what is on disk is no good, rather than the moment. */
+bool env_is_damage(int error);
+enum store_failure env_failure(int error);
+const char *env_error_text(int error);
+
+/* Berkeley DB has found itself inconsistent: only a new start helps. */
+bool env_is_in_panic(const struct env *env);
+
+int env_begin(struct env *env, struct env_txn **txn);
+/* Not durable yet: that takes an env_flush() that begins after it. The transaction is over in any case. */
+int env_commit(struct env_txn *txn);
+void env_abort(struct env_txn *txn);
+
+/* A sealed record of journal.h, as part of the transaction. */
+int env_log(struct env *env, struct env_txn *txn, struct buf *record);
+
+int env_put(struct env *env, struct env_txn *txn, enum env_table table, struct text key,
+	struct text value);
+/* 0 also when there was no such key. */
+int env_delete(struct env *env, struct env_txn *txn, enum env_table table, struct text key);
+/* 1: into value; 0: no such key; -1 with the error in *error. txn may be NULL. */
+int env_get(struct env *env, struct env_txn *txn, enum env_table table, struct text key,
+	struct buf *value, int *error);
+
+/*
+ * From the key on (or the next one), in order, until each() gives anything but 0 or the table ends.
+ * each() must not change tables. Texts are valid during the call only.
+ */
+int env_scan(struct env *env, enum env_table table, struct text from,
+	int (*each)(void *owner, struct text key, struct text value), void *owner);
+
+/* ---- any thread ---- */
+
+/* All that was committed before is durable after. */
+int env_flush(struct env *env);
+
+/* Tables to disk, a checkpoint into the log, and away with log files that nothing needs any more. */
+int env_checkpoint(struct env *env);
+
+/* Octets ever put into the log. Main thread. */
+uint64_t env_logged(const struct env *env);
+
+#endif

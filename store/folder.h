@@ -1,0 +1,59 @@
+/*
+ * Changes to the files of one mailbox, so that doing one twice is the same as doing it once: both what
+ * follows a commit and what recovery redoes go through here.
+ *
+ * A file may have been renamed or deleted by another program at any time. What is not where it is
+ * expected is looked for by its base name; what is nowhere is taken as deleted.
+ *
+ * Results are 0 or an errno.
+ */
+#ifndef STORE_FOLDER_H
+#define STORE_FOLDER_H
+
+#include "store/maildir.h"
+#include "store/names.h"
+
+struct folder {
+	int fd;              /* the mailbox's directory */
+	struct names *names; /* NULL: not read yet */
+};
+
+/* The message of `from` gets the leaf `to`. */
+int folder_move(struct folder *folder, const char *from, const char *to);
+
+/* The message of this leaf goes. */
+int folder_remove(struct folder *folder, const char *leaf);
+
+/*
+ * A file with these octets at `to`, unless there is one of that base name: by way of tmp/, so that
+ * nobody sees half of it.
+ */
+int folder_write(struct folder *folder, const char *to, struct text octets);
+
+/* The same by a hard link to from_fd/from, or a copy where links do not reach. */
+int folder_link(struct folder *folder, int from_fd, const char *from, const char *to);
+
+/* Octets to tmp/BASE of the leaf, a new file. */
+int folder_write_tmp(int fd, const char *leaf, struct text octets);
+
+/* "tmp/BASE" of a leaf. */
+void folder_tmp(const char *leaf, char tmp[MAILDIR_LEAF_LIMIT + 1]);
+
+/* Where the message of that leaf is now: the leaf itself, another one, or "" when nowhere. */
+int folder_locate(struct folder *folder, const char *leaf, char now[MAILDIR_LEAF_LIMIT + 1]);
+
+/* The mailbox's file of that name gets these octets at once, by way of tmp/. Not synced. */
+int folder_replace_file(int fd, const char *name, struct text octets);
+
+/* cur, new and tmp below root/directory, and every directory above, where they are not there yet. */
+int folder_make(int root, const char *directory);
+
+/*
+ * root/directory goes to root/aside, whose parents are made; to aside.1 and so on when that is taken.
+ * Nothing to move is no error.
+ */
+int folder_set_aside(int root, const char *directory, struct text aside);
+
+void folder_forget(struct folder *folder);
+
+#endif

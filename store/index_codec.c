@@ -1,0 +1,105 @@
+#include "store/index_codec.h"
+
+#include <endian.h>
+#include <string.h>
+
+MESSAGE_DEFINE(index_counters, INDEX_COUNTERS_FIELDS)
+MESSAGE_DEFINE(index_user, INDEX_USER_FIELDS)
+MESSAGE_DEFINE(index_mailbox, INDEX_MAILBOX_FIELDS)
+MESSAGE_DEFINE(index_message, INDEX_MESSAGE_FIELDS)
+MESSAGE_DEFINE(index_once, INDEX_ONCE_FIELDS)
+
+#define DECODE(tag) \
+	int tag##_decode(struct text value, struct tag *row) \
+	{ \
+		return tag##_unpack(value, row) == 0 && row->version == INDEX_VERSION ? 0 : -1; \
+	}
+DECODE(index_counters)
+DECODE(index_user)
+DECODE(index_mailbox)
+DECODE(index_message)
+DECODE(index_once)
+
+static void put_u32(unsigned char *at, uint32_t value)
+{
+	value = htobe32(value);
+	memcpy(at, &value, sizeof(value));
+}
+
+static void put_u64(unsigned char *at, uint64_t value)
+{
+	value = htobe64(value);
+	memcpy(at, &value, sizeof(value));
+}
+
+static uint32_t get_u32(const char *at)
+{
+	uint32_t value;
+
+	memcpy(&value, at, sizeof(value));
+	return be32toh(value);
+}
+
+static uint64_t get_u64(const char *at)
+{
+	uint64_t value;
+
+	memcpy(&value, at, sizeof(value));
+	return be64toh(value);
+}
+
+void index_mailbox_key(struct index_mailbox_id id, unsigned char key[INDEX_MAILBOX_KEY])
+{
+	put_u32(key, id.user);
+	put_u32(key + 4, id.mailbox);
+}
+
+int index_mailbox_key_decode(struct text key, struct index_mailbox_id *id)
+{
+	if (key.len != INDEX_MAILBOX_KEY)
+		return -1;
+	*id = (struct index_mailbox_id){ .user = get_u32(key.ptr),
+		.mailbox = get_u32(key.ptr + 4) };
+	return 0;
+}
+
+void index_message_key(
+	struct index_mailbox_id id, uint32_t uid, unsigned char key[INDEX_MESSAGE_KEY])
+{
+	index_mailbox_key(id, key);
+	put_u32(key + 8, uid);
+}
+
+int index_message_key_decode(struct text key, struct index_mailbox_id *id, uint32_t *uid)
+{
+	if (key.len != INDEX_MESSAGE_KEY)
+		return -1;
+	*uid = get_u32(key.ptr + 8);
+	return index_mailbox_key_decode(text_head(key, INDEX_MAILBOX_KEY), id);
+}
+
+void index_expunged_key(struct index_mailbox_id id, uint64_t modseq, uint32_t uid,
+	unsigned char key[INDEX_EXPUNGED_KEY])
+{
+	index_mailbox_key(id, key);
+	put_u64(key + 8, modseq);
+	put_u32(key + 16, uid);
+}
+
+int index_expunged_key_decode(
+	struct text key, struct index_mailbox_id *id, uint64_t *modseq, uint32_t *uid)
+{
+	if (key.len != INDEX_EXPUNGED_KEY)
+		return -1;
+	*modseq = get_u64(key.ptr + 8);
+	*uid = get_u32(key.ptr + 16);
+	return index_mailbox_key_decode(text_head(key, INDEX_MAILBOX_KEY), id);
+}
+
+size_t index_once_key(uint32_t user, struct text once, unsigned char key[INDEX_ONCE_KEY_LIMIT])
+{
+	once = text_head(once, STORE_ONCE_LIMIT);
+	put_u32(key, user);
+	memcpy(key + 4, once.ptr, once.len);
+	return 4 + once.len;
+}

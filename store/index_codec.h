@@ -1,0 +1,89 @@
+/*
+ * Keys and values of the index, as octets in Berkeley DB.
+ *
+ *	table      key (integers big-endian: ranges are in order)   value
+ *	users      address; "" for the store's own counters         user | counters
+ *	mailboxes  user u32, mailbox u32                            mailbox
+ *	messages   user u32, mailbox u32, uid u32                   message
+ *	expunged   user u32, mailbox u32, modseq u64, uid u32       (version only)
+ *	once       user u32, key                                    time i64
+ *
+ * Every value begins with its format's version, u8. Fields follow as base/message.h packs them.
+ * A value that does not decode to its last octet is damage: -1.
+ */
+#ifndef STORE_INDEX_CODEC_H
+#define STORE_INDEX_CODEC_H
+
+#include "base/message.h"
+#include "store/protocol.h"
+
+enum {
+	INDEX_VERSION = 1,
+	INDEX_HASH_LIMIT = 512, /* of a crypt(3) hash */
+	INDEX_BASE_LIMIT = 180, /* of a base name: ':2,', flags and 64 keywords fit behind it */
+	INDEX_MAILBOX_KEY = 8,
+	INDEX_MESSAGE_KEY = 12,
+	INDEX_EXPUNGED_KEY = 20,
+	INDEX_ONCE_KEY_LIMIT = 4 + STORE_ONCE_LIMIT,
+};
+
+/* Where a message's file is. */
+enum index_place { INDEX_NEW, INDEX_CUR };
+
+/* clang-format off */
+#define INDEX_COUNTERS_FIELDS(F) F(u8, version, 0) F(u32, next_user, 0) F(u32, last_uidvalidity, 0)
+
+#define INDEX_USER_FIELDS(F) \
+	F(u8, version, 0) F(u32, number, 0) F(u32, next_mailbox, 0) F(u64, quota_octets, 0) \
+	F(u64, quota_messages, 0) F(text, hash, INDEX_HASH_LIMIT)
+
+/*
+ * new_seen, cur_seen: modification times of the two directories (nanoseconds) as of which the index holds
+ * what is in them; 0: look again. ceiling: no UID from here on was ever given. expunged_since: expunges
+ * after this modseq are all in the table. keywords: names by bit, blanks between.
+ */
+#define INDEX_MAILBOX_FIELDS(F) \
+	F(u8, version, 0) F(u32, uidvalidity, 0) F(u32, uidnext, 0) F(u32, ceiling, 0) \
+	F(u64, modseq, 0) F(u32, messages, 0) F(u32, unseen, 0) F(u64, octets, 0) F(u64, wire, 0) \
+	F(u64, expunged_since, 0) F(u32, expunged, 0) F(i64, new_seen, 0) F(i64, cur_seen, 0) \
+	F(text, name, STORE_MAILBOX_LIMIT) F(text, keywords, STORE_KEYWORDS_LIMIT)
+
+#define INDEX_MESSAGE_FIELDS(F) \
+	F(u8, version, 0) F(u8, place, 1) F(u32, flags, 0) F(u64, keywords, 0) F(u64, size, 0) \
+	F(u64, wire, 0) F(i64, received, 0) F(u64, modseq, 0) F(text, base, INDEX_BASE_LIMIT)
+
+#define INDEX_ONCE_FIELDS(F) F(u8, version, 0) F(i64, time, 0)
+/* clang-format on */
+
+MESSAGE_DECLARE(index_counters, INDEX_COUNTERS_FIELDS)
+MESSAGE_DECLARE(index_user, INDEX_USER_FIELDS)
+MESSAGE_DECLARE(index_mailbox, INDEX_MAILBOX_FIELDS)
+MESSAGE_DECLARE(index_message, INDEX_MESSAGE_FIELDS)
+MESSAGE_DECLARE(index_once, INDEX_ONCE_FIELDS)
+
+/* As _unpack, and the version must be ours. Texts point into value. 0, or -1. */
+int index_counters_decode(struct text value, struct index_counters *counters);
+int index_user_decode(struct text value, struct index_user *user);
+int index_mailbox_decode(struct text value, struct index_mailbox *mailbox);
+int index_message_decode(struct text value, struct index_message *message);
+int index_once_decode(struct text value, struct index_once *once);
+
+struct index_mailbox_id {
+	uint32_t user;
+	uint32_t mailbox;
+};
+
+void index_mailbox_key(struct index_mailbox_id id, unsigned char key[INDEX_MAILBOX_KEY]);
+int index_mailbox_key_decode(struct text key, struct index_mailbox_id *id);
+void index_message_key(
+	struct index_mailbox_id id, uint32_t uid, unsigned char key[INDEX_MESSAGE_KEY]);
+int index_message_key_decode(struct text key, struct index_mailbox_id *id, uint32_t *uid);
+void index_expunged_key(struct index_mailbox_id id, uint64_t modseq, uint32_t uid,
+	unsigned char key[INDEX_EXPUNGED_KEY]);
+int index_expunged_key_decode(
+	struct text key, struct index_mailbox_id *id, uint64_t *modseq, uint32_t *uid);
+
+/* The octets of the key; once is at most STORE_ONCE_LIMIT long. */
+size_t index_once_key(uint32_t user, struct text once, unsigned char key[INDEX_ONCE_KEY_LIMIT]);
+
+#endif

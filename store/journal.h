@@ -1,0 +1,72 @@
+/*
+ * Our records in Berkeley DB's log: every change to a Maildir that the store makes, written before the
+ * change itself. Redo (redo.h) makes the files from them.
+ *
+ *	offset  0  u32 type: DB_user_BEGIN + kind     as Berkeley DB wants every record to begin,
+ *	        4  u32 transaction                    in the machine's byte order, filled in by env.h
+ *	        8  u32 u32 the transaction's previous record
+ *	       16  u8  version of the rest            ours, little-endian
+ *	       17  u32 CRC-32C of the payload
+ *	       21  payload, fields as base/message.h packs them
+ *
+ * A record names directories and files; it holds nothing that only this host or this moment knows, so
+ * another host can replay it into its own tree. Each directory comes with the numbers of its mailbox,
+ * and numbers only grow: a directory whose text file has later ones was made anew, and is left alone.
+ */
+#ifndef STORE_JOURNAL_H
+#define STORE_JOURNAL_H
+
+#include "store/maildir.h"
+
+enum {
+	JOURNAL_VERSION = 1,
+	JOURNAL_HEADER = 21,
+	JOURNAL_FIRST_TYPE = 10000, /* DB_user_BEGIN */
+	JOURNAL_SPOOL_LIMIT = 64,   /* of the name of a file in spool/ */
+	JOURNAL_RUN_LIMIT =
+		1 << 20, /* octets of a run of moves or leaves in one record; then another one */
+	JOURNAL_BODY_LIMIT = STORE_INLINE_LIMIT,
+};
+
+enum journal_kind {
+	JOURNAL_MARK = 1, /* a checkpoint starts here; nothing to redo */
+	JOURNAL_DELIVER,  /* one body, a file for each target */
+	JOURNAL_MOVE,     /* files get another name within their mailbox */
+	JOURNAL_REMOVE,   /* files go */
+	JOURNAL_FILE,     /* a mailbox's directories and its text file as given here */
+	JOURNAL_ASIDE,    /* a user's directory goes to another place */
+};
+
+/* clang-format off */
+/* spool: the name in spool/ of a file that is already durable, or empty: body. targets: a run. */
+#define JOURNAL_DELIVER_FIELDS(F) \
+	F(text, id, 20) F(text, spool, JOURNAL_SPOOL_LIMIT) F(text, body, JOURNAL_BODY_LIMIT) \
+	F(text, targets, STORE_RECIPIENTS_LIMIT * 2048)
+#define JOURNAL_PLACE_FIELDS(F) \
+	F(u32, user, 0) F(u32, mailbox, 0) F(text, directory, MAILDIR_PATH_LIMIT)
+#define JOURNAL_TARGET_FIELDS(F) JOURNAL_PLACE_FIELDS(F) F(text, leaf, MAILDIR_LEAF_LIMIT)
+#define JOURNAL_MOVE_FIELDS(F) JOURNAL_PLACE_FIELDS(F) F(text, moves, JOURNAL_RUN_LIMIT + 2048)
+#define JOURNAL_STEP_FIELDS(F) F(text, from, MAILDIR_LEAF_LIMIT) F(text, to, MAILDIR_LEAF_LIMIT)
+#define JOURNAL_REMOVE_FIELDS(F) JOURNAL_PLACE_FIELDS(F) F(text, leaves, JOURNAL_RUN_LIMIT + 2048)
+#define JOURNAL_LEAF_FIELDS(F) F(text, leaf, MAILDIR_LEAF_LIMIT)
+#define JOURNAL_FILE_FIELDS(F) JOURNAL_PLACE_FIELDS(F) F(text, octets, MAILDIR_FILE_LIMIT)
+#define JOURNAL_ASIDE_FIELDS(F) JOURNAL_PLACE_FIELDS(F) F(text, aside, MAILDIR_PATH_LIMIT)
+/* clang-format on */
+
+MESSAGE_DECLARE(journal_deliver, JOURNAL_DELIVER_FIELDS)
+MESSAGE_DECLARE(journal_target, JOURNAL_TARGET_FIELDS)
+MESSAGE_DECLARE(journal_move, JOURNAL_MOVE_FIELDS)
+MESSAGE_DECLARE(journal_step, JOURNAL_STEP_FIELDS)
+MESSAGE_DECLARE(journal_remove, JOURNAL_REMOVE_FIELDS)
+MESSAGE_DECLARE(journal_leaf, JOURNAL_LEAF_FIELDS)
+MESSAGE_DECLARE(journal_file, JOURNAL_FILE_FIELDS)
+MESSAGE_DECLARE(journal_aside, JOURNAL_ASIDE_FIELDS)
+
+/* An empty buffer gets the header; then pack the fields into it; then seal it. */
+void journal_begin(struct buf *record, enum journal_kind kind);
+void journal_seal(struct buf *record);
+
+/* What is in a record. The payload points into it. 0, or -1: not ours, another version, or damaged. */
+int journal_open(struct text record, enum journal_kind *kind, struct text *payload);
+
+#endif

@@ -1,0 +1,404 @@
+/*
+ * Accounts and mailboxes in memory. A user's mailboxes are read from the index together, at the first
+ * touch; from then on a delivery needs no read of the index at all.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "mail/utf8.h"
+#include "store/engine_private.h"
+
+char *mailbox_path(struct text address, struct text name)
+{
+	char path[MAILDIR_PATH_LIMIT + 1];
+	char folder[MAILDIR_NAME_LIMIT + 1];
+
+	if (maildir_user_directory(address, path) != 0 || maildir_folder(name, folder) != 0)
+		return NULL;
+	const size_t length = strlen(path);
+	const size_t more = strlen(folder);
+	if (more) {
+		path[length] = '/';
+		memcpy(path + length + 1, folder, more + 1);
+	}
+	return mem_copy(path, strlen(path));
+}
+
+struct mailbox *mailbox_new(struct account *account, struct index_mailbox_id id, struct text name,
+	const char *directory)
+{
+	struct mailbox *mailbox = mem_new(sizeof(*mailbox));
+
+	mailbox->account = account;
+	mailbox->id = id;
+	mailbox->fd = -1;
+	mailbox->name = mem_copy(name.ptr, name.len);
+	mailbox->directory = mem_copy(directory, strlen(directory));
+	mailbox->row.version = INDEX_VERSION;
+	mailbox->row.name = text_of(mailbox->name);
+	LIST_INIT(&mailbox->views);
+	mailbox_set_keywords(mailbox, TEXT(""));
+	return mailbox;
+}
+
+void mailbox_set_keywords(struct mailbox *mailbox, struct text keywords)
+{
+	char *copy = mem_copy(keywords.ptr, keywords.len);
+
+	mem_free(mailbox->keywords);
+	mailbox->keywords = copy;
+	mailbox->row.keywords = text_of(copy);
+}
+
+static int compare(struct text a, struct text b)
+{
+	const bool a_is_inbox = text_equal(a, TEXT("INBOX"));
+	const bool b_is_inbox = text_equal(b, TEXT("INBOX"));
+
+	return a_is_inbox || b_is_inbox ? b_is_inbox - a_is_inbox : text_compare(a, b);
+}
+
+void mailbox_add(struct account *account, struct mailbox *mailbox)
+{
+	size_t at = account->count;
+
+	account->mailboxes =
+		mem_resize(account->mailboxes, (account->count + 1) * sizeof(*account->mailboxes));
+	while (at > 0 && compare(account->mailboxes[at - 1]->row.name, mailbox->row.name) > 0)
+		at--;
+	memmove(account->mailboxes + at + 1, account->mailboxes + at,
+		(account->count - at) * sizeof(*account->mailboxes));
+	account->mailboxes[at] = mailbox;
+	account->count++;
+	account->messages += mailbox->row.messages;
+	account->octets += mailbox->row.octets;
+}
+
+struct mailbox *account_find(struct account *account, struct text name)
+{
+	size_t low = 0, high = account->count;
+
+	name = maildir_canonical(name);
+	while (low < high) {
+		const size_t middle = low + (high - low) / 2;
+		const int order = compare(account->mailboxes[middle]->row.name, name);
+		if (order == 0)
+			return account->mailboxes[middle];
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+void mailbox_close_directory(struct engine *engine, struct mailbox *mailbox)
+{
+	if (mailbox->fd < 0)
+		return;
+	sys.close(mailbox->fd);
+	mailbox->fd = -1;
+	TAILQ_REMOVE(&engine->directories, mailbox, open_link);
+	engine->directory_count--;
+}
+
+static void mailbox_free(struct engine *engine, struct mailbox *mailbox)
+{
+	mailbox_close_directory(engine, mailbox);
+	roster_free(&mailbox->roster);
+	mem_free(mailbox->name);
+	mem_free(mailbox->directory);
+	mem_free(mailbox->keywords);
+	mem_free(mailbox);
+}
+
+void mailbox_discard(struct engine *engine, struct mailbox *mailbox)
+{
+	struct account *account = mailbox->account;
+
+	for (size_t i = 0; i < account->count; i++) {
+		if (account->mailboxes[i] != mailbox)
+			continue;
+		account->count--;
+		account->messages -= mailbox->row.messages;
+		account->octets -= mailbox->row.octets;
+		memmove(account->mailboxes + i, account->mailboxes + i + 1,
+			(account->count - i) * sizeof(*account->mailboxes));
+		break;
+	}
+	mailbox_free(engine, mailbox);
+}
+
+struct visible mailbox_staged(const struct mailbox *mailbox)
+{
+	return (struct visible){ .uidnext = mailbox->row.uidnext,
+		.messages = mailbox->row.messages,
+		.unseen = mailbox->row.unseen,
+		.octets = mailbox->row.octets,
+		.wire = mailbox->row.wire,
+		.modseq = mailbox->row.modseq };
+}
+
+void mailbox_show(struct mailbox *mailbox)
+{
+	mailbox->visible = mailbox_staged(mailbox);
+}
+
+int mailbox_put(struct engine *engine, struct env_txn *txn, const struct mailbox *mailbox,
+	const struct index_mailbox *row)
+{
+	struct index_mailbox value = *row;
+	unsigned char key[INDEX_MAILBOX_KEY];
+
+	/* What is only presumed to have been seen is looked at again after a restart. */
+	if (mailbox->presumed)
+		value.new_seen = value.cur_seen = 0;
+	index_mailbox_key(mailbox->id, key);
+	buf_clear(&engine->value);
+	index_mailbox_pack(&engine->value, &value);
+	return env_put(engine->env, txn, ENV_MAILBOXES,
+		(struct text){ .ptr = (char *)key, .len = sizeof(key) }, buf_text(&engine->value));
+}
+
+void mailbox_changed(struct engine *engine, struct mailbox *mailbox)
+{
+	if (mailbox->changed || LIST_EMPTY(&mailbox->views))
+		return;
+	mailbox->changed = true;
+	mailbox->pins++;
+	STAILQ_INSERT_TAIL(&engine->changed, mailbox, changed_link);
+	engine_round_soon(engine);
+}
+
+/* ---- accounts ---- */
+
+struct loading {
+	struct engine *engine;
+	struct account *account;
+	bool damaged;
+};
+
+static int load_one(void *owner, struct text key, struct text value)
+{
+	struct loading *loading = owner;
+	const struct user *user = loading->account->user;
+	struct index_mailbox_id id;
+	struct index_mailbox row;
+
+	loading->damaged = index_mailbox_key_decode(key, &id) != 0;
+	if (loading->damaged || id.user != user->public.number)
+		return 1;
+	loading->damaged = index_mailbox_decode(value, &row) != 0 || row.uidvalidity == 0 ||
+			   row.uidnext == 0 || row.unseen > row.messages;
+	char *directory = loading->damaged ? NULL : mailbox_path(user->public.address, row.name);
+	loading->damaged = directory == NULL;
+	if (loading->damaged)
+		return 1;
+	struct mailbox *mailbox = mailbox_new(loading->account, id, row.name, directory);
+	mem_free(directory);
+	row.name = mailbox->row.name;
+	mailbox_set_keywords(mailbox, row.keywords);
+	row.keywords = mailbox->row.keywords;
+	mailbox->row = row;
+	mailbox_show(mailbox);
+	mailbox_add(loading->account, mailbox);
+	return 0;
+}
+
+static bool is_pinned(const struct account *account)
+{
+	if (account->user->hidden || account->user->leaving)
+		return true;
+	for (size_t i = 0; i < account->count; i++) {
+		if (account->mailboxes[i]->pins)
+			return true;
+	}
+	return false;
+}
+
+void account_drop(struct engine *engine, struct account *account)
+{
+	TAILQ_REMOVE(&engine->accounts, account, link);
+	engine->account_count--;
+	account->user->account = NULL;
+	for (size_t i = 0; i < account->count; i++)
+		mailbox_free(engine, account->mailboxes[i]);
+	mem_free(account->mailboxes);
+	mem_free(account);
+}
+
+/* Let go of what was not used for long, so that a million users do not fill the memory. */
+static void make_room(struct engine *engine)
+{
+	struct account *account = TAILQ_FIRST(&engine->accounts);
+
+	while (account && engine->account_count >= ENGINE_ACCOUNTS) {
+		struct account *next = TAILQ_NEXT(account, link);
+		if (!is_pinned(account))
+			account_drop(engine, account);
+		account = next;
+	}
+}
+
+void accounts_free(struct engine *engine)
+{
+	struct account *account;
+
+	while ((account = TAILQ_FIRST(&engine->accounts)) != NULL)
+		account_drop(engine, account);
+}
+
+static enum store_failure load(struct engine *engine, struct user *user)
+{
+	unsigned char key[INDEX_MAILBOX_KEY];
+
+	make_room(engine);
+	struct account *account = mem_new(sizeof(*account));
+	account->user = user;
+	user->account = account;
+	TAILQ_INSERT_TAIL(&engine->accounts, account, link);
+	engine->account_count++;
+	struct loading loading = { .engine = engine, .account = account };
+	index_mailbox_key((struct index_mailbox_id){ .user = user->public.number }, key);
+	const int error = env_scan(engine->env, ENV_MAILBOXES,
+		(struct text){ .ptr = (char *)key, .len = sizeof(key) }, load_one, &loading);
+	if (error == 0 && !loading.damaged)
+		return STORE_OK;
+	account_drop(engine, account);
+	return error ? engine_env_failure(engine, "mailboxes", error)
+		     : engine_damaged(engine, "mailboxes");
+}
+
+enum store_failure account_open(struct engine *engine, struct user *user, struct account **account)
+{
+	*account = NULL;
+	if (!user->account) {
+		const enum store_failure failure = load(engine, user);
+		if (failure != STORE_OK)
+			return failure;
+	} else if (TAILQ_NEXT(user->account, link)) {
+		TAILQ_REMOVE(&engine->accounts, user->account, link);
+		TAILQ_INSERT_TAIL(&engine->accounts, user->account, link);
+	}
+	*account = user->account;
+	return STORE_OK;
+}
+
+enum store_failure account_of(struct engine *engine, struct text address, struct account **account)
+{
+	struct user *user = users_find(engine, address);
+
+	*account = NULL;
+	if (!user || user->hidden)
+		return STORE_NO_SUCH_USER;
+	return user->leaving ? STORE_BUSY : account_open(engine, user, account);
+}
+
+/* ---- directories ---- */
+
+static bool is_ours(struct text name)
+{
+	struct maildir_base parts;
+
+	maildir_base_parse(name, &parts);
+	return parts.has_size && parts.has_wire && parts.has_uid;
+}
+
+/*
+ * Files that an earlier run of the store did not get out of tmp/. Nothing of this run is there yet: it
+ * is the first time that the mailbox is opened.
+ */
+static void tidy(struct mailbox *mailbox)
+{
+	const struct dirent *entry;
+	const int fd = sys.openat(mailbox->fd, "tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	DIR *dir = fd < 0 ? NULL : sys.fdopendir(fd);
+
+	mailbox->tidied = true;
+	if (!dir) {
+		if (fd >= 0)
+			sys.close(fd);
+		return;
+	}
+	while ((entry = readdir(dir)) != NULL) {
+		if (is_ours(text_of(entry->d_name)))
+			sys.unlinkat(fd, entry->d_name, 0);
+	}
+	closedir(dir);
+}
+
+int mailbox_directory(struct engine *engine, struct mailbox *mailbox)
+{
+	if (mailbox->fd >= 0) {
+		if (TAILQ_NEXT(mailbox, open_link)) {
+			TAILQ_REMOVE(&engine->directories, mailbox, open_link);
+			TAILQ_INSERT_TAIL(&engine->directories, mailbox, open_link);
+		}
+		return mailbox->fd;
+	}
+	if (engine->directory_count >= engine->directory_limit)
+		mailbox_close_directory(engine, TAILQ_FIRST(&engine->directories));
+	mailbox->fd = sys.openat(engine->root, mailbox->directory,
+		O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
+	if (mailbox->fd < 0)
+		return -1;
+	TAILQ_INSERT_TAIL(&engine->directories, mailbox, open_link);
+	engine->directory_count++;
+	if (!mailbox->tidied && mailbox->pins == 0)
+		tidy(mailbox);
+	return mailbox->fd;
+}
+
+/* ---- keywords ---- */
+
+/* An atom as IMAP has it (RFC 9051 section 9, flag-keyword), or UTF-8 beyond ASCII. */
+static bool is_keyword(struct text name)
+{
+	for (size_t i = 0; i < name.len;) {
+		const unsigned char octet = (unsigned char)name.ptr[i];
+		const size_t wide = octet < 0x80 ? 1 : utf8_length(text_from(name, i));
+		if (wide == 0 || octet <= ' ' || octet == 0x7f || strchr("(){%*\"\\]", octet))
+			return false;
+		i += wide;
+	}
+	return name.len > 0;
+}
+
+static bool find_keyword(struct text names, struct text wanted, unsigned *bit)
+{
+	struct text rest = names, name;
+
+	*bit = 0;
+	if (names.len == 0)
+		return false;
+	for (; text_split(&rest, ' ', &name); ++*bit) {
+		if (text_equal_nocase(name, wanted))
+			return true;
+	}
+	return false;
+}
+
+enum store_failure mailbox_keyword_bits(struct text wanted, struct buf *names, uint64_t *bits)
+{
+	struct text rest = wanted, name;
+	unsigned bit;
+
+	*bits = 0;
+	while (rest.len && text_split(&rest, ' ', &name)) {
+		if (name.len == 0)
+			continue;
+		if (!find_keyword(buf_text(names), name, &bit)) {
+			if (!is_keyword(name) || bit >= STORE_KEYWORDS ||
+				buf_length(names) + 1 + name.len > STORE_KEYWORDS_LIMIT)
+				return STORE_INVALID;
+			if (buf_length(names))
+				buf_add_char(names, ' ');
+			buf_add(names, name);
+		}
+		*bits |= UINT64_C(1) << bit;
+	}
+	return STORE_OK;
+}

@@ -1,0 +1,129 @@
+/*
+ * The messages of a mailbox that sessions look at, in memory, by ascending UID: the visible state.
+ */
+#include <string.h>
+
+#include "store/engine_private.h"
+
+struct reading {
+	struct roster *roster;
+	struct index_mailbox_id id;
+	uint32_t uidnext;
+	bool damaged;
+};
+
+static struct store_listing_entry *room(struct roster *roster, size_t more)
+{
+	if (roster->count + more > roster->room) {
+		while (roster->count + more > roster->room)
+			roster->room = roster->room ? 2 * roster->room : 64;
+		roster->entries =
+			mem_resize(roster->entries, roster->room * sizeof(*roster->entries));
+	}
+	return roster->entries + roster->count;
+}
+
+static int read_one(void *owner, struct text key, struct text value)
+{
+	struct reading *reading = owner;
+	struct index_message row;
+	struct index_mailbox_id id;
+	uint32_t uid;
+
+	reading->damaged = index_message_key_decode(key, &id, &uid) != 0;
+	if (reading->damaged || id.user != reading->id.user || id.mailbox != reading->id.mailbox ||
+		uid >= reading->uidnext)
+		return 1;
+	reading->damaged = index_message_decode(value, &row) != 0;
+	if (reading->damaged)
+		return 1;
+	*room(reading->roster, 1) = (struct store_listing_entry){ .uid = uid,
+		.flags = row.flags,
+		.keywords = row.keywords,
+		.size = row.size,
+		.wire = row.wire,
+		.received = row.received,
+		.modseq = row.modseq };
+	reading->roster->count++;
+	return 0;
+}
+
+enum store_failure roster_read(struct engine *engine, struct mailbox *mailbox)
+{
+	unsigned char key[INDEX_MESSAGE_KEY];
+	struct roster *roster = mem_new(sizeof(*roster));
+	struct reading reading = {
+		.roster = roster, .id = mailbox->id, .uidnext = mailbox->visible.uidnext
+	};
+
+	index_message_key(mailbox->id, 0, key);
+	room(roster, mailbox->visible.messages + 1);
+	const int error = env_scan(engine->env, ENV_MESSAGES,
+		(struct text){ .ptr = (char *)key, .len = sizeof(key) }, read_one, &reading);
+	if (error == 0 && !reading.damaged && roster->count == mailbox->visible.messages) {
+		mailbox->roster = roster;
+		return STORE_OK;
+	}
+	roster_free(&roster);
+	return error ? engine_env_failure(engine, "messages", error)
+		     : engine_damaged(engine, "messages");
+}
+
+void roster_free(struct roster **roster)
+{
+	if (!*roster)
+		return;
+	mem_free((*roster)->entries);
+	mem_free(*roster);
+	*roster = NULL;
+}
+
+struct store_listing_entry *roster_find(const struct roster *roster, uint32_t uid)
+{
+	size_t low = 0, high = roster->count;
+
+	while (low < high) {
+		const size_t middle = low + (high - low) / 2;
+		if (roster->entries[middle].uid < uid)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < roster->count && roster->entries[low].uid == uid ? &roster->entries[low]
+								      : NULL;
+}
+
+static void remove_all(struct roster *roster, const struct touch *touch)
+{
+	size_t kept = 0, next = 0;
+
+	for (size_t i = 0; i < roster->count; i++) {
+		while (next < touch->count && touch->entries[next].uid < roster->entries[i].uid)
+			next++;
+		if (next == touch->count || touch->entries[next].uid != roster->entries[i].uid)
+			roster->entries[kept++] = roster->entries[i];
+	}
+	roster->count = kept;
+}
+
+void roster_apply(struct roster *roster, const struct touch *touch)
+{
+	struct store_listing_entry *entry;
+
+	switch (touch->kind) {
+	case TOUCH_ADD:
+		entry = room(roster, touch->count);
+		memcpy(entry, touch->entries, touch->count * sizeof(*entry));
+		roster->count += touch->count;
+		break;
+	case TOUCH_ALTER:
+		for (size_t i = 0; i < touch->count; i++) {
+			if ((entry = roster_find(roster, touch->entries[i].uid)) != NULL)
+				*entry = touch->entries[i];
+		}
+		break;
+	case TOUCH_REMOVE:
+		remove_all(roster, touch);
+		break;
+	}
+}

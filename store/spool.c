@@ -1,0 +1,149 @@
+/*
+ * Large bodies: files in spool/, on the mail's file system, written by the sessions' peers and linked
+ * into mailboxes by the delivery.
+ *
+ * A body that came this way is not in the log; its record names the file. So the file stays until a
+ * checkpoint has made the links durable: recovery may need it to link again.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/id.h"
+#include "base/log.h"
+#include "store/engine_private.h"
+
+struct spool *spool_find(struct engine *engine, uint32_t number)
+{
+	struct spool *spool;
+
+	TAILQ_FOREACH(spool, &engine->spools, link)
+	{
+		if (spool->number == number)
+			return spool;
+	}
+	return NULL;
+}
+
+static void unlink_spool(struct engine *engine, const char *name)
+{
+	if (sys.unlinkat(engine->spool_directory, name, 0) != 0 && errno != ENOENT)
+		LOG_WARNING("spool", LOG_STRING("file", name), LOG_ERRNO(errno));
+}
+
+void spool_discard(struct engine *engine, struct spool *spool)
+{
+	unlink_spool(engine, spool->name);
+	TAILQ_REMOVE(&engine->spools, spool, link);
+	engine->spool_count--;
+	mem_free(spool);
+}
+
+enum store_failure engine_spool(
+	struct engine *engine, uint64_t size_hint, int *fd, uint32_t *number)
+{
+	*fd = -1;
+	if (engine->broken || engine->closing || engine->spool_count >= ENGINE_SPOOLS)
+		return STORE_BUSY;
+	if (engine->options.message_octets && size_hint > engine->options.message_octets)
+		return STORE_TOO_LARGE;
+	if (engine_space_is_low(engine))
+		return STORE_NO_SPACE;
+	struct spool *spool = mem_new(sizeof(*spool));
+	do
+		spool->number = ++engine->last_spool;
+	while (spool->number == 0);
+	snprintf(spool->name, sizeof(spool->name), "%s", id_new().string);
+	*fd = sys.openat(engine->spool_directory, spool->name,
+		O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR);
+	if (*fd < 0) {
+		const int error = errno;
+		mem_free(spool);
+		return engine_errno_failure(error);
+	}
+	TAILQ_INSERT_TAIL(&engine->spools, spool, link);
+	engine->spool_count++;
+	*number = spool->number;
+	return STORE_OK;
+}
+
+void engine_spool_drop(struct engine *engine, uint32_t number)
+{
+	struct spool *spool = spool_find(engine, number);
+
+	if (spool && !spool->claimed)
+		spool_discard(engine, spool);
+}
+
+/*
+ * A read lease is granted only while nobody has the file open for writing: its octets cannot change any
+ * more, and the name is known to nobody but us.
+ */
+int spool_claim(struct engine *engine, struct spool *spool)
+{
+	const int fd = sys.openat(
+		engine->spool_directory, spool->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
+
+	if (fd < 0)
+		return -1;
+	if (fcntl(fd, F_SETLEASE, F_RDLCK) != 0) {
+		const int error = errno == EAGAIN ? EBUSY : errno;
+		sys.close(fd);
+		errno = error;
+		return -1;
+	}
+	fcntl(fd, F_SETLEASE, F_UNLCK);
+	spool->claimed = true;
+	return fd;
+}
+
+void spools_after_checkpoint(struct engine *engine, uint64_t shown)
+{
+	struct spool *spool = TAILQ_FIRST(&engine->spools);
+
+	while (spool) {
+		struct spool *next = TAILQ_NEXT(spool, link);
+		if (spool->shown && spool->shown <= shown)
+			spool_discard(engine, spool);
+		spool = next;
+	}
+}
+
+/* What an earlier run left: recovery has linked what it had to. */
+int spools_init(struct engine *engine)
+{
+	const struct dirent *entry;
+	const int fd = sys.openat(engine->root, "spool", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+
+	if (fd < 0)
+		return errno;
+	engine->spool_directory = fd;
+	const int again = sys.openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	DIR *dir = again < 0 ? NULL : sys.fdopendir(again);
+	if (!dir) {
+		const int error = errno;
+		if (again >= 0)
+			sys.close(again);
+		return error;
+	}
+	while ((entry = readdir(dir)) != NULL) {
+		if (entry->d_name[0] != '.')
+			unlink_spool(engine, entry->d_name);
+	}
+	closedir(dir);
+	return 0;
+}
+
+void spools_free(struct engine *engine)
+{
+	struct spool *spool;
+
+	while ((spool = TAILQ_FIRST(&engine->spools)) != NULL)
+		spool_discard(engine, spool);
+	if (engine->spool_directory >= 0)
+		sys.close(engine->spool_directory);
+	engine->spool_directory = -1;
+}

@@ -1,0 +1,498 @@
+/*
+ * Users: all of them in memory, in order of address, and in the index. A text file beside the index
+ * (users_file.c) is written after every change and before it is answered, so that an index that has to
+ * be thrown away takes no account with it.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "store/engine_private.h"
+
+/* The position of the address, or where it would be. */
+static size_t position(const struct engine *engine, struct text address)
+{
+	size_t low = 0, high = engine->user_count;
+
+	while (low < high) {
+		const size_t middle = low + (high - low) / 2;
+		if (text_compare(engine->users[middle]->public.address, address) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+struct user *users_find(struct engine *engine, struct text address)
+{
+	const size_t at = position(engine, address);
+
+	return at < engine->user_count && text_equal(engine->users[at]->public.address, address)
+		       ? engine->users[at]
+		       : NULL;
+}
+
+static void set_hash(struct user *user, struct text hash)
+{
+	if (user->hash)
+		mem_wipe(user->hash, strlen(user->hash));
+	mem_free(user->hash);
+	user->hash = mem_copy(hash.ptr, hash.len);
+	user->public.hash = user->hash;
+}
+
+struct user *users_insert(struct engine *engine, struct text address, struct text hash)
+{
+	const size_t at = position(engine, address);
+	struct user *user = mem_new(sizeof(*user));
+
+	user->address = mem_copy(address.ptr, address.len);
+	user->public.address = text_of(user->address);
+	user->next_mailbox = 1;
+	set_hash(user, hash);
+	if (engine->user_count == engine->user_room) {
+		engine->user_room = engine->user_room ? 2 * engine->user_room : 16;
+		engine->users =
+			mem_resize(engine->users, engine->user_room * sizeof(*engine->users));
+	}
+	memmove(engine->users + at + 1, engine->users + at,
+		(engine->user_count - at) * sizeof(*engine->users));
+	engine->users[at] = user;
+	engine->user_count++;
+	return user;
+}
+
+static void user_free(struct user *user)
+{
+	mem_wipe(user->hash, strlen(user->hash));
+	mem_free(user->hash);
+	mem_free(user->address);
+	mem_free(user);
+}
+
+void users_remove(struct engine *engine, struct user *user)
+{
+	const size_t at = position(engine, user->public.address);
+
+	if (user->account)
+		account_drop(engine, user->account);
+	engine->user_count--;
+	memmove(engine->users + at, engine->users + at + 1,
+		(engine->user_count - at) * sizeof(*engine->users));
+	user_free(user);
+}
+
+void users_free(struct engine *engine)
+{
+	for (size_t i = 0; i < engine->user_count; i++)
+		user_free(engine->users[i]);
+	mem_free(engine->users);
+	engine->users = NULL;
+	engine->user_count = engine->user_room = 0;
+	if (buf_length(&engine->users_text))
+		mem_wipe(engine->users_text.block, engine->users_text.size);
+	buf_release(&engine->users_text);
+}
+
+/* ---- in the index ---- */
+
+static int load(void *owner, struct text key, struct text value)
+{
+	struct engine *engine = owner;
+	struct index_user row;
+
+	if (key.len == 0)
+		return index_counters_decode(value, &engine->counters) == 0 ? 0 : -1;
+	if (key.len > STORE_ADDRESS_LIMIT || index_user_decode(value, &row) != 0 ||
+		text_find(row.hash, '\0') >= 0 || row.number >= engine->counters.next_user)
+		return -1;
+	struct user *user = users_insert(engine, key, row.hash);
+	user->next_mailbox = row.next_mailbox;
+	user->public.number = row.number;
+	user->public.quota_octets = row.quota_octets;
+	user->public.quota_messages = row.quota_messages;
+	return 0;
+}
+
+struct loading {
+	struct engine *engine;
+	bool damaged;
+};
+
+static int load_one(void *owner, struct text key, struct text value)
+{
+	struct loading *loading = owner;
+
+	loading->damaged = load(loading->engine, key, value) != 0;
+	return loading->damaged;
+}
+
+int users_load(struct engine *engine)
+{
+	struct loading loading = { .engine = engine };
+	const int error = env_scan(engine->env, ENV_USERS, TEXT(""), load_one, &loading);
+
+	return error ? error : loading.damaged || !engine->counters.next_user ? EBADMSG : 0;
+}
+
+int users_put(struct engine *engine, struct env_txn *txn, const struct user *user, const char *hash)
+{
+	struct index_user row = { .version = INDEX_VERSION,
+		.number = user->public.number,
+		.next_mailbox = user->next_mailbox,
+		.quota_octets = user->public.quota_octets,
+		.quota_messages = user->public.quota_messages,
+		.hash = text_of(hash) };
+
+	buf_clear(&engine->value);
+	index_user_pack(&engine->value, &row);
+	return env_put(engine->env, txn, ENV_USERS, user->public.address, buf_text(&engine->value));
+}
+
+int users_put_counters(struct engine *engine, struct env_txn *txn)
+{
+	buf_clear(&engine->value);
+	engine->counters.version = INDEX_VERSION;
+	index_counters_pack(&engine->value, &engine->counters);
+	return env_put(engine->env, txn, ENV_USERS, TEXT(""), buf_text(&engine->value));
+}
+
+/* ---- asked for ---- */
+
+const struct engine_user *engine_user_find(const struct engine *engine, struct text address)
+{
+	const struct user *user = users_find((struct engine *)engine, address);
+
+	return user && !user->hidden ? &user->public : NULL;
+}
+
+const struct engine_user *engine_users_next(const struct engine *engine, struct text after)
+{
+	for (size_t at = position(engine, after); at < engine->user_count; at++) {
+		const struct user *user = engine->users[at];
+		if (!user->hidden && !text_equal(user->public.address, after))
+			return &user->public;
+	}
+	return NULL;
+}
+
+uint64_t engine_directory_version(const struct engine *engine)
+{
+	return engine->directory_version;
+}
+
+static void start_writing(struct engine *engine);
+
+static int write_file(void *owner)
+{
+	const struct engine *engine = owner;
+	const struct text octets = buf_text(&engine->users_text);
+
+	return sys_replace_file(engine->root, "users", octets.ptr, octets.len, S_IRUSR | S_IWUSR) ==
+			       0
+		       ? 0
+		       : errno;
+}
+
+static void on_written(void *owner, int error)
+{
+	struct engine *engine = owner;
+	struct change *change;
+
+	/* The index has the change and it is durable; the file is made anew at the next start. */
+	if (error)
+		LOG_ERROR("users-file", LOG_ERRNO(error));
+	while ((change = STAILQ_FIRST(&engine->users_writing)) != NULL) {
+		STAILQ_REMOVE_HEAD(&engine->users_writing, link);
+		STAILQ_INSERT_TAIL(&engine->ready, change, link);
+	}
+	engine_round_soon(engine);
+	start_writing(engine);
+}
+
+static void start_writing(struct engine *engine)
+{
+	if (STAILQ_EMPTY(&engine->users_waiting) || worker_is_busy(engine->chores))
+		return;
+	STAILQ_CONCAT(&engine->users_writing, &engine->users_waiting);
+	buf_clear(&engine->users_text);
+	users_print(engine, &engine->users_text);
+	worker_start(engine->chores, write_file, on_written, engine);
+}
+
+void users_save(struct engine *engine, struct change *change)
+{
+	STAILQ_INSERT_TAIL(&engine->users_waiting, change, link);
+	start_writing(engine);
+}
+
+static void directory_changed(struct engine *engine)
+{
+	engine->directory_version++;
+	if (engine->options.directory)
+		engine->options.directory(engine->options.owner, engine->directory_version);
+}
+
+static bool is_hash(const char *hash)
+{
+	const size_t length = strlen(hash);
+
+	return length > 0 && length <= INDEX_HASH_LIMIT && !strpbrk(hash, " \t\r\n");
+}
+
+/* ---- add ---- */
+
+static bool added(struct change *change)
+{
+	struct user *user = change->context;
+
+	user->hidden = false;
+	directory_changed(change->engine);
+	users_save(change->engine, change);
+	return true;
+}
+
+/* The number of a user must be later than that of whoever had this directory before. */
+static void pass_by(struct engine *engine, struct text address)
+{
+	struct maildir_file file;
+	struct buf keywords = { 0 };
+	char path[MAILDIR_PATH_LIMIT + 1 + sizeof(MAILDIR_FILE)];
+	char directory[MAILDIR_DIRECTORY_LIMIT + 1];
+	size_t size;
+
+	if (maildir_user_directory(address, directory) != 0)
+		return;
+	snprintf(path, sizeof(path), "%s/" MAILDIR_FILE, directory);
+	char *octets = sys_read_file(engine->root, path, MAILDIR_FILE_LIMIT, &size);
+	if (octets &&
+		maildir_file_parse((struct text){ .ptr = octets, .len = size }, &file, &keywords) ==
+			0 &&
+		file.id.user >= engine->counters.next_user && file.id.user < UINT32_MAX - 1)
+		engine->counters.next_user = file.id.user + 1;
+	buf_release(&keywords);
+	mem_free(octets);
+}
+
+static enum store_failure add(struct engine *engine, struct user *user, struct change *change)
+{
+	struct mailbox *inbox = NULL;
+	struct account *account;
+	struct env_txn *txn;
+	enum store_failure failure = account_open(engine, user, &account);
+
+	if (failure != STORE_OK)
+		return failure;
+	int error = env_begin(engine->env, &txn);
+	if (error)
+		return engine_env_failure(engine, "user-add", error);
+	failure = create_within(engine, txn, change, account, TEXT("INBOX"), &inbox);
+	if (failure == STORE_OK && ((error = users_put_counters(engine, txn)) != 0 ||
+					   (error = users_put(engine, txn, user, user->hash)) != 0))
+		failure = engine_env_failure(engine, "user-add", error);
+	if (failure != STORE_OK) {
+		env_abort(txn);
+		if (inbox)
+			create_undo(change, inbox);
+		return failure;
+	}
+	if ((error = env_commit(txn)) != 0) {
+		create_undo(change, inbox);
+		return engine_env_failure(engine, "user-add", error);
+	}
+	change->context = user;
+	change->settled = added;
+	change_stage(change);
+	return STORE_OK;
+}
+
+void engine_user_add(struct engine *engine, struct text address, const char *hash,
+	engine_done *done, void *owner)
+{
+	char directory[MAILDIR_DIRECTORY_LIMIT + 1];
+	struct change *change = change_new(engine, done, owner);
+	enum store_failure failure;
+
+	if (engine->broken) {
+		failure = STORE_BUSY;
+	} else if (address.len > STORE_ADDRESS_LIMIT || !is_hash(hash) ||
+		   maildir_user_directory(address, directory) != 0) {
+		failure = STORE_INVALID;
+	} else if (users_find(engine, address)) {
+		failure = STORE_ALREADY_EXISTS;
+	} else if (engine_space_is_low(engine)) {
+		failure = STORE_NO_SPACE;
+	} else {
+		pass_by(engine, address);
+		struct user *user = users_insert(engine, address, text_of(hash));
+		user->hidden = true;
+		user->public.number = engine->counters.next_user++;
+		failure = add(engine, user, change);
+		if (failure != STORE_OK)
+			users_remove(engine, user);
+	}
+	if (failure != STORE_OK)
+		change_ready(change, failure);
+}
+
+/* ---- password ---- */
+
+static bool password_set(struct change *change)
+{
+	struct user *user = users_find(change->engine, change->result.user);
+
+	if (user)
+		set_hash(user, text_of(change->context));
+	users_save(change->engine, change);
+	return true;
+}
+
+static enum store_failure store_hash(
+	struct engine *engine, const struct user *user, const char *hash)
+{
+	struct env_txn *txn;
+	int error = env_begin(engine->env, &txn);
+
+	if (error == 0) {
+		error = users_put(engine, txn, user, hash);
+		if (error)
+			env_abort(txn);
+		else
+			error = env_commit(txn);
+	}
+	return error ? engine_env_failure(engine, "user-password", error) : STORE_OK;
+}
+
+void engine_user_password(struct engine *engine, struct text address, const char *hash,
+	engine_done *done, void *owner)
+{
+	struct change *change = change_new(engine, done, owner);
+	const struct user *user = users_find(engine, address);
+	enum store_failure failure;
+
+	if (engine->broken || (user && user->leaving))
+		failure = STORE_BUSY;
+	else if (!user || user->hidden)
+		failure = STORE_NO_SUCH_USER;
+	else
+		failure = is_hash(hash) ? store_hash(engine, user, hash) : STORE_INVALID;
+	if (failure != STORE_OK) {
+		change_ready(change, failure);
+		return;
+	}
+	change->result.user = text_copy(change->arena, address);
+	change->context = (char *)text_copy(change->arena, text_of(hash)).ptr;
+	change->settled = password_set;
+	change_stage(change);
+}
+
+/* ---- remove ---- */
+
+static bool removed(struct change *change)
+{
+	struct user *user = change->context;
+
+	garbage_add(change->engine, user->public.number);
+	users_remove(change->engine, user);
+	directory_changed(change->engine);
+	users_save(change->engine, change);
+	return true;
+}
+
+static enum store_failure is_in_use(const struct account *account)
+{
+	for (size_t i = 0; i < account->count; i++) {
+		if (!LIST_EMPTY(&account->mailboxes[i]->views))
+			return STORE_LOCKED;
+		if (account->mailboxes[i]->pins)
+			return STORE_BUSY;
+	}
+	return STORE_OK;
+}
+
+static int log_aside(struct engine *engine, struct env_txn *txn, struct change *change,
+	const struct account *account)
+{
+	char directory[MAILDIR_DIRECTORY_LIMIT + 1];
+	const struct user *user = account->user;
+	const struct mailbox *inbox = account_find((struct account *)account, TEXT("INBOX"));
+
+	if (!inbox || maildir_user_directory(user->public.address, directory) != 0)
+		return EBADMSG;
+	struct effect *effect = change_effect(change, EFFECT_ASIDE, NULL);
+	effect->from = text_copy(change->arena, text_of(directory)).ptr;
+	/* "mail/DOMAIN/LOCAL" becomes "removed/DOMAIN/LOCAL.NUMBER": the number makes it unique. */
+	effect->to = text_format(
+		change->arena, "removed/%s.%u", directory + strlen("mail/"), user->public.number)
+			     .ptr;
+	struct journal_aside record = { .user = inbox->id.user,
+		.mailbox = inbox->id.mailbox,
+		.directory = text_of(effect->from),
+		.aside = text_of(effect->to) };
+	if (record.aside.len > MAILDIR_PATH_LIMIT)
+		return ENAMETOOLONG;
+	journal_begin(&engine->record, JOURNAL_ASIDE);
+	journal_aside_pack(&engine->record, &record);
+	journal_seal(&engine->record);
+	return env_log(engine->env, txn, &engine->record);
+}
+
+static int delete_rows(struct engine *engine, struct env_txn *txn, const struct account *account)
+{
+	int error = env_delete(engine->env, txn, ENV_USERS, account->user->public.address);
+
+	for (size_t i = 0; i < account->count && error == 0; i++) {
+		unsigned char key[INDEX_MAILBOX_KEY];
+		index_mailbox_key(account->mailboxes[i]->id, key);
+		error = env_delete(engine->env, txn, ENV_MAILBOXES,
+			(struct text){ .ptr = (char *)key, .len = sizeof(key) });
+	}
+	return error;
+}
+
+static enum store_failure remove_user(
+	struct engine *engine, struct user *user, struct change *change)
+{
+	struct account *account;
+	struct env_txn *txn;
+	enum store_failure failure = account_of(engine, user->public.address, &account);
+
+	if (failure == STORE_OK)
+		failure = is_in_use(account);
+	if (failure != STORE_OK)
+		return failure;
+	int error = env_begin(engine->env, &txn);
+	if (error)
+		return engine_env_failure(engine, "user-remove", error);
+	error = log_aside(engine, txn, change, account);
+	if (error == 0)
+		error = delete_rows(engine, txn, account);
+	if (error)
+		env_abort(txn);
+	else
+		error = env_commit(txn);
+	if (error)
+		return engine_env_failure(engine, "user-remove", error);
+	user->leaving = true;
+	change->context = user;
+	change->settled = removed;
+	change_stage(change);
+	return STORE_OK;
+}
+
+void engine_user_remove(struct engine *engine, struct text address, engine_done *done, void *owner)
+{
+	struct change *change = change_new(engine, done, owner);
+	struct user *user = users_find(engine, address);
+	enum store_failure failure;
+
+	if (engine->broken || (user && user->leaving))
+		failure = STORE_BUSY;
+	else if (!user || user->hidden)
+		failure = STORE_NO_SUCH_USER;
+	else
+		failure = remove_user(engine, user, change);
+	if (failure != STORE_OK)
+		change_ready(change, failure);
+}

@@ -1,0 +1,563 @@
+#include "tests/unit/store/engine_fixture.h"
+
+#define ALICE "alice@example.test"
+#define BOB "bob@example.test"
+#define CAROL "carol@example.test"
+#define INBOX(user) "mail/example.test/" user
+
+static void add_three(struct fixture *fixture)
+{
+	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
+	assert_int_equal(fixture_add_user(fixture, BOB), STORE_OK);
+	assert_int_equal(fixture_add_user(fixture, CAROL), STORE_OK);
+}
+
+static void test_users(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fixture_answer answer = { 0 };
+
+	add_three(fixture);
+	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_ALREADY_EXISTS);
+	assert_int_equal(fixture_add_user(fixture, "nobody"), STORE_INVALID);
+	assert_null(engine_user_find(fixture->engine, TEXT("dave@example.test")));
+	const struct engine_user *user = engine_user_find(fixture->engine, TEXT(BOB));
+	assert_string_equal(user->hash, fixture_hash);
+	assert_int_equal(user->number, 2);
+	assert_int_equal(engine_lookup(fixture->engine, TEXT(BOB)), STORE_OK);
+	assert_int_equal(engine_lookup(fixture->engine, TEXT("x@y")), STORE_NO_SUCH_USER);
+	assert_int_equal(engine_directory_version(fixture->engine), 3);
+
+	engine_user_password(fixture->engine, TEXT(BOB), "$y$new", fixture_done, &answer);
+	assert_string_equal(engine_user_find(fixture->engine, TEXT(BOB))->hash,
+		fixture_hash); /* not durable yet */
+	fixture_wait(fixture, &answer);
+	assert_int_equal(answer.result.failure, STORE_OK);
+	assert_string_equal(engine_user_find(fixture->engine, TEXT(BOB))->hash, "$y$new");
+
+	const char *expected[] = { ALICE, BOB, CAROL };
+	struct text after = TEXT("");
+	for (size_t i = 0; i < 3; i++) {
+		user = engine_users_next(fixture->engine, after);
+		assert_string_equal(user->address.ptr, expected[i]);
+		after = user->address;
+	}
+	assert_null(engine_users_next(fixture->engine, after));
+
+	fixture_restart(fixture);
+	assert_string_equal(engine_user_find(fixture->engine, TEXT(BOB))->hash, "$y$new");
+}
+
+static void test_user_removed(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fixture_answer answer = { 0 }, refused = { 0 };
+	struct engine_view *view;
+
+	add_three(fixture);
+	assert_int_equal(fixture_deliver(fixture, BOB, "one\n"), STORE_OK);
+	view = fixture_open(fixture, BOB, "INBOX");
+	engine_user_remove(fixture->engine, TEXT(BOB), fixture_done, &refused);
+	fixture_wait(fixture, &refused);
+	assert_int_equal(refused.result.failure, STORE_LOCKED);
+	engine_view_close(&view);
+	engine_user_remove(fixture->engine, TEXT(BOB), fixture_done, &answer);
+	fixture_wait(fixture, &answer);
+	assert_int_equal(answer.result.failure, STORE_OK);
+	assert_null(engine_user_find(fixture->engine, TEXT(BOB)));
+	assert_int_equal(fixture_deliver(fixture, BOB, "two\n"), STORE_NO_SUCH_USER);
+	assert_int_equal(fixture_count(fixture, "removed/example.test/bob.2/new"), 1);
+	assert_int_equal(fixture_count(fixture, "mail/example.test"), 2);
+
+	/* The same address again is somebody else. */
+	assert_int_equal(fixture_add_user(fixture, BOB), STORE_OK);
+	assert_int_equal(engine_user_find(fixture->engine, TEXT(BOB))->number, 4);
+	view = fixture_open(fixture, BOB, "INBOX");
+	struct store_listing *listing = fixture_list(view, NULL);
+	assert_int_equal(listing->count, 0);
+	free(listing);
+	engine_view_close(&view);
+}
+
+/* One body, three names, one record; the same octets for all. */
+static void test_three_recipients(void **state)
+{
+	static const char *const users[] = { ALICE, BOB, CAROL, ALICE };
+	struct fixture *fixture = *state;
+	struct stat first, other;
+	char path[512];
+
+	add_three(fixture);
+	assert_int_equal(
+		fixture_deliver_to(fixture, users, 4, TEXT("Subject: x\n\nbody\n"), TEXT("")),
+		STORE_OK);
+	fixture_only_file(fixture, INBOX("alice/new"), path, sizeof(path));
+	assert_int_equal(stat(path, &first), 0);
+	assert_int_equal(first.st_nlink, 3);
+	assert_non_null(strstr(path, ",S=17,W=20,U=1"));
+	fixture_only_file(fixture, INBOX("carol/new"), path, sizeof(path));
+	assert_int_equal(stat(path, &other), 0);
+	assert_int_equal(first.st_ino, other.st_ino);
+	assert_int_equal(fixture_count(fixture, INBOX("alice/tmp")), 0);
+	for (size_t i = 0; i < 3; i++) {
+		struct engine_status status;
+		struct engine_view *view = fixture_open(fixture, users[i], "inbox");
+		struct store_listing *listing = fixture_list(view, &status);
+		assert_int_equal(listing->count, 1);
+		assert_int_equal(listing->entry[0].uid, 1);
+		assert_int_equal(listing->entry[0].size, 17);
+		assert_int_equal(listing->entry[0].wire, 20);
+		assert_int_equal(listing->entry[0].flags, 0);
+		assert_int_equal(listing->entry[0].modseq, status.modseq);
+		assert_int_equal(status.uidnext, 2);
+		assert_int_equal(status.messages, 1);
+		assert_int_equal(status.octets, 20);
+		char *octets = fixture_fetch(view, 1);
+		assert_string_equal(octets, "Subject: x\n\nbody\n");
+		assert_null(fixture_fetch(view, 2));
+		free(octets);
+		free(listing);
+		engine_view_close(&view);
+	}
+}
+
+/* All recipients or none. */
+static void test_all_or_none(void **state)
+{
+	static const char *const users[] = { ALICE, BOB, "dave@example.test" };
+	struct fixture *fixture = *state;
+	struct fixture_answer answer = { 0 };
+	uint32_t messages;
+	uint64_t octets;
+
+	add_three(fixture);
+	struct engine_recipient recipients[3];
+	for (size_t i = 0; i < 3; i++)
+		recipients[i] = (struct engine_recipient){ .user = text_of(users[i]),
+			.mailbox = i == 1 ? TEXT("New/One") : TEXT(""),
+			.keywords = TEXT("work") };
+	engine_deliver(fixture->engine,
+		&(struct engine_delivery){ .id = TEXT(""),
+			.once = TEXT("key"),
+			.body = TEXT("x\n"),
+			.recipients = recipients,
+			.count = 3 },
+		fixture_done, &answer);
+	fixture_wait(fixture, &answer);
+	assert_int_equal(answer.result.failure, STORE_NO_SUCH_USER);
+	assert_string_equal(answer.user, "dave@example.test");
+	assert_int_equal(engine_usage(fixture->engine, TEXT(ALICE), &messages, &octets), STORE_OK);
+	assert_int_equal(messages, 0);
+	assert_int_equal(octets, 0);
+	assert_int_equal(fixture_count(fixture, INBOX("alice/new")), 0);
+	assert_int_equal(fixture_count(fixture, INBOX("alice/cur")), 0);
+	assert_int_equal(fixture_count(fixture, INBOX("alice/tmp")), 0);
+	struct engine_view *view;
+	assert_int_equal(fixture_select(fixture, BOB, "New/One", STORE_SELECT_SHARED, &view),
+		STORE_NO_SUCH_MAILBOX);
+	/* The UID of the failed one is free to be given, and the key is not used up. */
+	assert_int_equal(fixture_deliver_to(fixture, users, 1, TEXT("y\n"), TEXT("key")), STORE_OK);
+	view = fixture_open(fixture, ALICE, "INBOX");
+	struct engine_status status;
+	free(fixture_list(view, &status));
+	assert_int_equal(status.uidnext, 2);
+	assert_int_equal(status.keywords.len, 0);
+	engine_view_close(&view);
+}
+
+static void test_once(void **state)
+{
+	static const char *const users[] = { ALICE, BOB };
+	struct fixture *fixture = *state;
+
+	add_three(fixture);
+	assert_int_equal(fixture_deliver_to(fixture, users, 1, TEXT("x\n"), TEXT("k")), STORE_OK);
+	assert_int_equal(fixture_deliver_to(fixture, users, 1, TEXT("x\n"), TEXT("k")), STORE_OK);
+	assert_int_equal(fixture_deliver_to(fixture, users, 2, TEXT("x\n"), TEXT("k")), STORE_OK);
+	assert_int_equal(fixture_count(fixture, INBOX("alice/new")), 1);
+	assert_int_equal(fixture_count(fixture, INBOX("bob/new")), 1);
+	fixture_restart(fixture);
+	assert_int_equal(fixture_deliver_to(fixture, users, 2, TEXT("x\n"), TEXT("k")), STORE_OK);
+	assert_int_equal(fixture_count(fixture, INBOX("bob/new")), 1);
+}
+
+static void test_quota(void **state)
+{
+	static const char *const users[] = { ALICE, ALICE };
+	struct fixture *fixture = *state;
+
+	fixture_stop(fixture);
+	fixture->options.quota_octets = 10;
+	fixture_start(fixture);
+	add_three(fixture);
+	assert_int_equal(fixture_deliver_to(fixture, users, 1, TEXT("123456"), TEXT("")), STORE_OK);
+	assert_int_equal(
+		fixture_deliver_to(fixture, users, 1, TEXT("12345"), TEXT("")), STORE_OVER_QUOTA);
+	assert_int_equal(fixture_deliver_to(fixture, users, 1, TEXT("1234"), TEXT("")), STORE_OK);
+	assert_int_equal(engine_lookup(fixture->engine, TEXT(ALICE)), STORE_OK);
+	fixture_restart(fixture);
+	assert_int_equal(
+		fixture_deliver_to(fixture, users, 1, TEXT("1"), TEXT("")), STORE_OVER_QUOTA);
+}
+
+static void test_flags(void **state)
+{
+	struct fixture *fixture = *state;
+	struct engine_status status;
+	struct engine_result result;
+	const uint32_t some[] = { 3, 1, 1, 77 };
+
+	add_three(fixture);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(fixture_deliver(fixture, ALICE, "x\n"), STORE_OK);
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+	free(fixture_list(view, &status));
+	const uint64_t before = status.modseq;
+	result = fixture_update(fixture, view, STORE_UPDATE_FLAGS_ADD,
+		STORE_FLAG_SEEN | STORE_FLAG_FLAGGED, "$Junk work", some, 4);
+	assert_int_equal(result.failure, STORE_OK);
+	assert_int_equal(result.changed, 2);
+	assert_int_equal(result.modseq, before + 1);
+	struct store_listing *listing = fixture_list(view, &status);
+	assert_string_equal(status.keywords.ptr, "$Junk work");
+	assert_int_equal(listing->entry[0].flags, STORE_FLAG_SEEN | STORE_FLAG_FLAGGED);
+	assert_int_equal(listing->entry[0].keywords, 3);
+	assert_int_equal(listing->entry[0].modseq, before + 1);
+	assert_int_equal(listing->entry[1].flags, 0);
+	assert_true(listing->entry[1].modseq < before);
+	free(listing);
+	assert_int_equal(fixture_count(fixture, INBOX("alice/cur")), 2);
+	assert_int_equal(fixture_count(fixture, INBOX("alice/new")), 2);
+	char *octets = fixture_fetch(view, 1);
+	assert_string_equal(octets, "x\n");
+	free(octets);
+
+	/* Nothing new: no change, no modseq. */
+	result = fixture_update(
+		fixture, view, STORE_UPDATE_FLAGS_ADD, STORE_FLAG_SEEN, "work", some, 1);
+	assert_int_equal(result.changed, 0);
+	assert_int_equal(result.modseq, before + 1);
+	result = fixture_update(fixture, view, STORE_UPDATE_FLAGS_REMOVE, STORE_FLAG_FLAGGED,
+		"$Junk none", some, 2);
+	assert_int_equal(result.changed, 2);
+	result = fixture_update(
+		fixture, view, STORE_UPDATE_FLAGS_SET, STORE_FLAG_DRAFT, "", some + 1, 1);
+	assert_int_equal(result.changed, 1);
+	engine_view_close(&view);
+	fixture_restart(fixture);
+	view = fixture_open(fixture, ALICE, "INBOX");
+	listing = fixture_list(view, &status);
+	assert_string_equal(status.keywords.ptr, "$Junk work");
+	assert_int_equal(listing->entry[0].flags, STORE_FLAG_DRAFT);
+	assert_int_equal(listing->entry[0].keywords, 0);
+	assert_int_equal(listing->entry[2].flags, STORE_FLAG_SEEN);
+	assert_int_equal(listing->entry[2].keywords, 2);
+	free(listing);
+	engine_view_close(&view);
+}
+
+static void test_expunge(void **state)
+{
+	struct fixture *fixture = *state;
+	const uint32_t uids[] = { 2, 3, 9 };
+	struct engine_changes changes;
+	struct buf vanished = { 0 };
+	struct engine_status status;
+	uint32_t messages;
+	uint64_t octets;
+
+	add_three(fixture);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(fixture_deliver(fixture, ALICE, "xyz\n"), STORE_OK);
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+	struct engine_view *other = fixture_open(fixture, ALICE, "INBOX");
+	free(fixture_list(view, &status));
+	const uint64_t before = status.modseq;
+	const struct engine_result result =
+		fixture_update(fixture, view, STORE_UPDATE_EXPUNGE, 0, "", uids, 3);
+	assert_int_equal(result.changed, 2);
+	assert_null(fixture_fetch(other, 2));
+	struct store_listing *listing = fixture_list(other, &status);
+	assert_int_equal(listing->count, 2);
+	assert_int_equal(listing->entry[1].uid, 4);
+	assert_int_equal(status.messages, 2);
+	assert_int_equal(status.uidnext, 5);
+	free(listing);
+	assert_int_equal(fixture_count(fixture, INBOX("alice/new")), 2);
+	engine_usage(fixture->engine, TEXT(ALICE), &messages, &octets);
+	assert_int_equal(messages, 2);
+	assert_int_equal(octets, 8);
+
+	assert_int_equal(engine_view_changes(view, before, &changes, &vanished), STORE_OK);
+	assert_true(changes.complete);
+	assert_int_equal(changes.modseq, result.modseq);
+	assert_int_equal(buf_length(&vanished), 8);
+	assert_memory_equal(buf_text(&vanished).ptr, uids, 8);
+	listing = fixture_list_fd(changes.fd);
+	assert_int_equal(listing->count, 0);
+	free(listing);
+	buf_release(&vanished);
+	engine_view_close(&view);
+	engine_view_close(&other);
+	/* A UID is never given twice. */
+	fixture_restart(fixture);
+	assert_int_equal(fixture_deliver(fixture, ALICE, "x\n"), STORE_OK);
+	view = fixture_open(fixture, ALICE, "INBOX");
+	listing = fixture_list(view, NULL);
+	assert_int_equal(listing->count, 3);
+	assert_int_equal(listing->entry[2].uid, 5);
+	free(listing);
+	engine_view_close(&view);
+}
+
+static void test_lock(void **state)
+{
+	struct fixture *fixture = *state;
+	struct engine_view *first, *second, *shared;
+
+	add_three(fixture);
+	assert_int_equal(
+		fixture_select(fixture, ALICE, "INBOX", STORE_SELECT_EXCLUSIVE, &first), STORE_OK);
+	assert_int_equal(fixture_select(fixture, ALICE, "INBOX", STORE_SELECT_EXCLUSIVE, &second),
+		STORE_LOCKED);
+	assert_null(second);
+	shared = fixture_open(fixture, ALICE, "INBOX");
+	assert_int_equal(
+		fixture_select(fixture, BOB, "INBOX", STORE_SELECT_EXCLUSIVE, &second), STORE_OK);
+	engine_view_close(&second);
+	engine_view_close(&first);
+	assert_int_equal(
+		fixture_select(fixture, ALICE, "INBOX", STORE_SELECT_EXCLUSIVE, &second), STORE_OK);
+	engine_view_close(&second);
+	engine_view_close(&shared);
+	/* A select whose session has gone gives its lock back. */
+	struct fixture_answer answer = { 0 };
+	engine_select(fixture->engine, TEXT(ALICE), TEXT("INBOX"), STORE_SELECT_EXCLUSIVE,
+		fixture_done, &answer);
+	engine_forget(fixture->engine, &answer);
+	assert_int_equal(fixture_deliver(fixture, ALICE, "x\n"), STORE_OK);
+	assert_false(answer.done);
+	assert_int_equal(
+		fixture_select(fixture, ALICE, "INBOX", STORE_SELECT_EXCLUSIVE, &second), STORE_OK);
+	const uint32_t uid = 1;
+	assert_int_equal(
+		fixture_update(fixture, second, STORE_UPDATE_EXPUNGE, 0, "", &uid, 1).failure,
+		STORE_OK);
+	engine_view_close(&second);
+	assert_int_equal(
+		fixture_select(fixture, ALICE, "INBOX", STORE_SELECT_READ_ONLY, &second), STORE_OK);
+	assert_int_equal(
+		fixture_update(fixture, second, STORE_UPDATE_EXPUNGE, 0, "", &uid, 1).failure,
+		STORE_REFUSED);
+	engine_view_close(&second);
+}
+
+struct noticed {
+	unsigned count;
+	struct store_changed last;
+};
+
+static void on_notice(void *owner, const struct store_changed *notice)
+{
+	struct noticed *noticed = owner;
+
+	noticed->count++;
+	noticed->last = *notice;
+}
+
+static void test_watch(void **state)
+{
+	struct fixture *fixture = *state;
+	struct noticed noticed = { 0 };
+
+	add_three(fixture);
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+	engine_view_watch(view, on_notice, &noticed);
+	assert_int_equal(fixture_deliver(fixture, ALICE, "x\n"), STORE_OK);
+	while (noticed.count == 0)
+		event_base_loop(fixture->loop, EVLOOP_ONCE);
+	assert_int_equal(noticed.last.messages, 1);
+	assert_int_equal(noticed.last.uidnext, 2);
+	engine_view_watch(view, NULL, NULL);
+	assert_int_equal(fixture_deliver(fixture, ALICE, "x\n"), STORE_OK);
+	event_base_loop(fixture->loop, EVLOOP_NONBLOCK);
+	assert_int_equal(noticed.count, 1);
+	engine_view_close(&view);
+}
+
+struct named {
+	char names[256];
+};
+
+static void on_mailbox(void *owner, const struct store_mailbox *mailbox)
+{
+	struct named *named = owner;
+	const size_t length = strlen(named->names);
+
+	snprintf(named->names + length, sizeof(named->names) - length, "%.*s %u,",
+		TEXT_ARG(mailbox->name), mailbox->messages);
+}
+
+static void test_mailboxes(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fixture_answer made = { 0 }, again = { 0 }, bad = { 0 };
+	struct named named = { "" };
+	struct fixture_answer delivered = { 0 };
+
+	add_three(fixture);
+	engine_create(
+		fixture->engine, TEXT(ALICE), TEXT("Entw\xc3\xbcrfe/v1.2"), fixture_done, &made);
+	fixture_wait(fixture, &made);
+	assert_int_equal(made.result.failure, STORE_OK);
+	assert_int_not_equal(made.result.uidvalidity, 0);
+	engine_create(fixture->engine, TEXT(ALICE), TEXT("inbox"), fixture_done, &again);
+	fixture_wait(fixture, &again);
+	assert_int_equal(again.result.failure, STORE_ALREADY_EXISTS);
+	engine_create(fixture->engine, TEXT(ALICE), TEXT("a//b"), fixture_done, &bad);
+	fixture_wait(fixture, &bad);
+	assert_int_equal(bad.result.failure, STORE_INVALID);
+	assert_int_equal(fixture_count(fixture, INBOX("alice/.Entw&APw-rfe.v1&AC4-2/new")), 0);
+	const struct engine_recipient recipient = { .user = TEXT(ALICE),
+		.mailbox = TEXT("Archive"),
+		.flags = STORE_FLAG_SEEN,
+		.keywords = TEXT("k") };
+	engine_deliver(fixture->engine,
+		&(struct engine_delivery){ .id = TEXT(""),
+			.once = TEXT(""),
+			.body = TEXT("x\n"),
+			.recipients = &recipient,
+			.count = 1 },
+		fixture_done, &delivered);
+	fixture_wait(fixture, &delivered);
+	assert_int_equal(delivered.result.failure, STORE_OK);
+	assert_int_equal(fixture_count(fixture, INBOX("alice/.Archive/cur")), 1);
+	fixture_restart(fixture);
+	engine_mailboxes(fixture->engine, TEXT(ALICE), on_mailbox, &named);
+	assert_string_equal(named.names, "INBOX 0,Archive 1,Entw\xc3\xbcrfe/v1.2 0,");
+}
+
+static void test_spool(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct engine_recipient recipients[] = {
+		{ .user = TEXT(ALICE), .mailbox = TEXT(""), .keywords = TEXT("") },
+		{ .user = TEXT(BOB), .mailbox = TEXT(""), .keywords = TEXT("") },
+	};
+	struct engine_delivery delivery = {
+		.id = TEXT(""), .once = TEXT(""), .recipients = recipients, .count = 2
+	};
+	static char line[100 * 1000];
+	int fd;
+
+	add_three(fixture);
+	memset(line, 'x', sizeof(line));
+	line[sizeof(line) - 1] = '\n';
+	for (int lines = 1; lines <= 5; lines += 4) {
+		struct fixture_answer busy = { 0 }, done = { 0 };
+		assert_int_equal(engine_spool(fixture->engine, 0, &fd, &delivery.spool), STORE_OK);
+		for (int i = 0; i < lines; i++)
+			assert_int_equal(write(fd, line, sizeof(line)), sizeof(line));
+		close(fd);
+		engine_deliver(fixture->engine, &delivery, fixture_done, &done);
+		/* A second use of the same spool while the first is under way. */
+		engine_deliver(fixture->engine, &delivery, fixture_done, &busy);
+		fixture_wait(fixture, &busy);
+		assert_int_equal(busy.result.failure, STORE_INVALID);
+		if (!done.done)
+			fixture_wait(fixture, &done);
+		assert_int_equal(done.result.failure, STORE_OK);
+	}
+	assert_int_equal(engine_spool(fixture->engine, 0, &fd, &delivery.spool), STORE_OK);
+	struct fixture_answer open = { 0 };
+	engine_deliver(
+		fixture->engine, &delivery, fixture_done, &open); /* still open for writing */
+	fixture_wait(fixture, &open);
+	assert_int_equal(open.result.failure, STORE_BUSY);
+	close(fd);
+	assert_int_equal(fixture_count(fixture, "spool"), 1); /* until the next checkpoint */
+	fixture_restart(fixture);
+	assert_int_equal(fixture_count(fixture, "spool"), 0);
+	struct engine_view *view = fixture_open(fixture, BOB, "INBOX");
+	struct store_listing *listing = fixture_list(view, NULL);
+	assert_int_equal(listing->count, 2);
+	assert_int_equal(listing->entry[0].size, sizeof(line));
+	assert_int_equal(listing->entry[1].size, 5 * sizeof(line));
+	assert_int_equal(listing->entry[1].wire, 5 * sizeof(line) + 5);
+	free(listing);
+	char *octets = fixture_fetch(view, 2);
+	assert_memory_equal(octets + 4 * sizeof(line), line, sizeof(line));
+	free(octets);
+	engine_view_close(&view);
+}
+
+/* The fixed numbers of a POP3 session: what arrives meanwhile is not among what it deletes. */
+static void test_arrival_during_view(void **state)
+{
+	struct fixture *fixture = *state;
+	struct engine_view *view;
+	const uint32_t uids[] = { 1, 2 };
+
+	add_three(fixture);
+	assert_int_equal(fixture_deliver(fixture, ALICE, "1\n"), STORE_OK);
+	assert_int_equal(
+		fixture_select(fixture, ALICE, "INBOX", STORE_SELECT_EXCLUSIVE, &view), STORE_OK);
+	struct store_listing *before = fixture_list(view, NULL);
+	assert_int_equal(before->count, 1);
+	struct fixture_answer delivered = { 0 }, expunged = { 0 };
+	const struct engine_recipient recipient = {
+		.user = TEXT(ALICE), .mailbox = TEXT(""), .keywords = TEXT("")
+	};
+	engine_deliver(fixture->engine,
+		&(struct engine_delivery){ .id = TEXT(""),
+			.once = TEXT(""),
+			.body = TEXT("2\n"),
+			.recipients = &recipient,
+			.count = 1 },
+		fixture_done, &delivered);
+	/* UID 2 is in the index and not durable: nobody can have meant it. */
+	engine_view_update(
+		view, STORE_UPDATE_EXPUNGE, 0, TEXT(""), uids, 2, fixture_done, &expunged);
+	fixture_wait(fixture, &expunged);
+	assert_int_equal(expunged.result.changed, 1);
+	assert_true(delivered.done);
+	struct store_listing *after = fixture_list(view, NULL);
+	assert_int_equal(after->count, 1);
+	assert_int_equal(after->entry[0].uid, 2);
+	free(before);
+	free(after);
+	engine_view_close(&view);
+}
+
+static void test_second_engine(void **state)
+{
+	struct fixture *fixture = *state;
+
+	log_open("test", LOG_LEVEL_ERROR + 1);
+	assert_null(engine_open(fixture->loop, fixture->directory, &fixture->options));
+	log_open("test", LOG_LEVEL_ERROR);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_users),
+		TEST(test_user_removed),
+		TEST(test_three_recipients),
+		TEST(test_all_or_none),
+		TEST(test_once),
+		TEST(test_quota),
+		TEST(test_flags),
+		TEST(test_expunge),
+		TEST(test_lock),
+		TEST(test_watch),
+		TEST(test_mailboxes),
+		TEST(test_spool),
+		TEST(test_arrival_during_view),
+		TEST(test_second_engine),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
