@@ -251,7 +251,7 @@ static enum commands_result run_mail(struct session *session, struct text argume
 
 	if (take_mail(transaction, argument, &fault)) {
 		session->transaction = transaction;
-		session_reply(session, REPLY(250, 2, 1, 0, "Sender ok"));
+		session_reply_mail(session);
 	} else {
 		session_reply(session, fault);
 		transaction_free(&transaction);

@@ -18,14 +18,38 @@ static void count_reply(struct session *session, unsigned code)
 		session->worker->total.replies[code]++;
 }
 
-static void write_reply(struct session *session, const struct reply *reply)
+/* The scratch buffer, with what is owed in it. */
+static struct buf *begin_reply(struct session *session)
 {
 	struct buf *out = &session->worker->scratch;
 
-	count_reply(session, reply->code);
 	buf_clear(out);
+	if (session->owes_mail) {
+		count_reply(session, 250);
+		reply_print(out, &REPLY(250, 2, 1, 0, "Sender ok"));
+	}
+	session->owes_mail = false;
+	return out;
+}
+
+static void write_reply(struct session *session, const struct reply *reply)
+{
+	struct buf *out = begin_reply(session);
+
+	count_reply(session, reply->code);
 	reply_print(out, reply);
 	conn_write(session->conn, buf_text(out));
+}
+
+void session_reply_mail(struct session *session)
+{
+	session->owes_mail = true;
+}
+
+static void pay_mail(struct session *session)
+{
+	if (session->owes_mail)
+		conn_write(session->conn, buf_text(begin_reply(session)));
 }
 
 void session_reply(struct session *session, struct reply reply)
@@ -41,11 +65,10 @@ void session_reply(struct session *session, struct reply reply)
 
 void session_reply_line(struct session *session, unsigned code, bool last, struct text text)
 {
-	struct buf *out = &session->worker->scratch;
+	struct buf *out = begin_reply(session);
 
 	if (last)
 		count_reply(session, code);
-	buf_clear(out);
 	reply_print_line(out, code, last, text);
 	conn_write(session->conn, buf_text(out));
 }
@@ -190,6 +213,8 @@ static void on_input(void *owner)
 
 	while (read_input(session))
 		progress = true;
+	if (!transaction_is_awaited(session->transaction))
+		pay_mail(session);
 	/* A command that comes octet by octet has no more time than one that comes at once. */
 	if (progress || session->waiting)
 		settle(session);

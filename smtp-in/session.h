@@ -43,6 +43,7 @@ struct session {
 	bool esmtp;       /* it said EHLO */
 	bool held;        /* reading is stopped */
 	bool waiting;     /* the next command waits for verdicts on recipients */
+	bool owes_mail;   /* the reply to MAIL, which leaves together with the next */
 	struct wire_lines lines;
 	unsigned errors, junk; /* since the last message */
 	int64_t deadline; /* worker_seconds() at which it has timed out; 0: it is not its turn */
@@ -64,6 +65,12 @@ void session_free(struct session *session);
 
 /* 5xx counts as an error; the session ends after too many. */
 void session_reply(struct session *session, struct reply reply);
+
+/*
+ * The good reply to MAIL. It goes out together with the replies to the RCPTs that came with it, as RFC 2920
+ * section 3.2 would have it, or alone when none did.
+ */
+void session_reply_mail(struct session *session);
 
 /* One line of a longer reply. */
 void session_reply_line(struct session *session, unsigned code, bool last, struct text text);

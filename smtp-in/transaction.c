@@ -233,6 +233,17 @@ static void add_trace(struct transaction *transaction)
 	lmtp_add_message(transaction->lmtp, buf_text(out));
 }
 
+static void pass_on(struct transaction *transaction, struct text octets)
+{
+	if (!transaction->lmtp)
+		return;
+	/* Not before there is something to go with it: the server would wake up for little. */
+	if (!transaction->traced)
+		add_trace(transaction);
+	transaction->traced = true;
+	lmtp_add_message(transaction->lmtp, octets);
+}
+
 static void on_data(void *owner, const struct reply *reply)
 {
 	struct transaction *transaction = owner;
@@ -354,8 +365,7 @@ bool transaction_read(struct transaction *transaction)
 	const bool ended = wire_data_scan(&transaction->data, in, &used) == 1;
 	if (transaction->verdict.code == 0)
 		judge(transaction);
-	if (transaction->lmtp)
-		lmtp_add_message(transaction->lmtp, text_head(in, used));
+	pass_on(transaction, text_head(in, used));
 	conn_consume(session->conn, used);
 	if (ended && transaction->lmtp) {
 		session->state = SESSION_VERDICT;

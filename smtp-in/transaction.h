@@ -36,6 +36,7 @@ struct transaction {
 	size_t awaited;             /* verdicts not yet given to the client */
 	size_t accepted;
 
+	bool traced; /* our trace field was passed on */
 	struct wire_data data;
 	struct reply verdict; /* code 0: none yet. Its text is in the arena, or a constant. */
 	uint64_t refused_at;  /* size when the message was refused before its end */
