@@ -8,7 +8,7 @@
 #include "store/server.h"
 #include "store/settings.h"
 
-enum { LAST_WORDS_MILLISECONDS = 200 }; /* for one connection */
+enum { LAST_WORDS_MILLISECONDS = 500 };
 
 static struct engine *engine;
 static struct server *server;

@@ -44,7 +44,7 @@ size_t server_sessions(const struct server *server);
 /* Add "name=number\n" lines. */
 void server_count(const struct server *server, struct buf *out);
 
-/* Send what is queued, waiting at most so long for each connection. */
+/* Send what is queued, waiting at most so long for all connections together. */
 void server_flush(struct server *server, unsigned milliseconds);
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * Peers of a store in this process, for tests: over the client library, one question and its answer at a time.
+ * Peers of a store in this process, for tests: over the client library, one question and its answer at
+ * a time.
  */
 #ifndef TESTS_STORE_PEER_H
 #define TESTS_STORE_PEER_H
