@@ -73,6 +73,15 @@ void host_open_log(const struct host_settings *settings)
 	log_open("restante", level);
 }
 
+void host_log_doubts(const struct host *host)
+{
+	if (host->certificates.count == 0)
+		LOG_WARNING("no-certificates",
+			LOG_STRING("effect", "no TLS: ports for it are open but of no use"));
+	if (host_settings_common(host->settings)->domains.count == 0)
+		LOG_WARNING("no-domains", LOG_STRING("effect", "no mail is taken"));
+}
+
 int host_reload(struct host *host)
 {
 	struct host_settings *settings;
@@ -93,5 +102,6 @@ int host_reload(struct host *host)
 	host->certificates = certificates;
 	host_open_log(settings);
 	LOG_INFO("reloaded", LOG_STRING("file", host->source.file));
+	host_log_doubts(host);
 	return 0;
 }

@@ -15,4 +15,7 @@ int host_reload(struct host *host);
 /* The log as the settings want it. */
 void host_open_log(const struct host_settings *settings);
 
+/* What is no mistake but hardly meant, to the log. */
+void host_log_doubts(const struct host *host);
+
 #endif

@@ -492,6 +492,7 @@ int supervisor_run(struct host *host, const char *advice, const struct superviso
 	host_open_log(host->settings);
 	if (host_settings_common(host->settings)->syslog)
 		log_to_syslog();
+	host_log_doubts(host);
 	run(&supervisor);
 	clean_up(&supervisor);
 	LOG_INFO("stopped");
