@@ -262,7 +262,6 @@ static void on_data(void *owner, const struct reply *reply)
 		session->state = SESSION_MESSAGE;
 		session_reply(
 			session, REPLY(354, 0, 0, 0, "Send the message, end with <CRLF>.<CRLF>"));
-		add_trace(transaction);
 		session_resume(session);
 	}
 }
