@@ -74,6 +74,8 @@ void session_finish(struct session *session, const char *ending)
 {
 	session->state = SESSION_UPDATE;
 	session->ending = ending;
+	/* The lock goes now: who has seen the last reply may log in again at once. */
+	store_client_free(&session->store);
 	conn_finish(session->conn);
 }
 

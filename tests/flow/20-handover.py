@@ -10,7 +10,7 @@ from peers import Dovecot, Postfix, need_root
 
 class Handover(unittest.TestCase):
     def test_smtp_in_to_dovecot(self):
-        with Dovecot() as dovecot, Host(set={"smtp-in.lmtp": f"inet:127.0.0.1:{dovecot.lmtp_port}"}) as host:
+        with Dovecot() as dovecot, Host(set={"smtp-in.hand-over": f"inet:127.0.0.1:{dovecot.lmtp_port}"}) as host:
             pushed = messages.small()
             for _, octets in pushed:
                 host.send(octets, ("alice",))
