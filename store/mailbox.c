@@ -308,8 +308,8 @@ static bool is_ours(struct text name)
 }
 
 /*
- * Files that an earlier run of the store did not get out of tmp/. Nothing of this run is there yet: it
- * is the first time that the mailbox is opened.
+ * Files that an earlier run of the store did not get out of tmp/. Nothing of this run is there yet: a
+ * mailbox stays in memory as long as anything of it is under way.
  */
 static void tidy(struct mailbox *mailbox)
 {
@@ -347,7 +347,7 @@ int mailbox_directory(struct engine *engine, struct mailbox *mailbox)
 		return -1;
 	TAILQ_INSERT_TAIL(&engine->directories, mailbox, open_link);
 	engine->directory_count++;
-	if (!mailbox->tidied && mailbox->pins == 0)
+	if (!mailbox->tidied)
 		tidy(mailbox);
 	return mailbox->fd;
 }
