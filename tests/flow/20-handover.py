@@ -11,11 +11,11 @@ from peers import Dovecot, Postfix, need_root
 class Handover(unittest.TestCase):
     def test_smtp_in_to_dovecot(self):
         with Dovecot() as dovecot, Host(set={"smtp-in.hand-over": f"inet:127.0.0.1:{dovecot.lmtp_port}"}) as host:
-            pushed = messages.small()
+            pushed = [row for row in messages.small() if row[0] != "other-received"]  # two layers are stripped
             for _, octets in pushed:
                 host.send(octets, ("alice",))
             host.send(pushed[0][1], ("bob", "carol"))
-            got = {without_trace(octets) for octets in dovecot.messages("alice")}
+            got = {without_trace(without_trace(octets)) for octets in dovecot.messages("alice")}
             for name, octets in pushed:
                 self.assertIn(octets, got, f"{name}; Dovecot has {len(got)}")
             self.assertEqual(len(dovecot.messages("bob")), 1)

@@ -1,12 +1,13 @@
 """Mail programs of other makes, each as one function. A missing program skips its test and says so."""
 
 import os
-import pathlib
 import shutil
 import subprocess
 import unittest
 
 from host import PASSWORD, address, build_dir
+
+NOBODY = 65534
 
 
 def need(program, package=None):
@@ -41,7 +42,8 @@ def push_curl(host, message, to, way, sender="sender@example.org"):
 
 def push_swaks(host, message, to, way, sender="sender@example.org"):
     path = host.dir / "swaks.eml"
-    path.write_bytes(message.replace(b"\r\n", b"\n"))
+    # swaks adds a line end of its own before the final dot.
+    path.write_bytes(message.removesuffix(b"\r\n").replace(b"\r\n", b"\n"))
     command = [need("swaks"), "--server", "127.0.0.1", "--port", host.port("smtps" if way == "tls" else "smtp"),
                "--from", sender, "--to", ",".join(address(user) for user in to), "--data", f"@{path}",
                "--suppress-data", "--helo", "client.test"]
@@ -52,7 +54,7 @@ def push_swaks(host, message, to, way, sender="sender@example.org"):
 
 def push_msmtp(host, message, to, way, sender="sender@example.org"):
     command = [need("msmtp"), "--host=localhost", f"--port={host.port('smtps' if way == 'tls' else 'smtp')}",
-               f"--from={sender}", "--auth=off", "--file=/dev/null", "--set-from-header=off", "--set-date-header=off"]
+               f"--from={sender}", "--auth=off", "--file=/dev/null", "--set-from-header=off", "--set-date-header=off", "--set-msgid-header=off"]
     if way == "plain":
         command.append("--tls=off")
     else:
@@ -68,7 +70,7 @@ def push_smtplib(host, message, to, way, sender="sender@example.org"):
 
 def push_etpan(host, message, to, way, sender="sender@example.org"):
     run([build_dir() / "clients/etpan", "smtp", "127.0.0.1", host.port("smtps" if way == "tls" else "smtp"), way,
-         sender, *[address(user) for user in to]], message,
+         sender, *[address(user) for user in to]], message.removesuffix(b"\r\n"),  # it adds one
         env={"ASAN_OPTIONS": "detect_leaks=0"})
 
 
@@ -153,11 +155,14 @@ def pull_getmail(host, user, way):
         f"username = {address(user)}\npassword = {PASSWORD}\n{trust}"
         f"[destination]\ntype = Maildir\npath = {into}/\n"
         "[options]\ndelivered_to = false\nreceived = false\nread_all = true\ndelete = false\nverbose = 0\n")
-    pathlib.Path(home / "getmailrc").chmod(0o600)
-    owner = os.geteuid() or None
-    if owner is None:  # getmail refuses to write to a Maildir as root unless it owns it
-        os.chown(into, 0, 0)
-    run([need("getmail", "getmail6"), f"--getmaildir={home}", "--rcfile=getmailrc"], env={"HOME": str(home)})
+    (home / "getmailrc").chmod(0o600)
+    command = [need("getmail", "getmail6"), f"--getmaildir={home}", "--rcfile=getmailrc"]
+    if os.geteuid() == 0:  # getmail does not deliver as root
+        for path in [home, *home.rglob("*")]:
+            os.chown(path, NOBODY, NOBODY)
+        host.dir.chmod(0o755)
+        command = [need("setpriv", "util-linux"), f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *command]
+    run(command, env={"HOME": str(home)})
     return _maildir_messages(into)
 
 
