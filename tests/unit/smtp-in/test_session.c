@@ -245,6 +245,7 @@ static void open_message(struct fixture *fixture, int recipients)
 	say(fixture->client, "\r\n");
 	hear_until(fixture, fixture->server, " +0000\r\n\r\n");
 	assert_memory_equal(fixture->heard, "Received: from client.test", 26);
+	assert_null(strstr(fixture->heard + 1, "Received:"));
 }
 
 static void finish_message(struct fixture *fixture)
