@@ -1,6 +1,7 @@
 #include "mda/body.h"
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -14,18 +15,33 @@
 enum {
 	FIRST_ROOM = 8192,
 	INLINE_LIMIT = STORE_INLINE_LIMIT - 1, /* room for the blank line */
+	SCARCE_LIMIT = 16 * 1024,              /* the same when memory is scarce */
+	SHARED_LIMIT = 32 << 20,               /* octets that all bodies may hold before it is */
 };
 
 struct buf *body_begin(struct body *body, const struct body_options *options)
 {
 	*body = (struct body){ .options = *options, .fd = -1 };
-	if (options->size_hint)
-		buf_room(&body->text, options->size_hint < INLINE_LIMIT
-					      ? options->size_hint + 1024
-					      : INLINE_LIMIT + FIRST_ROOM);
+	/* Room is not memory until it is written to. */
+	if (options->size_hint < INLINE_LIMIT)
+		buf_room(&body->text, FIRST_ROOM + (size_t)options->size_hint);
 	else
-		buf_room(&body->text, FIRST_ROOM);
+		buf_room(&body->text, INLINE_LIMIT + FIRST_ROOM);
 	return &body->text;
+}
+
+static void count_memory(struct body *body)
+{
+	const size_t now = buf_length(&body->text);
+
+	*body->options.shared += now - body->counted;
+	body->counted = now;
+}
+
+static void drop_text(struct body *body)
+{
+	buf_release(&body->text);
+	count_memory(body);
 }
 
 static bool is_refused(const struct body *body)
@@ -47,8 +63,17 @@ static void refuse(struct body *body, struct reply reply)
 {
 	if (!is_refused(body))
 		body->refusal = reply;
-	buf_release(&body->text);
+	drop_text(body);
 	give_up_spool(body);
+}
+
+/* With 554: it is the message itself. */
+static void refuse_for(struct body *body, const unsigned char enhanced[3], const char *why)
+{
+	struct reply reply = { .code = 554, .text = text_of(why) };
+
+	memcpy(reply.enhanced, enhanced, sizeof(reply.enhanced));
+	refuse(body, reply);
 }
 
 /* ---- the head of the message ---- */
@@ -108,8 +133,7 @@ static void settle_head(struct body *body)
 	const char *loop = trace_find_loop(text_head(message, header_length(message)),
 		body->options.delivered_to, body->options.hops);
 	if (loop) {
-		refuse(body, (struct reply){
-				     .code = 554, .enhanced = { 5, 4, 6 }, .text = text_of(loop) });
+		refuse_for(body, (const unsigned char[]){ 5, 4, 6 }, loop);
 		return;
 	}
 	if (has_no_header(body, message))
@@ -136,6 +160,7 @@ static void spool_text(struct body *body)
 	else
 		buf_release(&body->text);
 	body->spooled = true;
+	count_memory(body);
 }
 
 static void on_spool(void *owner, struct store_reply *reply)
@@ -172,18 +197,20 @@ static void ask_for_spool(struct body *body)
 
 static void pass_on(struct body *body)
 {
+	const size_t limit = *body->options.shared > SHARED_LIMIT ? SCARCE_LIMIT : INLINE_LIMIT;
+
 	if (body->fd >= 0)
 		spool_text(body);
-	else if (buf_length(&body->text) > INLINE_LIMIT)
+	else if (buf_length(&body->text) > limit)
 		ask_for_spool(body);
+	count_memory(body);
 }
 
 static void look_for_faults(struct body *body)
 {
 	if (body->data.fault != WIRE_OK)
-		refuse(body, (struct reply){ .code = 554,
-				     .enhanced = { 5, 6, 0 },
-				     .text = text_of(wire_fault_text(body->data.fault)) });
+		refuse_for(body, (const unsigned char[]){ 5, 6, 0 },
+			wire_fault_text(body->data.fault));
 	else if (body->data.size > body->options.limit)
 		refuse(body, verdict_reply(STORE_TOO_LARGE));
 }
@@ -242,7 +269,8 @@ void body_release(struct body *body)
 	if (client)
 		store_client_forget(client, body);
 	body->waiting = false;
-	buf_release(&body->text);
-	if (body->options.link)
+	if (body->options.link) {
+		drop_text(body);
 		give_up_spool(body);
+	}
 }

@@ -1,6 +1,7 @@
 /*
  * A message while it comes in: trace fields, then what the client sends, in memory up to what fits a
- * request to the store, beyond that in a spool file of the store's.
+ * request to the store, beyond that in a spool file of the store's. When many clients at once send
+ * middling messages, and do so slowly, those go to files as well: memory is bounded whatever they do.
  *
  * As stored, a message is our trace fields and then byte for byte what came, with LF line ends. One
  * octet may stand between: when what came has no header section at all (its first line is neither a
@@ -22,6 +23,7 @@ struct body_options {
 	struct text
 		delivered_to; /* who must not have got it before; "": several, only hops count */
 	unsigned hops;        /* Received fields it may have */
+	size_t *shared;       /* octets that all bodies of this worker hold in memory */
 	void (*ready)(void *owner); /* after BODY_WAIT: go on feeding */
 	void *owner;
 };
@@ -45,6 +47,7 @@ struct body {
 	int fd;               /* of the spool file, or -1 */
 	uint32_t spool;       /* 0: none */
 	uint64_t generation;  /* of the link that it came through */
+	size_t counted;       /* of text, in *shared */
 	struct reply refusal; /* code 0: none yet. Its text is constant. */
 };
 
@@ -60,7 +63,10 @@ enum body_result body_feed(struct body *body, struct text in, size_t *used);
  */
 const struct reply *body_finish(struct body *body);
 
-/* The spool file belongs to someone else from now on. */
+/*
+ * Text and spool file belong to the store now. Until body_release() they count as memory in use: the request
+ * may still wait to be sent.
+ */
 void body_hand_over(struct body *body);
 
 /* Give back what it holds, at any time; a spool file not handed over is dropped. */

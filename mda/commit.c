@@ -6,16 +6,28 @@
 
 _Static_assert((int)MDA_RECIPIENTS_MOST <= (int)STORE_RECIPIENTS_LIMIT, "one transaction has room");
 
+/*
+ * A user who was there at RCPT and is gone now must not cost the others their message: at the next
+ * attempt RCPT tells them apart.
+ */
+static struct reply reply_for(const struct commit *commit, enum store_failure failure)
+{
+	if (failure == STORE_NO_SUCH_USER && commit->several)
+		return REPLY(451, 4, 3, 0, "a recipient is gone, try again for the others");
+	return verdict_reply(failure);
+}
+
 static void on_delivered(void *owner, struct store_reply *reply)
 {
 	const struct commit *commit = owner;
 	const bool away = reply->failure == STORE_AWAY;
+	const struct commit_outcome outcome = {
+		.failure = reply->failure,
+		.reply = reply_for(commit, reply->failure),
+		.user = away ? TEXT("") : reply->of.deliver.user,
+	};
 
-	commit->done(commit->owner, &(struct commit_outcome){
-					    .failure = reply->failure,
-					    .reply = verdict_reply(reply->failure),
-					    .user = away ? TEXT("") : reply->of.deliver.user,
-				    });
+	commit->done(commit->owner, &outcome);
 }
 
 static void add_recipients(struct buf *out, const struct plan *plan)
@@ -24,12 +36,13 @@ static void add_recipients(struct buf *out, const struct plan *plan)
 	size_t count = plan_mailboxes(plan, &mailbox);
 
 	for (size_t i = 0; i < count; i++) {
-		store_recipient_pack(out, &(struct store_recipient){
-						  .user = mailbox[i]->user,
-						  .mailbox = mailbox[i]->mailbox,
-						  .flags = mailbox[i]->flags,
-						  .keywords = mailbox[i]->keywords,
-					  });
+		const struct store_recipient recipient = {
+			.user = mailbox[i]->user,
+			.mailbox = mailbox[i]->mailbox,
+			.flags = mailbox[i]->flags,
+			.keywords = mailbox[i]->keywords,
+		};
+		store_recipient_pack(out, &recipient);
 	}
 }
 
@@ -77,6 +90,7 @@ bool commit_start(struct commit *commit, struct store_link *link, const struct p
 		*outcome = outcome_of(STORE_AWAY);
 		return false;
 	}
+	commit->several = !plan_only_user(plan).ptr;
 	deliver(commit, client, plan, message);
 	return true;
 }

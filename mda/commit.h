@@ -24,7 +24,7 @@ struct commit_message {
 
 struct commit_outcome {
 	enum store_failure failure; /* STORE_REFUSED also when the plan itself refuses */
-	struct reply reply;         /* for every recipient */
+	struct reply reply;         /* for every recipient, so never for good on account of one */
 	struct text user;           /* for whom the store said no; "": for nobody in particular */
 };
 
@@ -32,6 +32,7 @@ struct commit_outcome {
 struct commit {
 	void (*done)(void *owner, const struct commit_outcome *outcome);
 	void *owner;
+	bool several; /* users; set by commit_start() */
 };
 
 /*

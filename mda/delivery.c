@@ -21,19 +21,18 @@ static void on_ready(void *owner)
 static void add_received(struct session *session, struct buf *out)
 {
 	const struct plan *plan = &session->mail->plan;
+	const struct trace_received received = {
+		.helo = text_of(session->client),
+		.peer = text_of(conn_peer(session->conn)),
+		.peer_ipv6 = conn_peer_is_ipv6(session->conn),
+		.by = text_of(session->worker->options.common->hostname),
+		.with = TEXT("LMTP"),
+		.id = text_of(session->mail->id.string),
+		.recipient = plan->recipients == 1 ? &plan->first->address : NULL,
+		.when = time(NULL),
+	};
 
-	trace_add_received(out,
-		&(struct trace_received){
-			.helo = text_of(session->client),
-			.peer = text_of(conn_peer(session->conn)),
-			.peer_ipv6 = conn_peer_is_ipv6(session->conn),
-			.by = text_of(session->worker->options.common->hostname),
-			.with = TEXT("LMTP"),
-			.id = text_of(session->mail->id.string),
-			.recipient = plan->recipients == 1 ? &plan->first->address : NULL,
-			.when = time(NULL),
-		},
-		"\n");
+	trace_add_received(out, &received, "\n");
 }
 
 /*
@@ -45,17 +44,18 @@ void session_begin_body(struct session *session)
 	struct session_mail *mail = session->mail;
 	const struct mda_settings *settings = session->worker->options.settings;
 	const struct text only = plan_only_user(&mail->plan);
-	struct buf *trace =
-		body_begin(&mail->body, &(struct body_options){
-						.link = session->worker->link,
-						.limit = settings->message_size,
-						.size_hint = mail->size,
-						.has_received = session->trusted,
-						.delivered_to = only.ptr ? only : TEXT(""),
-						.hops = (unsigned)settings->hops,
-						.ready = on_ready,
-						.owner = session,
-					});
+	const struct body_options options = {
+		.link = session->worker->link,
+		.limit = settings->message_size,
+		.size_hint = mail->size,
+		.has_received = session->trusted,
+		.delivered_to = only.ptr ? only : TEXT(""),
+		.hops = (unsigned)settings->hops,
+		.shared = &session->worker->body_octets,
+		.ready = on_ready,
+		.owner = session,
+	};
+	struct buf *trace = body_begin(&mail->body, &options);
 
 	trace_add_return_path(trace, &mail->sender, "\n");
 	if (only.ptr)
@@ -162,20 +162,20 @@ static void on_committed(void *owner, const struct commit_outcome *outcome)
 static void commit(struct session *session)
 {
 	struct session_mail *mail = session->mail;
+	const struct commit_message message = {
+		.id = mail->id,
+		.once = TEXT(""),
+		.received = time(NULL),
+		.body = buf_text(&mail->body.text),
+		.spool = mail->body.spool,
+		.generation = mail->body.generation,
+	};
 	struct commit_outcome outcome;
 
 	mail->commit = (struct commit){ .done = on_committed, .owner = session };
 	mail->handed_over = session_now();
-	bool started = commit_start(&mail->commit, session->worker->link, &mail->plan,
-		&(struct commit_message){
-			.id = mail->id,
-			.once = TEXT(""),
-			.received = time(NULL),
-			.body = buf_text(&mail->body.text),
-			.spool = mail->body.spool,
-			.generation = mail->body.generation,
-		},
-		&outcome);
+	bool started =
+		commit_start(&mail->commit, session->worker->link, &mail->plan, &message, &outcome);
 	body_hand_over(&mail->body);
 	if (!started) {
 		conclude(session, &outcome);

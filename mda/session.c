@@ -153,6 +153,14 @@ static void run_command(
 		commands_run(session, command, line);
 }
 
+static void fault_line(struct session *session, enum wire_fault fault)
+{
+	struct reply reply = REPLY(500, 5, 5, 2, "");
+
+	reply.text = text_of(wire_fault_text(fault));
+	session_fault(session, &reply);
+}
+
 /* One command line. False: nothing more can be done now. */
 static bool take_command(struct session *session)
 {
@@ -175,9 +183,7 @@ static bool take_command(struct session *session)
 	if (found > 0)
 		run_command(session, command, line);
 	else if (found < 0)
-		session_fault(session, &(struct reply){ .code = 500,
-					       .enhanced = { 5, 5, 2 },
-					       .text = text_of(wire_fault_text(fault)) });
+		fault_line(session, fault);
 	conn_consume(session->conn, used);
 	return found != 0;
 }

@@ -47,7 +47,8 @@ struct worker {
 	bool full;
 	bool stopping;
 	struct worker_counters counters;
-	struct buf reply; /* while one is put together */
+	size_t body_octets; /* of messages that are coming in */
+	struct buf reply;   /* while one is put together */
 };
 
 struct worker *worker_new(const struct worker_options *options);

@@ -181,7 +181,7 @@ static void harness_on_frame(void *owner, struct ipc_frame *frame)
 	case STORE_DELIVER:
 		assert_int_equal(store_deliver_unpack(frame->payload, &deliver), 0);
 		if (deliver.recipients.len == 0) {
-			assert_int_equal(deliver.spool, h->last_spool);
+			assert_in_range(deliver.spool, 1, h->last_spool);
 			h->drops++;
 			store_deliver_reply_pack(ipc_begin(h->store, STORE_DELIVER, frame->tag),
 				&(struct store_deliver_reply){

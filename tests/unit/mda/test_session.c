@@ -524,12 +524,29 @@ static void every_failure_of_a_delivery_is_told(void **state)
 	harness_greet(h, false);
 	for (int failure = 0; failure < STORE_AWAY; failure++) {
 		h->deliver_failure = failure;
-		harness_envelope(h, "alice@example.test bob@example.test");
+		harness_envelope(h, "alice@example.test Alice@example.test");
 		harness_say(h, "Subject: x\r\n\r\n.\r\n");
 		harness_expect(h, expect[failure]);
 		harness_expect(h, expect[failure]);
 		harness_expect_nothing(h);
 	}
+}
+
+static void a_user_who_is_gone_costs_others_nothing(void **state)
+{
+	struct harness *h = *state;
+
+	harness_greet(h, false);
+	h->deliver_failure = STORE_NO_SUCH_USER;
+	h->deliver_user = "alice@example.test";
+	harness_envelope(h, "alice@example.test bob@example.test");
+	harness_say(h, "\r\n.\r\n");
+	harness_expect(h, "451 4.3.0 a recipient is gone*");
+	harness_expect(h, "451 4.3.0 a recipient is gone*");
+	harness_envelope(h, "alice@example.test ALICE@example.test");
+	harness_say(h, "\r\n.\r\n");
+	harness_expect(h, "550 5.1.1 *");
+	harness_expect(h, "550 5.1.1 *");
 }
 
 static void a_user_who_is_full_is_asked_for_anew(void **state)
@@ -635,6 +652,43 @@ static void no_octet_is_lost_at_the_border(void **state)
 		assert_int_equal(h->body_size - (size_t)(own - h->body) + lines, buf_length(&text));
 	}
 	assert_true(h->spools > 0 && h->spools < h->deliveries);
+	buf_release(&text);
+}
+
+enum { CROWD = 140 };
+
+/* When many slow clients hold much memory, messages that would fit a request go to files, too. */
+static void memory_is_bounded_over_all_clients(void **state)
+{
+	struct harness *h = *state;
+	struct buf text = { 0 };
+	int crowd[CROWD];
+
+	buf_add_string(&text, "Subject: x\r\n\r\n");
+	while (buf_length(&text) < 250 * 1024)
+		buf_format(&text, "%0990d\r\n", 1);
+	for (int i = 0; i < CROWD; i++) {
+		harness_greet(h, false);
+		harness_envelope(h, "alice@example.test");
+		harness_send(h, buf_text(&text));
+		crowd[i] = h->client;
+		h->client = -1;
+	}
+	assert_true(h->worker->body_octets > 31 << 20);
+	assert_true(h->worker->body_octets < 35 << 20);
+	assert_true(h->spools > 0);
+	harness_greet(h, false);
+	harness_envelope(h, "alice@example.test");
+	harness_send(h, buf_text(&text));
+	harness_say(h, ".\r\n");
+	harness_expect(h, "250 2.0.0 *");
+	for (int i = 0; i < CROWD; i++)
+		close(crowd[i]);
+	close(h->client);
+	h->client = -1;
+	harness_settle(h);
+	assert_int_equal(h->worker->session_count, 0);
+	assert_int_equal(h->worker->body_octets, 0);
 	buf_release(&text);
 }
 
@@ -1025,10 +1079,12 @@ int main(void)
 		TEST(faults_in_the_body_are_refused),
 		TEST(loops_are_stopped),
 		TEST(every_failure_of_a_delivery_is_told),
+		TEST(a_user_who_is_gone_costs_others_nothing),
 		TEST(a_user_who_is_full_is_asked_for_anew),
 		TEST(large_messages_go_to_a_file),
 		TEST(large_texts_without_header_stay_bodies),
 		TEST(no_octet_is_lost_at_the_border),
+		TEST(memory_is_bounded_over_all_clients),
 		TEST(the_client_is_held_until_there_is_a_file),
 		TEST(a_file_that_is_not_needed_is_dropped),
 		TEST(no_file_means_no_message),
