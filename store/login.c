@@ -55,6 +55,11 @@ static uint64_t milliseconds(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+static uint64_t seconds(void)
+{
+	return milliseconds() / 1000;
+}
+
 /* ---- life ---- */
 
 static void sweep_later(struct logins *logins)
@@ -70,7 +75,7 @@ static void on_sweep(evutil_socket_t fd, short what, void *argument)
 	struct logins *logins = argument;
 
 	(void)fd, (void)what;
-	if (password_cache_sweep(logins->cache, milliseconds() / 1000) > 0)
+	if (password_cache_sweep(logins->cache, seconds()) > 0)
 		sweep_later(logins);
 }
 
@@ -183,6 +188,15 @@ static bool finish_later(struct login *login, enum store_failure failure)
 	return true;
 }
 
+static bool is_over_limit(const struct login *login)
+{
+	const struct login_options *options = &login->logins->options;
+
+	return options->failures && login->peer_counts &&
+	       login_peers_failures(login->logins->peers, &login->peer, seconds(),
+		       options->window) >= options->failures;
+}
+
 static void fail(struct login *login)
 {
 	struct logins *logins = login->logins;
@@ -191,8 +205,7 @@ static void fail(struct login *login)
 	LOG_INFO("login-failed", LOG_TEXT("user", login->user),
 		LOG_STRING("peer", login->peer_name));
 	if (login->peer_counts)
-		login_peers_fail(
-			logins->peers, &login->peer, login->begun / 1000, logins->options.window);
+		login_peers_fail(logins->peers, &login->peer, seconds(), logins->options.window);
 	finish_later(login, STORE_BAD_LOGIN);
 }
 
@@ -202,6 +215,12 @@ static void on_checked(void *owner, bool matches)
 	struct logins *logins = login->logins;
 
 	login->job = NULL;
+	if (is_over_limit(login)) {
+		/* Guesses made at once are no way around the limit, not even for the right one. */
+		logins->limited++;
+		finish_later(login, STORE_BUSY);
+		return;
+	}
 	/* The account may have changed while the thread was at it. */
 	const struct engine_user *user = engine_user_find(logins->engine, login->user);
 	if (!matches || !user || !login->hash || strcmp(user->hash, login->hash) != 0) {
@@ -210,7 +229,7 @@ static void on_checked(void *owner, bool matches)
 	}
 	logins->verified++;
 	if (login->has_proof && logins->options.remember) {
-		const uint64_t now = milliseconds() / 1000;
+		const uint64_t now = seconds();
 		password_cache_add(
 			logins->cache, &login->proof, now, now + logins->options.remember);
 		sweep_later(logins);
@@ -253,15 +272,6 @@ static struct login *new_login(
 	return login;
 }
 
-static bool is_over_limit(const struct login *login)
-{
-	const struct login_options *options = &login->logins->options;
-
-	return options->failures && login->peer_counts &&
-	       login_peers_failures(login->logins->peers, &login->peer, login->begun / 1000,
-		       options->window) >= options->failures;
-}
-
 struct login *login_begin(
 	struct logins *logins, const struct store_login *request, login_done *done, void *owner)
 {
@@ -274,7 +284,7 @@ struct login *login_begin(
 			text_of(user->hash), request->password, &login->proof);
 	}
 	if (login->has_proof && logins->options.remember &&
-		password_cache_has(logins->cache, &login->proof, login->begun / 1000)) {
+		password_cache_has(logins->cache, &login->proof, seconds())) {
 		logins->remembered++;
 		finish(login, STORE_OK, user);
 		return NULL;

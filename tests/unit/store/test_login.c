@@ -166,6 +166,33 @@ static void test_failures_are_limited(void **state)
 	close_peer(&peer);
 }
 
+static void test_guesses_at_once(void **state)
+{
+	enum { GUESSES = 20 };
+	struct peer peer;
+	struct wait waits[GUESSES + 1] = { 0 };
+	unsigned told[STORE_FAILURES] = { 0 };
+
+	(void)state;
+	options.logins.failures = 3;
+	server_configure(host.server, &options);
+	open_peer(&peer, STORE_BY_SMTP_IN);
+	for (size_t i = 0; i <= GUESSES; i++)
+		store_client_login(peer.client,
+			&(struct store_login){
+				.user = TEXT("alice"),
+				.password = i < GUESSES ? TEXT("guess") : TEXT("restante"),
+				.peer = TEXT("192.0.2.1"),
+			},
+			on_reply, &waits[i]);
+	for (size_t i = 0; i <= GUESSES; i++)
+		told[wait_for(&waits[i]).failure]++;
+	assert_int_equal(told[STORE_BAD_LOGIN], 3);
+	assert_int_equal(told[STORE_BUSY], GUESSES - 2);
+	assert_int_equal(told[STORE_OK], 0);
+	close_peer(&peer);
+}
+
 /* Connections that go while their login is being looked at. */
 static void test_leaving_during_login(void **state)
 {
@@ -197,6 +224,7 @@ int main(void)
 		TEST(test_login_is_remembered),
 		TEST(test_failure_is_delayed),
 		TEST(test_failures_are_limited),
+		TEST(test_guesses_at_once),
 		TEST(test_leaving_during_login),
 	};
 
