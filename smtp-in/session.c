@@ -84,13 +84,13 @@ void session_close(struct session *session, struct reply reply)
 		transaction_log_lost(session->transaction, "the session was ended");
 	session->state = SESSION_CLOSING;
 	session->deadline = 0;
-	transaction_free(&session->transaction);
 	buf_add(&text, worker_hostname(session->worker));
 	buf_add_string(&text, ": ");
 	buf_add(&text, reply.text);
 	reply.text = buf_text(&text);
 	write_reply(session, &reply);
 	buf_release(&text);
+	transaction_free(&session->transaction);
 	conn_finish(session->conn);
 }
 

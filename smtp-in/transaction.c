@@ -183,16 +183,18 @@ static bool begin_lmtp(struct transaction *transaction)
 void transaction_add_recipient(struct transaction *transaction, const struct address *address)
 {
 	struct arena *arena = transaction->arena;
-	struct transaction_recipient *recipient = arena_take(arena, sizeof(*recipient));
+	struct transaction_recipient *recipient;
 
+	/* Counted in any case: the limit is also one on what a transaction can make us remember. */
+	transaction->recipients++;
 	if (transaction->failed || (!transaction->lmtp && !begin_lmtp(transaction))) {
 		session_reply(transaction->session, unavailable());
 		return;
 	}
+	recipient = arena_take(arena, sizeof(*recipient));
 	recipient->address = (struct address){ .local = text_copy(arena, address->local),
 		.domain = text_copy(arena, address->domain) };
 	recipient->base.address = address_print(arena, address);
-	transaction->recipients++;
 	transaction->awaited++;
 	if (!transaction->next_verdict)
 		transaction->next_verdict = recipient;
