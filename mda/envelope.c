@@ -7,7 +7,7 @@
 
 enum {
 	ARENA_BLOCK = 2048,
-	ARENA_LIMIT = 4 << 20, /* what a transaction may take, refused recipients included */
+	ARENA_LIMIT = 2 << 20, /* what an envelope may take, refused recipients included */
 };
 
 void session_begin_mail(struct session *session, const struct session_sender *sender)
@@ -107,14 +107,19 @@ static bool has_room(const struct session *session)
 	const struct session_mail *mail = session->mail;
 
 	return mail->plan.recipients + mail->answers <
-		       session->worker->options.settings->recipients &&
-	       arena_used(mail->arena) < ARENA_LIMIT;
+	       session->worker->options.settings->recipients;
 }
 
 void session_add_recipient(struct session *session, const struct address *address)
 {
 	struct session_mail *mail = session->mail;
 	const bool room = has_room(session);
+
+	/* Thousands of recipients that nobody has: no mail server does that. */
+	if (arena_used(mail->arena) > ARENA_LIMIT) {
+		session_end(session, &REPLY(421, 4, 7, 0, "too many recipients in one message"));
+		return;
+	}
 	struct session_answer *answer = queue_answer(session);
 
 	answer->recipient = plan_recipient_new(mail->arena, address);

@@ -324,6 +324,28 @@ static void recipients_have_a_limit(void **state)
 	assert_int_equal(h->deliveries, 1);
 }
 
+static void refused_recipients_take_no_end_of_memory(void **state)
+{
+	struct harness *h = *state;
+	const struct text end = TEXT("421 4.7.0 too many recipients in one message\r\n");
+	int refused = 0;
+
+	harness_greet(h, false);
+	harness_say(h, "MAIL FROM:<>\r\n");
+	harness_expect(h, "250 *");
+	for (;; refused++) {
+		assert_true(refused < 100000);
+		harness_say(h, "RCPT TO:<alice@elsewhere.test>\r\n");
+		harness_wait(h, harness_has_line);
+		if (text_equal(buf_text(&h->got), end))
+			break;
+		harness_expect(h, "550 5.7.1 *");
+	}
+	assert_true(refused > 2000);
+	buf_clear(&h->got);
+	harness_expect_end(h);
+}
+
 static void a_client_that_leaves_is_forgotten(void **state)
 {
 	struct harness *h = *state;
@@ -1072,6 +1094,7 @@ int main(void)
 		TEST(pipelined_recipients_are_asked_side_by_side),
 		TEST(many_recipients_wait_in_bounded_number),
 		TEST(recipients_have_a_limit),
+		TEST(refused_recipients_take_no_end_of_memory),
 		TEST(a_client_that_leaves_is_forgotten),
 		TEST(trace_fields_stand_first),
 		TEST(smtp_in_names_the_message),
