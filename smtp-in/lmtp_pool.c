@@ -11,7 +11,8 @@
 enum {
 	CONNECT_SECONDS = 10,
 	GREETING_SECONDS = 30, /* from a server at our side, not across the internet */
-	KEEP_SECONDS = 60,     /* idle; servers close after five minutes */
+	KEEP_LIMIT = 100,  /* idle at once: what one worker keeps, the server has not for others */
+	KEEP_SECONDS = 60, /* idle; servers close after five minutes */
 	AWAY_SECONDS = 10,
 	FULL_TRIES = 100,       /* the server's queue of connections is full: so often ... */
 	FULL_MILLISECONDS = 20, /* ... at this distance */
@@ -294,8 +295,8 @@ void lmtp_idle_limit(struct lmtp *lmtp, unsigned seconds)
 
 void lmtp_keep(struct lmtp *lmtp)
 {
-	/* What it says unasked would be taken for the answer to the next transaction. */
-	if (conn_input(lmtp->conn).len ||
+	/* What it says unasked must not be taken for the answer to the next transaction. */
+	if (conn_input(lmtp->conn).len || lmtp->pool->counts.idle >= KEEP_LIMIT ||
 		!is_same_server(&lmtp->server, &lmtp->pool->options.server)) {
 		close_lmtp(lmtp);
 		return;

@@ -112,7 +112,7 @@ static const struct settings_item items[] = {
 			"directory run of the state, or inet:ADDRESS:PORT." },
 	{ .name = "hand-over-connections",
 		.type = SETTINGS_NUMBER,
-		.preset = "1000",
+		.preset = "500",
 		.least = 1,
 		.most = 100000,
 		.offset = AT(hand_over_connections),

@@ -795,6 +795,33 @@ static void test_connections_are_limited(void **state)
 	lmtp_end(&others[1]);
 }
 
+/* What one worker keeps for nothing, others cannot have. */
+static void test_not_all_are_kept(void **state)
+{
+	enum { MANY = 103, KEPT = 100 };
+	struct fixture *fixture = *state;
+	struct lmtp *lmtps[MANY];
+	int fds[MANY];
+
+	fixture->options.connections = MANY;
+	lmtp_pool_change(fixture->pool, &fixture->options);
+	for (int i = 0; i < MANY; i++) {
+		begin(fixture);
+		lmtps[i] = fixture->lmtp;
+		peer_greet(fixture, EVERYTHING);
+		turn(fixture);
+		fds[i] = fixture->peer;
+		fixture->peer = -1;
+	}
+	fixture->lmtp = NULL;
+	for (int i = 0; i < MANY; i++)
+		lmtp_end(&lmtps[i]);
+	assert_idle(fixture, KEPT);
+	for (int i = 0; i < MANY; i++)
+		close(fds[i]);
+	assert_idle(fixture, 0);
+}
+
 static void test_full_queue_is_waited_for(void **state)
 {
 	struct fixture *fixture = *state;
@@ -934,6 +961,7 @@ int main(void)
 		TEST(endless_reply),
 		TEST(nobody_listens),
 		TEST(connections_are_limited),
+		TEST(not_all_are_kept),
 		TEST(full_queue_is_waited_for),
 		TEST(slow_replies_time_out),
 		TEST(slow_verdict_times_out),
