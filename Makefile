@@ -4,6 +4,7 @@
 #   make run        install what is missing, build, and run a working mail host on this machine
 #   make test       install what is missing, build all variants, and run every test
 #   make VARIANT=debug|sanitize|fuzz     the other builds, side by side in build/VARIANT/
+#   make crash [CRASH_MINUTES=30]   kill -9 under load, at least 200 rounds
 #   make check-source  make fuzz-run [FUZZ_SECONDS=60]  make install [DESTDIR= PREFIX=]  make help
 
 VARIANT ?= release
@@ -147,7 +148,7 @@ $(OBJ)/%.o: %.c
 
 # ---- what people type ----
 
-.PHONY: run test deps deps-build deps-test check-source format fuzz-run install clean help
+.PHONY: run test deps deps-build deps-test check-source format fuzz-run crash install clean help
 run: deps
 	@$(MAKE) --no-print-directory -s -j$$(nproc) all
 	@exec $(BUILD)/restante demo $(DEMO)
@@ -172,6 +173,11 @@ FUZZ_SECONDS ?= 60
 fuzz-run:
 	@$(MAKE) --no-print-directory VARIANT=fuzz fuzzers
 	@tests/lib/fuzz --seconds $(FUZZ_SECONDS)
+
+CRASH_ROUNDS ?= 200
+CRASH_MINUTES ?= 0
+crash: all
+	@/usr/bin/python3 -B tests/crash/crash.py --rounds $(CRASH_ROUNDS) --minutes $(CRASH_MINUTES)
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/restante \

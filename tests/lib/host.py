@@ -70,7 +70,8 @@ class Host:
             if not self.keep:
                 shutil.rmtree(self.dir, ignore_errors=True)
 
-    def start(self):
+    def start(self, wait=True):
+        """wait=False: it may still be starting, and its ports are not known."""
         ports = self.dir / "ports"
         with contextlib.suppress(FileNotFoundError):
             ports.unlink()
@@ -78,6 +79,8 @@ class Host:
             self.process = subprocess.Popen(
                 [str(build_dir() / "restante"), "demo", "--dir", str(self.dir), "--port-base", "0", *self.options],
                 stdin=subprocess.DEVNULL, stdout=banner, stderr=log, env=self.env, start_new_session=True)
+        if not wait:
+            return
 
         def ready():
             if self.process.poll() is not None:
