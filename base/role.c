@@ -71,30 +71,23 @@ void role_begin_stop(struct role_run *run, uint64_t seconds)
 	if (run->stopping)
 		return;
 	run->stopping = true;
-	LOG_INFO("stopping", LOG_NUMBER("seconds", seconds));
+	LOG_DEBUG("stopping", LOG_NUMBER("seconds", seconds));
 	role_close_listeners(run);
 	if (run->role->stop)
 		run->role->stop(&run->context);
 	evtimer_add(&run->stop_check, &first);
 }
 
-static void on_terminate(evutil_socket_t number, short what, void *argument)
-{
-	struct role_run *run = argument;
-
-	(void)number, (void)what;
-	role_begin_stop(run, run->going ? run->common->stop_seconds : 0);
-}
-
 /* ---- the start ---- */
 
 /*
- * Ctrl-C and a closed terminal reach every process of the group: the supervisor decides what comes of
- * them.
+ * Ctrl-C, a closed terminal and a service manager's SIGTERM reach every process of the host: the
+ * supervisor decides what comes of them, so that roles stop in an order in which nothing is lost.
  */
 static void ignore_signals(void)
 {
-	static const int ignored[] = { SIGINT, SIGQUIT, SIGHUP, SIGPIPE, SIGUSR1, SIGUSR2 };
+	static const int ignored[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGPIPE, SIGUSR1,
+		SIGUSR2 };
 	const struct sigaction ignore = { .sa_handler = SIG_IGN };
 	sigset_t none;
 
@@ -194,7 +187,7 @@ static int start(struct role_run *run)
 	run->started = role_seconds_now();
 	role_update_listeners(run);
 	role_say_ready(run);
-	LOG_INFO("ready", LOG_NUMBER("worker", run->context.worker));
+	LOG_DEBUG("ready", LOG_NUMBER("worker", run->context.worker));
 	return 0;
 }
 
@@ -207,7 +200,7 @@ static int run_role(struct role_run *run)
 	event_base_dispatch(run->context.loop);
 	if (run->role->end)
 		run->role->end(&run->context);
-	LOG_INFO("stopped", LOG_NUMBER("status", run->failed ? run->status : EX_OK));
+	LOG_DEBUG("stopped", LOG_NUMBER("status", run->failed ? run->status : EX_OK));
 	return run->failed ? run->status : EX_OK;
 }
 
@@ -258,7 +251,6 @@ static struct event_base *new_loop(void)
 int role_main(int argc, char **argv, const struct role *role)
 {
 	struct role_run run = { .role = role };
-	struct event terminate;
 
 	if (argc == 2 && strcmp(argv[1], "--help") == 0)
 		return usage(role->name, true);
@@ -268,13 +260,10 @@ int role_main(int argc, char **argv, const struct role *role)
 	ignore_signals();
 	keep_memory_small();
 	run.context.loop = new_loop();
-	evsignal_assign(&terminate, run.context.loop, SIGTERM, on_terminate, &run);
-	evsignal_add(&terminate, NULL);
 	evtimer_assign(&run.stop_check, run.context.loop, on_stop_check, &run);
 	run.control = ipc_new(
 		run.context.loop, CONTROL_FD, CONTROL_PAYLOAD, &role_control_handlers, &run);
 	int status = run_role(&run);
-	event_del(&terminate);
 	event_del(&run.stop_check);
 	tear_down(&run);
 	event_base_free(run.context.loop);

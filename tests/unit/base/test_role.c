@@ -242,6 +242,8 @@ static void make_lines(void)
 	struct buf lines = { 0 };
 
 	settings_preset(&common_section, &common);
+	mem_free(common.log_level);
+	common.log_level = mem_copy("debug", 5); /* starts and stops are told, too */
 	settings_store(&common_section, &common, &lines);
 	common_lines = mem_copy(buf_text(&lines).ptr, buf_length(&lines));
 	settings_free(&common_section, &common);
@@ -458,8 +460,9 @@ static void signals(void **state)
 	kill(host.pid, SIGINT);
 	kill(host.pid, SIGHUP);
 	kill(host.pid, SIGPIPE);
-	expect_greeting("hello", false);
 	kill(host.pid, SIGTERM);
+	expect_greeting("hello", false);
+	ipc_free(&host.ipc);
 	expect_exit(EX_OK);
 }
 
