@@ -60,7 +60,6 @@ void banner_print(struct buf *out, const struct listeners *listeners, const char
 	static const struct row rows[] = {
 		{ "push", "smtp", "SMTP, with STARTTLS" },
 		{ "", "smtps", "SMTP over TLS" },
-		{ "", "submission", "submission, for users who have logged in" },
 		{ "pull", "pop3", "POP3, with STLS" },
 		{ "", "pop3s", "POP3 over TLS" },
 	};
