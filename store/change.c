@@ -135,9 +135,18 @@ void change_ready(struct change *change, enum store_failure failure)
 
 void change_stage(struct change *change)
 {
-	STAILQ_INSERT_TAIL(&change->engine->staged, change, link);
-	change->engine->staged_count++;
-	engine_round_soon(change->engine);
+	struct engine *engine = change->engine;
+
+	STAILQ_INSERT_TAIL(&engine->staged, change, link);
+	engine->staged_count++;
+	engine_round_soon(engine);
+	/*
+	 * While a group is being answered, its senders come back with the next one. Half of them make a
+	 * group of their own, so that from then on one group is written while the other is at work.
+	 */
+	engine->gathered++;
+	if (engine->to_show && engine->gathered >= engine->to_show)
+		changes_start_flush(engine);
 }
 
 void change_follow(struct change *change)
@@ -318,8 +327,7 @@ static void note_before(struct engine *engine, struct mailbox_list *grouped)
 {
 	struct change *change;
 
-	STAILQ_FOREACH(change, &engine->showing, link)
-	{
+	STAILQ_FOREACH (change, &engine->showing, link) {
 		for (size_t i = 0; i < change->effect_count; i++) {
 			struct mailbox *mailbox = change->effects[i].mailbox;
 			if (!mailbox || mailbox->grouped)
@@ -359,11 +367,14 @@ static void on_flushed(void *owner, int error)
 	/* The next group is being written while this one's files are put in place. */
 	changes_start_flush(engine);
 	note_before(engine, &grouped);
-	STAILQ_FOREACH(change, &engine->showing, link)
-	carry_out(engine, change);
+	for (change = STAILQ_FIRST(&engine->showing); change; change = STAILQ_NEXT(change, link)) {
+		carry_out(engine, change);
+		engine->to_show++;
+	}
 	note_after(engine, &grouped);
 	while ((change = STAILQ_FIRST(&engine->showing)) != NULL) {
 		STAILQ_REMOVE_HEAD(&engine->showing, link);
+		engine->to_show--;
 		show(change);
 	}
 	checkpoint_settled(engine);
@@ -376,6 +387,7 @@ void changes_start_flush(struct engine *engine)
 		!STAILQ_EMPTY(&engine->flushing))
 		return;
 	STAILQ_CONCAT(&engine->flushing, &engine->staged);
+	engine->gathered = 0;
 	worker_start(engine->flusher, flush, on_flushed, engine);
 }
 
@@ -418,8 +430,7 @@ static void forget(struct change_list *list, const void *owner)
 {
 	struct change *change;
 
-	STAILQ_FOREACH(change, list, link)
-	{
+	STAILQ_FOREACH (change, list, link) {
 		if (change->owner == owner)
 			change->done = NULL;
 	}

@@ -584,8 +584,7 @@ void arrivals_forget(struct engine *engine, const void *owner)
 {
 	struct arrival *arrival;
 
-	STAILQ_FOREACH(arrival, &engine->arrivals, link)
-	{
+	STAILQ_FOREACH (arrival, &engine->arrivals, link) {
 		if (arrival->change->owner == owner)
 			arrival->change->done = NULL;
 	}

@@ -486,8 +486,7 @@ static void put_seen(struct engine *engine)
 
 	if (error)
 		return;
-	TAILQ_FOREACH(account, &engine->accounts, link)
-	{
+	TAILQ_FOREACH (account, &engine->accounts, link) {
 		for (size_t i = 0; i < account->count && error == 0; i++) {
 			struct mailbox *mailbox = account->mailboxes[i];
 			if (mailbox->dirty && !mailbox->presumed)

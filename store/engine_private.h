@@ -188,6 +188,8 @@ struct engine {
 	struct change_list showing;  /* durable; being carried out and answered */
 	struct change_list ready;    /* only to be answered */
 	struct change_list answering;
+	size_t gathered; /* changes in staged */
+	size_t to_show;  /* and in showing */
 	uint64_t staged_count,
 		shown_count; /* since the start: every staged change is shown some day */
 	struct change *spares;

@@ -20,8 +20,7 @@ struct spool *spool_find(struct engine *engine, uint32_t number)
 {
 	struct spool *spool;
 
-	TAILQ_FOREACH(spool, &engine->spools, link)
-	{
+	TAILQ_FOREACH (spool, &engine->spools, link) {
 		if (spool->number == number)
 			return spool;
 	}

@@ -155,8 +155,7 @@ void views_close(struct engine *engine)
 {
 	struct account *account;
 
-	TAILQ_FOREACH(account, &engine->accounts, link)
-	{
+	TAILQ_FOREACH (account, &engine->accounts, link) {
 		for (size_t i = 0; i < account->count; i++) {
 			struct mailbox *mailbox = account->mailboxes[i];
 			while (!LIST_EMPTY(&mailbox->views)) {
@@ -232,8 +231,7 @@ void tasks_forget(struct engine *engine, const void *owner)
 {
 	struct task *task;
 
-	STAILQ_FOREACH(task, &engine->tasks, link)
-	{
+	STAILQ_FOREACH (task, &engine->tasks, link) {
 		if (task->change->owner == owner)
 			task->change->done = NULL;
 	}
@@ -444,13 +442,12 @@ static void tell(struct mailbox *mailbox)
 	struct engine_view *view;
 	bool told;
 
-	LIST_FOREACH(view, &mailbox->views, link)
-	view->untold = view->changed != NULL;
+	LIST_FOREACH (view, &mailbox->views, link)
+		view->untold = view->changed != NULL;
 	/* From the start each time: a callback may close any view. */
 	do {
 		told = false;
-		LIST_FOREACH(view, &mailbox->views, link)
-		{
+		LIST_FOREACH (view, &mailbox->views, link) {
 			if (!view->untold)
 				continue;
 			view->untold = false;
