@@ -22,7 +22,7 @@ class Message:
         self.state = SENT
         self.uid = None           # once a client has seen it
         self.deleted = False      # a QUIT that covers it was acknowledged
-        self.deletion = None      # or one was under way: the messages it covers
+        self.deletion = None      # or one was not answered: the messages it covers
 
 
 class Maildrop:
@@ -93,6 +93,7 @@ class Ledger:
                     raise Broken(f"{user}: UID {uid} is new, and {drop.highest} was given before")
                 last = uid
             drop.shown.update(uid for _, uid in listing)
+            self._settle_quits(user, drop, {uid for _, uid in listing})
 
     def retrieved(self, user, uid, key, body):
         """A message's octets behind that UID."""
@@ -122,30 +123,31 @@ class Ledger:
         present = set(uids)
         with self.lock:
             drop = self.maildrops[user]
-            self._judge_quits(user, drop, present)
             for uid in drop.shown - present - drop.by_uid.keys():
                 raise Broken(f"{user}: UID {uid} was listed and is lost")
             for key, message in drop.messages.items():
                 self._judge(user, key, message, message.uid in present)
             drop.shown.clear()
             for message in drop.messages.values():
-                message.deletion = None
                 # What never came and what is gone stays so: neither may appear from now on.
                 message.deleted = message.uid not in present
                 message.state = ACKNOWLEDGED
 
     @staticmethod
-    def _judge_quits(user, drop, present):
+    def _settle_quits(user, drop, present):
+        """A later session shows what became of a QUIT that was not answered: all of it or nothing."""
         for together in {frozenset(message.deletion) for message in drop.messages.values() if message.deletion}:
             left = sum(message.uid in present for message in together)
             if left not in (0, len(together)):
                 raise Broken(f"{user}: {left} are left of {len(together)} messages that one QUIT deleted")
+            for message in together:
+                message.deleted, message.deletion = left == 0, None
 
     @staticmethod
     def _judge(user, key, message, is_there):
         if message.deleted and is_there:
             raise Broken(f"{user}: message {key} (UID {message.uid}) was deleted or never came, and is back")
-        if is_there or message.deleted or message.deletion:
+        if is_there or message.deleted:
             return
         if message.state == ACKNOWLEDGED:
             raise Broken(f"{user}: message {key} was acknowledged and is lost")
