@@ -179,6 +179,9 @@ CRASH_MINUTES ?= 0
 crash: all
 	@/usr/bin/python3 -B tests/crash/crash.py --rounds $(CRASH_ROUNDS) --minutes $(CRASH_MINUTES)
 
+bench-pop3: all clients
+	@tests/bench/pop3.py $(BENCH)
+
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/restante \
 		$(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5 \

@@ -5,17 +5,39 @@
 #include "base/mem.h"
 #include "store/client.h"
 
-struct ahead *ahead_new(void)
+struct ahead *ahead_new(unsigned *held)
 {
-	return mem_new(sizeof(struct ahead));
+	struct ahead *ahead = mem_new(sizeof(*ahead));
+
+	ahead->held = held;
+	return ahead;
 }
 
-static void close_rest(struct ahead *ahead)
+static struct ahead_message *slot(struct ahead *ahead, uint32_t number)
 {
-	for (uint32_t i = 0; i < ahead->answered; i++) {
-		if (ahead->fd[i] >= 0)
-			close(ahead->fd[i]);
-		ahead->fd[i] = -1;
+	return &ahead->message[number % AHEAD_ROOM];
+}
+
+/* The oldest one is no longer kept. */
+static struct ahead_message pass(struct ahead *ahead)
+{
+	const struct ahead_message message = *slot(ahead, ahead->first);
+
+	ahead->first++;
+	ahead->asked--;
+	ahead->answered--;
+	if (message.fd >= 0)
+		--*ahead->held;
+	return message;
+}
+
+static void drop(struct ahead *ahead, uint32_t count)
+{
+	while (count-- > 0) {
+		const struct ahead_message message = pass(ahead);
+
+		if (message.fd >= 0)
+			close(message.fd);
 	}
 }
 
@@ -23,57 +45,80 @@ void ahead_free(struct ahead **ahead)
 {
 	if (*ahead == NULL)
 		return;
-	close_rest(*ahead);
+	drop(*ahead, (*ahead)->answered);
 	mem_free(*ahead);
 	*ahead = NULL;
 }
 
-int ahead_take(struct ahead *ahead, uint32_t number, int *fd, enum store_failure *failure)
+int ahead_take(struct ahead *ahead, uint32_t number, struct ahead_message *message)
 {
-	const uint32_t index = number - ahead->first;
-
-	if (number < ahead->first || index >= ahead->answered)
+	if (number < ahead->first || number - ahead->first >= ahead->answered)
 		return 0;
-	if (ahead->fd[index] < 0) {
-		*failure = (enum store_failure)ahead->failure[index];
-		/* Taken before: the client asks for the same message once more. */
-		return *failure == STORE_OK ? 0 : -1;
-	}
-	*fd = ahead->fd[index];
-	ahead->fd[index] = -1;
-	return 1;
+	drop(ahead, number - ahead->first);
+	*message = pass(ahead);
+	return message->fd >= 0 ? 1 : -1;
 }
 
-bool ahead_is_settled(const struct ahead *ahead)
+static void ask(
+	struct ahead *ahead, const struct maildrop *maildrop, uint32_t count, struct buf *out)
 {
-	return ahead->answered == ahead->asked;
+	const uint32_t from = ahead->first + ahead->asked;
+
+	if (count > AHEAD_QUESTION)
+		count = AHEAD_QUESTION;
+	if (count > 1 && *ahead->held >= AHEAD_DESCRIPTORS)
+		count = 1;
+	if (count > maildrop->messages - (from - 1))
+		count = maildrop->messages - (from - 1);
+	ahead->asked += count;
+	ahead->question = count;
+	for (uint32_t i = 0; i < count; i++)
+		message_add_u32(out, maildrop->listing->entry[from - 1 + i].uid);
 }
 
 void ahead_ask(
 	struct ahead *ahead, const struct maildrop *maildrop, uint32_t number, struct buf *out)
 {
-	const bool in_sequence = ahead->asked > 0 && number == ahead->first + ahead->asked;
-	uint32_t count = in_sequence ? ahead->asked * 2 : 1;
+	const bool in_sequence = ahead->question > 0 && number == ahead->first + ahead->asked;
 
-	close_rest(ahead);
-	if (count > AHEAD_LIMIT)
-		count = AHEAD_LIMIT;
-	if (count > maildrop->messages - (number - 1))
-		count = maildrop->messages - (number - 1);
+	if (ahead->answered < ahead->asked)
+		return;
+	drop(ahead, ahead->answered);
 	ahead->first = number;
-	ahead->asked = count;
-	ahead->answered = 0;
-	for (uint32_t i = 0; i < count; i++)
-		message_add_u32(out, maildrop->listing->entry[number - 1 + i].uid);
+	ask(ahead, maildrop, in_sequence ? ahead->question * 2 : 1, out);
+}
+
+void ahead_ask_more(struct ahead *ahead, const struct maildrop *maildrop, struct buf *out)
+{
+	/* From the second message in a row on; and not before half of what was asked for is used. */
+	if (ahead->question < 2 || ahead->asked > ahead->question / 2 ||
+		ahead->first + ahead->asked > maildrop->messages ||
+		*ahead->held >= AHEAD_DESCRIPTORS)
+		return;
+	ask(ahead, maildrop, ahead->question * 2, out);
+}
+
+bool ahead_gathers(const struct ahead *ahead)
+{
+	return ahead->answered < ahead->asked && ahead->answered < AHEAD_FEW;
 }
 
 void ahead_answer(struct ahead *ahead, struct store_reply *reply)
 {
-	if (ahead_is_settled(ahead))
+	struct ahead_message *message;
+
+	if (ahead->answered == ahead->asked)
 		return;
-	ahead->failure[ahead->answered] = (uint8_t)reply->failure;
-	ahead->fd[ahead->answered] = reply->failure == STORE_OK ? reply->fd : -1;
-	if (reply->failure == STORE_OK)
-		reply->fd = -1;
-	ahead->answered++;
+	message = slot(ahead, ahead->first + ahead->answered++);
+	*message = (struct ahead_message){ .fd = -1, .failure = reply->failure };
+	if (reply->failure != STORE_OK)
+		return;
+	if (reply->fd < 0) {
+		message->failure = STORE_DAMAGED;
+		return;
+	}
+	message->fd = reply->fd;
+	message->size = reply->of.fetch.size;
+	reply->fd = -1;
+	++*ahead->held;
 }

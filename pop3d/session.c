@@ -258,54 +258,68 @@ static void on_fetched(void *owner, struct store_reply *reply)
 	ahead_answer(session->ahead, reply);
 	if (session->wanted == 0)
 		return;
+	/* The client waits for more than this one: let some gather, so that they leave together. */
+	if (conn_input(session->conn).len > 0 && ahead_gathers(session->ahead))
+		return;
 	session->waiting = false;
 	fetch_wanted(session);
 	if (!session->waiting)
 		session_resume(session);
 }
 
-static void ask_for_wanted(struct session *session)
+/* Nothing is asked when there is nothing to ask. */
+static void ask_store(struct session *session, const struct buf *uids)
+{
+	if (buf_length(uids) > 0)
+		store_client_fetch(session->store, &(struct store_fetch){ .uids = buf_text(uids) },
+			on_fetched, session);
+}
+
+static void wait_for_wanted(struct session *session)
 {
 	struct buf uids = { 0 };
 
-	ahead_ask(session->ahead, &session->maildrop, session->wanted, &uids);
-	store_client_fetch(session->store, &(struct store_fetch){ .uids = buf_text(&uids) },
-		on_fetched, session);
-	buf_release(&uids);
-}
-
-static void fetch_wanted(struct session *session)
-{
-	enum store_failure failure = STORE_OK;
-	const uint32_t number = session->wanted;
-	int fd = -1;
-
-	switch (ahead_take(session->ahead, number, &fd, &failure)) {
-	case 1:
-		session->wanted = 0;
-		session_ok(session, "%" PRIu64 " octets",
-			session->maildrop.listing->entry[number - 1].wire);
-		transfer_begin(&session->transfer, fd, session->wanted_lines);
-		return;
-	case -1:
-		session->wanted = 0;
-		refuse_failure(session, failure);
-		return;
-	}
 	if (session->store == NULL) {
 		session->wanted = 0;
 		refuse_failure(session, STORE_AWAY);
 		return;
 	}
 	session->waiting = true;
-	if (ahead_is_settled(session->ahead))
-		ask_for_wanted(session);
+	ahead_ask(session->ahead, &session->maildrop, session->wanted, &uids);
+	ask_store(session, &uids);
+	buf_release(&uids);
+}
+
+static void fetch_wanted(struct session *session)
+{
+	const uint32_t number = session->wanted;
+	struct ahead_message message;
+	struct buf uids = { 0 };
+
+	switch (ahead_take(session->ahead, number, &message)) {
+	case 0:
+		wait_for_wanted(session);
+		return;
+	case -1:
+		session->wanted = 0;
+		refuse_failure(session, message.failure);
+		return;
+	}
+	session->wanted = 0;
+	session_ok(
+		session, "%" PRIu64 " octets", session->maildrop.listing->entry[number - 1].wire);
+	transfer_begin(&session->transfer, message.fd, message.size, session->wanted_lines);
+	if (session->store == NULL)
+		return;
+	ahead_ask_more(session->ahead, &session->maildrop, &uids);
+	ask_store(session, &uids);
+	buf_release(&uids);
 }
 
 void session_fetch(struct session *session, uint32_t number, int64_t lines)
 {
 	if (session->ahead == NULL)
-		session->ahead = ahead_new();
+		session->ahead = ahead_new(&session->worker->ahead);
 	session->wanted = number;
 	session->wanted_lines = lines;
 	fetch_wanted(session);

@@ -9,9 +9,9 @@
 
 enum { PIECE = 32 * 1024 };
 
-void transfer_begin(struct transfer *transfer, int fd, int64_t lines)
+void transfer_begin(struct transfer *transfer, int fd, uint64_t size, int64_t lines)
 {
-	*transfer = (struct transfer){ .fd = fd, .lines = lines };
+	*transfer = (struct transfer){ .fd = fd, .size = size, .lines = lines };
 }
 
 void transfer_end(struct transfer *transfer)
@@ -68,8 +68,12 @@ int transfer_run(struct transfer *transfer, struct conn *conn)
 		[PIECE]; /* of the process, not of the session: nothing stays in it between calls */
 
 	while (!conn_output_full(conn)) {
-		const ssize_t got = read(transfer->fd, scratch, sizeof(scratch));
+		const uint64_t left = transfer->size - transfer->octets;
+		const ssize_t got = left == 0 ? 0
+					      : read(transfer->fd, scratch,
+							left < PIECE ? (size_t)left : PIECE);
 		struct text piece = { .ptr = scratch, .len = got > 0 ? (size_t)got : 0 };
+		size_t wanted = piece.len;
 
 		if (got < 0 && errno == EINTR)
 			continue;
@@ -79,11 +83,12 @@ int transfer_run(struct transfer *transfer, struct conn *conn)
 			return -1;
 		}
 		if (transfer->lines != TRANSFER_ALL)
-			piece = text_head(piece, transfer_top(transfer, piece));
-		transfer->octets += piece.len;
-		conn_commit(conn, wire_encode(&transfer->encode, piece,
-					  conn_room(conn, wire_encode_bound(piece.len))));
-		if (got == 0 || piece.len < (size_t)got)
+			wanted = transfer_top(transfer, piece);
+		transfer->octets += wanted;
+		conn_commit(conn, wire_encode(&transfer->encode, text_head(piece, wanted),
+					  conn_room(conn, wire_encode_bound(wanted))));
+		/* At its size the file ends: asking once more would cost as much as reading it. */
+		if (wanted < piece.len || got == 0 || transfer->octets == transfer->size)
 			return finish(transfer, conn);
 	}
 	return 0;

@@ -21,12 +21,13 @@ struct transfer {
 	int64_t lines; /* body lines still to send; TRANSFER_ALL: the whole message */
 	bool in_body;  /* the header's blank line was sent */
 	enum transfer_line line;
+	uint64_t size;   /* of the file, as the store told */
 	uint64_t octets; /* read so far */
 	struct wire_encode encode;
 };
 
-/* Takes fd. lines: TRANSFER_ALL for RETR, or TOP's number of body lines. */
-void transfer_begin(struct transfer *transfer, int fd, int64_t lines);
+/* Takes fd. size: octets in the file. lines: TRANSFER_ALL for RETR, or TOP's number of body lines. */
+void transfer_begin(struct transfer *transfer, int fd, uint64_t size, int64_t lines);
 
 /*
  * Go on until the output is full. 1: the message and its final dot are queued, the descriptor is

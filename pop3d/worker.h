@@ -21,6 +21,7 @@ struct worker {
 	struct conn_limits limits; /* of every session, from the settings */
 	struct session_list sessions;
 	unsigned session_count;
+	unsigned ahead; /* descriptors held ahead by all sessions */
 	bool stopping;
 	bool paused; /* as many sessions as the settings allow: no client is accepted */
 	struct {

@@ -103,78 +103,124 @@ static void uidl_holds_validity_and_uid(void **state)
 	maildrop_close(&maildrop);
 }
 
+/* Answers to all that was asked for; each "file" is as long as its place in the order. */
 static void answer_all(struct ahead *ahead, enum store_failure failure)
 {
-	while (!ahead_is_settled(ahead)) {
+	while (ahead->answered < ahead->asked) {
 		struct store_reply reply = { .type = STORE_FETCH, .failure = failure, .fd = -1 };
 
+		reply.of.fetch.size = ahead->first + ahead->answered;
 		if (failure == STORE_OK)
 			reply.fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 		ahead_answer(ahead, &reply);
-		if (reply.fd >= 0)
-			close(reply.fd);
+		assert_int_equal(reply.fd, -1);
 	}
 }
 
-/* Asked, answered and taken; how many the question was for. */
+/* Asked, answered and taken, and more asked for; how many the questions were for. */
 static uint32_t fetch(struct ahead *ahead, const struct maildrop *maildrop, uint32_t number)
 {
-	enum store_failure failure = STORE_OK;
+	struct ahead_message message;
 	struct buf uids = { 0 };
 	uint32_t asked = 0;
-	int fd = -1;
 
-	if (ahead_take(ahead, number, &fd, &failure) == 0) {
-		assert_true(ahead_is_settled(ahead));
+	if (ahead_take(ahead, number, &message) == 0) {
 		ahead_ask(ahead, maildrop, number, &uids);
 		asked = (uint32_t)buf_length(&uids) / 4;
-		buf_release(&uids);
 		answer_all(ahead, STORE_OK);
-		assert_int_equal(ahead_take(ahead, number, &fd, &failure), 1);
+		assert_int_equal(ahead_take(ahead, number, &message), 1);
 	}
-	assert_true(fd >= 0);
-	close(fd);
+	assert_true(message.fd >= 0);
+	assert_int_equal(message.size, number);
+	close(message.fd);
+	buf_clear(&uids);
+	ahead_ask_more(ahead, maildrop, &uids);
+	asked += (uint32_t)buf_length(&uids) / 4;
+	buf_release(&uids);
+	answer_all(ahead, STORE_OK);
 	return asked;
 }
 
 static void questions_grow_in_sequence(void **state)
 {
-	struct ahead *ahead = ahead_new();
+	unsigned held = 0;
+	struct ahead *ahead = ahead_new(&held);
 	struct maildrop maildrop;
-	uint32_t questions = 0, most = 0;
+	uint32_t total = 0;
 
 	(void)state;
-	open_listing(&maildrop, 100);
-	for (uint32_t number = 1; number <= 100; number++) {
+	open_listing(&maildrop, 300);
+	assert_int_equal(fetch(ahead, &maildrop, 1), 1);
+	assert_int_equal(fetch(ahead, &maildrop, 2), 2 + 4);
+	for (uint32_t number = 3; number <= 300; number++) {
 		const uint32_t asked = fetch(ahead, &maildrop, number);
 
-		questions += asked > 0;
-		most = asked > most ? asked : most;
+		assert_in_range(asked, 0, AHEAD_QUESTION);
+		assert_true(held <= AHEAD_ROOM);
+		total += asked;
 	}
-	assert_int_equal(most, AHEAD_LIMIT);
-	assert_int_equal(questions, 8); /* 1 2 4 8 16 32 32 5 */
+	assert_int_equal(total, 300 - 7); /* none twice */
+	assert_int_equal(held, 0);
 	assert_int_equal(fetch(ahead, &maildrop, 50), 1);
 	assert_int_equal(fetch(ahead, &maildrop, 50), 1);
+	assert_int_equal(fetch(ahead, &maildrop, 299), 1);
+	assert_int_equal(fetch(ahead, &maildrop, 300), 1);
+	ahead_free(&ahead);
+	assert_int_equal(held, 0);
+	maildrop_close(&maildrop);
+}
+
+static void what_is_passed_over_is_closed(void **state)
+{
+	unsigned held = 0;
+	struct ahead *ahead = ahead_new(&held);
+	struct maildrop maildrop;
+
+	(void)state;
+	open_listing(&maildrop, 40);
+	for (uint32_t number = 1; number <= 8; number++)
+		fetch(ahead, &maildrop, number);
+	assert_true(held > 4);
+	fetch(ahead, &maildrop, 12);
+	fetch(ahead, &maildrop, 2);
+	assert_int_equal(held, 0);
+	ahead_free(&ahead);
+	maildrop_close(&maildrop);
+}
+
+static void a_full_process_asks_one_by_one(void **state)
+{
+	unsigned held = AHEAD_DESCRIPTORS;
+	struct ahead *ahead = ahead_new(&held);
+	struct maildrop maildrop;
+
+	(void)state;
+	open_listing(&maildrop, 40);
+	for (uint32_t number = 1; number <= 40; number++)
+		assert_int_equal(fetch(ahead, &maildrop, number), 1);
+	assert_int_equal(held, AHEAD_DESCRIPTORS);
 	ahead_free(&ahead);
 	maildrop_close(&maildrop);
 }
 
 static void failures_are_kept_for_their_message(void **state)
 {
-	struct ahead *ahead = ahead_new();
+	unsigned held = 0;
+	struct ahead *ahead = ahead_new(&held);
 	struct maildrop maildrop;
+	struct ahead_message message;
 	struct buf uids = { 0 };
-	enum store_failure failure = STORE_OK;
-	int fd = -1;
 
 	(void)state;
 	open_listing(&maildrop, 3);
 	ahead_ask(ahead, &maildrop, 2, &uids);
+	assert_int_equal(ahead_take(ahead, 2, &message), 0);
+	ahead_ask(ahead, &maildrop, 1, &uids); /* waits for the answer first */
+	assert_int_equal(buf_length(&uids), 4);
 	buf_release(&uids);
-	assert_int_equal(ahead_take(ahead, 2, &fd, &failure), 0);
 	answer_all(ahead, STORE_NO_SUCH_MESSAGE);
-	assert_int_equal(ahead_take(ahead, 2, &fd, &failure), -1);
-	assert_int_equal(failure, STORE_NO_SUCH_MESSAGE);
+	assert_int_equal(ahead_take(ahead, 2, &message), -1);
+	assert_int_equal(message.failure, STORE_NO_SUCH_MESSAGE);
 	ahead_free(&ahead);
 	maildrop_close(&maildrop);
 }
@@ -187,6 +233,8 @@ int main(void)
 		cmocka_unit_test(empty_maildrop),
 		cmocka_unit_test(uidl_holds_validity_and_uid),
 		cmocka_unit_test(questions_grow_in_sequence),
+		cmocka_unit_test(what_is_passed_over_is_closed),
+		cmocka_unit_test(a_full_process_asks_one_by_one),
 		cmocka_unit_test(failures_are_kept_for_their_message),
 	};
 

@@ -13,7 +13,7 @@ static size_t top(struct text message, int64_t lines, size_t piece)
 	struct transfer transfer;
 	size_t total = 0;
 
-	transfer_begin(&transfer, -1, lines);
+	transfer_begin(&transfer, -1, 0, lines);
 	for (size_t at = 0; at < message.len; at += piece) {
 		const struct text part = text_head(text_from(message, at), piece);
 		const size_t kept = transfer_top(&transfer, part);
