@@ -80,11 +80,7 @@ static void number(struct engine *engine, struct mailbox *mailbox)
 		engine->counters.last_uidvalidity++;
 	mailbox->row.uidvalidity = engine->counters.last_uidvalidity;
 	mailbox->row.uidnext = 1;
-	/*
-	 * Seconds times 2^20 as the first: an index that is rebuilt later starts from a higher one than
-	 * any that was given, unless a mailbox changes a million times a second.
-	 */
-	mailbox->row.modseq = (uint64_t)now << 20;
+	mailbox->row.modseq = engine_first_modseq();
 	mailbox->row.expunged_since = mailbox->row.modseq;
 }
 

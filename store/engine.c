@@ -35,6 +35,11 @@ int64_t engine_now(void)
 	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
+uint64_t engine_first_modseq(void)
+{
+	return (uint64_t)engine_now() / 1000;
+}
+
 int64_t engine_ticks(void)
 {
 	struct timespec now;
@@ -307,9 +312,12 @@ static int open_existing(struct engine *engine, const char *home)
 		error = EBADMSG;
 	if (error == 0)
 		error = users_load(engine);
+	if (error == 0)
+		error = garbage_find(engine);
 	if (error) {
 		LOG_ERROR("index", LOG_STRING("error", env_error_text(error)));
 		users_free(engine);
+		buf_release(&engine->garbage);
 		env_close(&engine->env);
 	}
 	return error;
@@ -331,6 +339,8 @@ static int open_index(struct engine *engine, const char *directory)
 		return error;
 	if ((error = set_environment_aside(engine)) != 0)
 		return error;
+	if (sys.unlinkat(engine->root, SUSPECT, 0) != 0 && errno != ENOENT)
+		return errno;
 	if (make_directory(engine->root, "env.new") != 0)
 		return errno;
 	if ((error = rebuild(engine, making)) != 0)
@@ -458,13 +468,10 @@ struct engine *engine_open(
 	} else if (users_write_file(engine) != 0) {
 		error = errno;
 		failed = "users";
-	} else if (sys.unlinkat(engine->root, SUSPECT, 0) != 0 && errno != ENOENT) {
-		error = errno;
-		failed = SUSPECT;
 	} else if (start_threads(engine) != 0) {
 		error = errno;
 		failed = "threads";
-	} else if ((error = garbage_find(engine)) != 0 || (error = checkpoint_init(engine)) != 0) {
+	} else if ((error = garbage_start(engine)) != 0 || (error = checkpoint_init(engine)) != 0) {
 		failed = "index";
 	}
 	if (!failed)

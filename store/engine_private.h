@@ -239,7 +239,12 @@ struct engine {
 };
 
 /* engine.c */
-int64_t engine_now(void);   /* nanoseconds since 1970 */
+int64_t engine_now(void); /* nanoseconds since 1970 */
+/*
+ * Microseconds since 1970, to count on from: an index that is rebuilt later starts higher than any modseq
+ * that was given, unless a mailbox changes a million times a second.
+ */
+uint64_t engine_first_modseq(void);
 int64_t engine_ticks(void); /* milliseconds, monotonic */
 void engine_round_soon(struct engine *engine);
 /* The engine cannot go on; see engine_options.broken. */
@@ -275,7 +280,8 @@ int users_write_file(struct engine *engine);                /* blocks. 0, or -1 
 int users_read_file(struct engine *engine);
 
 /* garbage.c: rows of users who are gone */
-int garbage_find(struct engine *engine);
+int garbage_find(struct engine *engine); /* an error of env.h, or 0 */
+int garbage_start(struct engine *engine);
 void garbage_add(struct engine *engine, uint32_t user);
 void garbage_free(struct engine *engine);
 

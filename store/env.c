@@ -17,6 +17,8 @@ enum {
 	LOG_FILE = 64 << 20,
 	PAGE = 4096,
 	SCAN_BUFFER = 256 * 1024,
+	SCAN_FIRST = 16 * 1024, /* of which the first read uses: often it is all */
+	KEY_LIMIT = 1024,
 	DEFAULT_CACHE = 32 << 20,
 	TRANSACTIONS = 16,
 };
@@ -364,15 +366,40 @@ int env_scan(struct env *env, enum env_table table, struct text from,
 	if (error)
 		return note(env, error);
 	DBT key = in(from);
-	DBT bulk = { .data = env->scan_buffer, .ulen = SCAN_BUFFER, .flags = DB_DBT_USERMEM };
+	DBT bulk = { .data = env->scan_buffer, .ulen = SCAN_FIRST, .flags = DB_DBT_USERMEM };
 	uint32_t step = from.len ? DB_SET_RANGE : DB_FIRST;
 	while ((error = cursor->get(cursor, &key, &bulk, step | DB_MULTIPLE_KEY)) == 0 &&
 		hand_out(&bulk, each, owner) == 0) {
 		key = (DBT){ 0 };
+		bulk.ulen = SCAN_BUFFER;
 		step = DB_NEXT;
 	}
 	const int closed = cursor->close(cursor);
 	return note(env, error && error != DB_NOTFOUND ? error : closed);
+}
+
+int env_next(struct env *env, enum env_table table, struct text from, struct buf *found, int *error)
+{
+	DB *db = env->tables[table];
+	DBC *cursor;
+
+	*error = note(env, db->cursor(db, NULL, &cursor, 0));
+	if (*error)
+		return -1;
+	buf_clear(found);
+	char *room = buf_room(found, KEY_LIMIT);
+	memcpy(room, from.ptr, from.len);
+	DBT key = {
+		.data = room, .size = (uint32_t)from.len, .ulen = KEY_LIMIT, .flags = DB_DBT_USERMEM
+	};
+	DBT value = { .flags = DB_DBT_USERMEM | DB_DBT_PARTIAL };
+	*error = note(env, cursor->get(cursor, &key, &value, DB_SET_RANGE));
+	if (*error == 0)
+		buf_commit(found, key.size);
+	cursor->close(cursor);
+	if (*error == DB_NOTFOUND)
+		return *error = 0;
+	return *error ? -1 : 1;
 }
 
 /* ---- any thread ---- */

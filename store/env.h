@@ -74,6 +74,10 @@ int env_get(struct env *env, struct env_txn *txn, enum env_table table, struct t
 int env_scan(struct env *env, enum env_table table, struct text from,
 	int (*each)(void *owner, struct text key, struct text value), void *owner);
 
+/* The first key from this one on, into found. 1; 0: there is none; -1 with the error in *error. */
+int env_next(
+	struct env *env, enum env_table table, struct text from, struct buf *found, int *error);
+
 /* ---- any thread ---- */
 
 /* All that was committed before is durable after. */

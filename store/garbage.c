@@ -121,13 +121,6 @@ void garbage_add(struct engine *engine, uint32_t user)
 	go_on(engine);
 }
 
-static int take_number(void *owner, struct text key, struct text value)
-{
-	(void)value;
-	*(uint32_t *)owner = number(key);
-	return 1;
-}
-
 static bool is_user(const struct engine *engine, uint32_t user)
 {
 	for (size_t i = 0; i < engine->user_count; i++) {
@@ -140,21 +133,31 @@ static bool is_user(const struct engine *engine, uint32_t user)
 /* From one user's rows to the next one's, over whatever lies between. */
 int garbage_find(struct engine *engine)
 {
+	struct buf key = { 0 };
+	uint32_t user, octets;
+	int error = 0;
+
+	for (size_t i = 0; i < TABLES && error == 0; i++) {
+		for (user = 1; user && env_next(engine->env, tables[i], first_key(user, &octets),
+					       &key, &error) == 1;
+			user++) {
+			user = number(buf_text(&key));
+			if (!is_user(engine, user))
+				buf_add(&engine->garbage, (struct text){ .ptr = (const char *)&user,
+								  .len = sizeof(user) });
+		}
+	}
+	buf_release(&key);
+	return error;
+}
+
+int garbage_start(struct engine *engine)
+{
 	engine->garbage_timer = event_new(engine->loop, -1, 0, on_timer, engine);
 	if (!engine->garbage_timer)
 		return ENOMEM;
-	for (size_t i = 0; i < TABLES; i++) {
-		for (uint32_t next = 1; next;) {
-			uint32_t found = 0, key;
-			const int error = env_scan(
-				engine->env, tables[i], first_key(next, &key), take_number, &found);
-			if (error)
-				return error;
-			if (found && !is_user(engine, found))
-				garbage_add(engine, found);
-			next = found ? found + 1 : 0;
-		}
-	}
+	if (buf_length(&engine->garbage))
+		go_on(engine);
 	return 0;
 }
 

@@ -22,7 +22,6 @@ struct rebuilding {
 	struct engine *engine;
 	struct env_txn *txn;
 	unsigned pending; /* rows in the transaction */
-	int64_t now;
 	uint64_t messages, mailboxes;
 };
 
@@ -218,7 +217,7 @@ static int add_mailbox(struct rebuilding *rebuilding, struct account *account, s
 		.mailbox = account->user->next_mailbox };
 	struct mailbox *mailbox = mailbox_new(account, id, name, directory);
 	mem_free(directory);
-	mailbox->row.modseq = (uint64_t)rebuilding->now << 20;
+	mailbox->row.modseq = engine_first_modseq();
 	mailbox->row.expunged_since = mailbox->row.modseq;
 	int error = folder_make(engine->root, mailbox->directory);
 	struct folder folder = { .fd = -1 };
@@ -310,11 +309,11 @@ static int add_all(struct rebuilding *rebuilding)
 
 int rebuild(struct engine *engine, const char *home)
 {
-	struct rebuilding rebuilding = { .engine = engine, .now = time(NULL) };
+	struct rebuilding rebuilding = { .engine = engine };
 	const int64_t began = engine_ticks();
 
-	engine->counters = (struct index_counters){ .next_user = 1,
-		.last_uidvalidity = (uint32_t)rebuilding.now };
+	engine->counters =
+		(struct index_counters){ .next_user = 1, .last_uidvalidity = (uint32_t)time(NULL) };
 	/* Without its users every message would be refused for good: better not to start at all. */
 	const int users = users_read_file(engine);
 	if (users < 0) {
