@@ -228,7 +228,6 @@ static void on_secured(void *owner)
 
 	session->worker->total.tls_sessions++;
 	session->state = SESSION_COMMANDS;
-	session->lines = (struct wire_lines){ 0 };
 	if (session->listener->tls)
 		greet(session);
 	settle(session);

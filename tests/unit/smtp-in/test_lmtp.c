@@ -39,7 +39,7 @@ struct fixture {
 	struct lmtp *lmtp;
 	struct lmtp_envelope envelope;
 	struct lmtp_recipient recipient[3];
-	bool end_at_failure;
+	bool hurried; /* the next transaction begins inside the last verdict */
 };
 
 /* ---- the owner ---- */
@@ -60,9 +60,18 @@ static void on_data(void *owner, const struct reply *reply)
 	hear(owner, 'd', reply);
 }
 
+static void begin_message(struct fixture *fixture);
+
 static void on_delivered(void *owner, const struct reply *reply)
 {
-	hear(owner, 'v', reply);
+	struct fixture *fixture = owner;
+
+	hear(fixture, 'v', reply);
+	if (!fixture->hurried)
+		return;
+	fixture->hurried = false;
+	lmtp_end(&fixture->lmtp);
+	begin_message(fixture);
 }
 
 static void on_drained(void *owner)
@@ -677,6 +686,26 @@ static void test_more_verdicts_than_recipients_is_closed(void **state)
 	assert_idle(fixture, 0);
 }
 
+/* The second verdict must not become the answer to the next MAIL. */
+static void test_more_verdicts_than_recipients_in_a_hurry(void **state)
+{
+	struct fixture *fixture = *state;
+
+	begin_message(fixture);
+	peer_greet(fixture, EVERYTHING);
+	peer_hear(fixture, MESSAGE);
+	peer_say(fixture, "250 ok\r\n250 ok\r\n354 go\r\n");
+	expect_heard(fixture, "r250 0.0.0 ok|d354 0.0.0 go|");
+	lmtp_add_message(fixture->lmtp, TEXT(".\r\n"));
+	lmtp_end_message(fixture->lmtp);
+	peer_hear(fixture, ".\r\n");
+	fixture->hurried = true;
+	peer_say(fixture, "250 one\r\n250 two\r\n");
+	expect_heard(fixture, "v250 0.0.0 one|");
+	peer_greet(fixture, EVERYTHING);
+	finish_message(fixture);
+}
+
 /* ---- nonsense ---- */
 
 static void test_nonsense_at_the_start(void **state)
@@ -955,6 +984,7 @@ int main(void)
 		TEST(closed_before_the_verdict_fails),
 		TEST(kept_that_speaks_unasked_is_closed),
 		TEST(more_verdicts_than_recipients_is_closed),
+		TEST(more_verdicts_than_recipients_in_a_hurry),
 		TEST(nonsense_at_the_start),
 		TEST(smtp_server_is_refused),
 		TEST(nonsense_amid),

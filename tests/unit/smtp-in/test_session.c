@@ -284,6 +284,8 @@ static void test_octets_and_id_go_through(void **state)
 		"RCPT TO:<a@example.test>\r\nDATA\r\n",
 		id);
 	assert_string_equal(fixture->heard, expected);
+	/* The reply to MAIL waits for those to RCPT, and goes with them. */
+	hear_nothing(fixture, fixture->client);
 	say(fixture->server, "250 2.1.0 ok\r\n250 2.1.5 fine\r\n354 go\r\n");
 	hear(fixture, fixture->client, MAIL_OK "250 2.1.5 fine\r\n" GO);
 	say(fixture->client, "..\xff\r\n\r\n.");
@@ -440,6 +442,27 @@ static void test_client_gone_amid_a_message_cuts_it(void **state)
 	hear_end(fixture, fixture->server);
 	assert_int_equal(fixture->worker->total.lost_messages, 1);
 	assert_int_equal(fixture->worker->session_count, 0);
+}
+
+/* Octet by octet there is no more time for a command than at once. */
+static void test_slow_command_times_out(void **state)
+{
+	struct fixture *fixture = *state;
+	struct timespec start;
+	char octet;
+
+	fixture->settings.command_seconds = 1;
+	client_comes(fixture);
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	while (recv(fixture->client, &octet, 1, MSG_PEEK | MSG_DONTWAIT) < 0) {
+		assert_false(is_late(&start));
+		say(fixture->client, "N");
+		for (int i = 0; i < 100; i++)
+			turn(fixture);
+	}
+	hear(fixture, fixture->client,
+		"421 4.4.2 mx.example.test: Timeout, closing the connection\r\n");
+	assert_int_equal(fixture->worker->total.timeouts, 1);
 }
 
 /* ---- the server is away ---- */
@@ -650,6 +673,7 @@ int main(void)
 		TEST(slow_server_holds_the_client),
 		TEST(client_that_has_ended_still_delivers),
 		TEST(client_gone_amid_a_message_cuts_it),
+		TEST(slow_command_times_out),
 		TEST(nobody_to_hand_over_to),
 		TEST(broken_off_before_verdicts_on_recipients),
 		TEST(broken_off_between_recipients_and_data),
