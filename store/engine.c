@@ -266,6 +266,22 @@ static int recovery_sync(void *owner)
 	return sys.syncfs(recovery->engine->root) == 0 ? 0 : errno;
 }
 
+static struct env_recovery how_to_recover(struct recovery *recovery)
+{
+	return (struct env_recovery){ .redo = recovery_redo,
+		.undo = recovery_undo,
+		.sync = recovery_sync,
+		.owner = recovery };
+}
+
+static void report_recovery(const char *event, const struct redo *redo, int64_t began)
+{
+	if (redo_records(redo))
+		LOG_INFO(event, LOG_NUMBER("records", redo_records(redo)),
+			LOG_NUMBER("files", redo_files(redo)),
+			LOG_NUMBER("milliseconds", engine_ticks() - began));
+}
+
 int engine_open_environment(struct engine *engine, const char *home, bool create)
 {
 	struct recovery recovery = { .redo = redo_new(engine->root), .engine = engine };
@@ -273,16 +289,26 @@ int engine_open_environment(struct engine *engine, const char *home, bool create
 	const struct env_options options = { .home = home,
 		.cache_octets = engine->options.cache_octets,
 		.create = create,
-		.recovery = { .redo = recovery_redo,
-			.undo = recovery_undo,
-			.sync = recovery_sync,
-			.owner = &recovery } };
+		.recovery = how_to_recover(&recovery) };
 	const int error = env_open(&engine->env, &options);
 
-	if (redo_records(recovery.redo))
-		LOG_INFO("recovered", LOG_NUMBER("records", redo_records(recovery.redo)),
-			LOG_NUMBER("files", redo_files(recovery.redo)),
-			LOG_NUMBER("milliseconds", engine_ticks() - began));
+	report_recovery("recovered", recovery.redo, began);
+	redo_free(&recovery.redo);
+	return error;
+}
+
+/*
+ * An index is made again from the Maildirs, but what was acknowledged just before a power cut may be in
+ * the log alone: the files are made from it first.
+ */
+static int salvage(struct engine *engine, const char *home)
+{
+	struct recovery recovery = { .redo = redo_new(engine->root), .engine = engine };
+	const struct env_recovery how = how_to_recover(&recovery);
+	const int64_t began = engine_ticks();
+	const int error = env_salvage(home, &how);
+
+	report_recovery("salvaged", recovery.redo, began);
 	redo_free(&recovery.redo);
 	return error;
 }
@@ -337,7 +363,8 @@ static int open_index(struct engine *engine, const char *directory)
 	int error = is_there ? open_existing(engine, home) : EBADMSG;
 	if (!env_is_damage(error))
 		return error;
-	if ((error = set_environment_aside(engine)) != 0)
+	if ((is_there && (error = salvage(engine, home)) != 0) ||
+		(error = set_environment_aside(engine)) != 0)
 		return error;
 	if (sys.unlinkat(engine->root, SUSPECT, 0) != 0 && errno != ENOENT)
 		return errno;

@@ -1,6 +1,6 @@
 /*
- * The Berkeley DB environment: index and write-ahead log. Only env.c includes
- * <db.h>.
+ * The Berkeley DB environment: index and write-ahead log. Only env.c and
+ * env_salvage.c include <db.h>.
  *
  * The environment is private to this process (DB_PRIVATE) and has no lock subsystem: only the main
  * thread reads or writes tables, one writing transaction at a time. Other threads call nothing but
@@ -42,6 +42,12 @@ struct env_options {
 /* Opens with recovery. *env is NULL after an error. One environment per process at a time. */
 int env_open(struct env **env, const struct env_options *options);
 void env_close(struct env **env);
+
+/*
+ * The log of an environment that cannot be opened any more: every record of ours whose transaction was
+ * committed, in order, as far as the log can be read. 0, or the first error of redo().
+ */
+int env_salvage(const char *home, const struct env_recovery *recovery);
 
 /* Whether the error means that what is on disk is no good, rather than the moment. */
 bool env_is_damage(int error);

@@ -150,6 +150,38 @@ static void test_files_lost(void **state)
 	expect_all_kinds(fixture);
 }
 
+/* A power cut that takes the files, and an index that cannot be recovered: the log alone has it all. */
+static void test_files_and_tables_lost(void **state)
+{
+	static const char *const tables[] = { "users", "mailboxes", "messages", "once",
+		"expunged" };
+	struct fixture *fixture = *state;
+	struct engine_status status;
+
+	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
+	in_child(fixture, work_of_all_kinds);
+	lose_files(fixture);
+	for (size_t i = 0; i < 5; i++) {
+		char path[256];
+		snprintf(path, sizeof(path), "%s/env/%s.db", fixture->directory, tables[i]);
+		const int fd = open(path, O_WRONLY | O_TRUNC);
+		assert_int_equal(write(fd, "not a table", 11), 11);
+		close(fd);
+	}
+	log_open("test", LOG_LEVEL_ERROR + 1);
+	fixture_start(fixture);
+	log_open("test", LOG_LEVEL_ERROR);
+	expect_count(fixture, BOB, "INBOX", 3);
+	expect_count(fixture, BOB, "Archive", 0);
+	expect_count(fixture, ALICE, "INBOX", 5);
+	expect(fixture, ALICE, "INBOX", 5, "message 5\n", 0);
+	expect(fixture, BOB, "INBOX", 2, "message 2\n", STORE_FLAG_SEEN);
+	struct engine_view *view = fixture_open(fixture, BOB, "INBOX");
+	free(fixture_list(view, &status));
+	assert_string_equal(status.keywords.ptr, "work");
+	engine_view_close(&view);
+}
+
 /* ---- killed while recovering, again and again ---- */
 
 static int countdown;
@@ -451,6 +483,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_killed_after_answers),
 		TEST(test_files_lost),
+		TEST(test_files_and_tables_lost),
 		TEST(test_killed_while_recovering),
 		TEST(test_killed_before_rename),
 		TEST(test_killed_amid_renames),
