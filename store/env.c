@@ -2,7 +2,10 @@
 
 #include <db.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -409,11 +412,33 @@ int env_flush(struct env *env)
 	return env->env->log_flush(env->env, NULL);
 }
 
+/*
+ * DB_ARCH_REMOVE would use absolute paths, and the directories above the store's own need not let the
+ * store through.
+ */
+static int remove_old_logs(struct env *env)
+{
+	const char *home;
+	char **names = NULL;
+	char path[PATH_MAX];
+	int error = env->env->get_home(env->env, &home);
+
+	if (error == 0)
+		error = env->env->log_archive(env->env, &names, 0);
+	for (char **name = names; error == 0 && name && *name; name++) {
+		snprintf(path, sizeof(path), "%s/%s", home, *name);
+		if (sys.unlinkat(AT_FDCWD, path, 0) != 0 && errno != ENOENT)
+			error = errno;
+	}
+	free(names);
+	return error;
+}
+
 int env_checkpoint(struct env *env)
 {
 	const int error = env->env->txn_checkpoint(env->env, 0, 0, 0);
 
-	return error ? error : env->env->log_archive(env->env, NULL, DB_ARCH_REMOVE);
+	return error ? error : remove_old_logs(env);
 }
 
 uint64_t env_logged(const struct env *env)
