@@ -14,6 +14,12 @@ static struct reply reply_for(const struct commit *commit, enum store_failure fa
 {
 	if (failure == STORE_NO_SUCH_USER && commit->several)
 		return REPLY(451, 4, 3, 0, "a recipient is gone, try again for the others");
+	if (failure == STORE_OVER_QUOTA)
+		return commit->several ? REPLY(452, 4, 2, 2,
+						 "message would take a recipient over quota, try "
+						 "each alone")
+				       : REPLY(452, 4, 2, 2,
+						 "message would take the mailbox over its quota");
 	return verdict_reply(failure);
 }
 

@@ -50,14 +50,17 @@ static const struct subcommand subcommands[] = {
 		"  --manual               the same as a manual page\n",
 		.function = command_check },
 	{ .name = "user",
-		.usage = "add|list|remove|passwd [ADDRESS] [--hash] [-c FILE]",
-		.purpose = "add, list and remove users, and set passwords",
+		.usage = "add|list|quota|remove|passwd [ADDRESS] [--hash] [-c FILE]",
+		.purpose = "add, list and remove users, set passwords and quotas",
 		.help = SETTINGS_HELP
 		"  --hash                 what is given is not a password but its crypt(5) hash\n"
 		"\n"
 		"The password is asked for, twice and unseen; or it is the first line of standard "
 		"input\n"
-		"when that is not a terminal. A user who is removed leaves the mail behind, set "
+		"when that is not a terminal. user quota ADDRESS OCTETS [MESSAGES] sets what the "
+		"user may\n"
+		"have: a number (K, M, G and T are understood), none, or default. A user who is "
+		"removed leaves the mail behind, set "
 		"aside.\n",
 		.function = command_user },
 	{ .name = "status",

@@ -11,10 +11,11 @@
 #include "restante/password.h"
 
 struct request {
-	const char *verb;    /* add, list, remove, passwd */
+	const char *verb;    /* add, list, quota, remove, passwd */
 	struct text address; /* canonical */
 	struct password password;
 	bool hashed;
+	uint64_t octets, messages; /* quota */
 
 	bool done;
 	enum store_failure failure;
@@ -32,10 +33,22 @@ static void on_done(void *owner, struct store_reply *reply)
 	request->done = true;
 }
 
+/* "/1000", or "" without a limit. */
+static const char *limit_text(uint64_t limit, char text[24])
+{
+	text[0] = '\0';
+	if (limit && limit != STORE_QUOTA_NONE)
+		snprintf(text, 24, "/%llu", (unsigned long long)limit);
+	return text;
+}
+
 static void print_user(const struct store_user *user)
 {
-	printf("%-40.*s %8u message%s %12llu octets\n", TEXT_ARG(user->address), user->messages,
-		user->messages == 1 ? " " : "s", (unsigned long long)user->octets);
+	char messages[24], octets[24];
+
+	printf("%-40.*s %8u%s message%s %12llu%s octets\n", TEXT_ARG(user->address), user->messages,
+		limit_text(user->quota_messages, messages), user->messages == 1 ? " " : "s",
+		(unsigned long long)user->octets, limit_text(user->quota_octets, octets));
 }
 
 /* False when the page is not what it should be. */
@@ -104,11 +117,15 @@ static int change_users(struct desk *desk, struct request *request)
 	const struct store_user_password password = { request->address, password_text(request),
 		request->hashed };
 	const struct store_user_remove gone = { request->address };
+	const struct store_user_quota quota = { request->address, request->octets,
+		request->messages };
 
 	if (strcmp(request->verb, "add") == 0)
 		store_client_user_add(client, &add, on_done, request);
 	else if (strcmp(request->verb, "passwd") == 0)
 		store_client_user_password(client, &password, on_done, request);
+	else if (strcmp(request->verb, "quota") == 0)
+		store_client_user_quota(client, &quota, on_done, request);
 	else
 		store_client_user_remove(client, &gone, on_done, request);
 	return wait_for_answer(desk, request);
@@ -202,11 +219,52 @@ static int serve(const char *file, struct request *request)
 	return status;
 }
 
+/* "500", "10M", "none", "default". 0, or -1. */
+static int read_quota(const char *word, uint64_t *quota)
+{
+	static const char units[] = "KMGT";
+	struct text digits = text_of(word);
+	unsigned shift = 0;
+
+	*quota = 0;
+	if (strcmp(word, "default") == 0)
+		return 0;
+	*quota = STORE_QUOTA_NONE;
+	if (strcmp(word, "none") == 0)
+		return 0;
+	const char *unit = digits.len ? strchr(units, word[digits.len - 1]) : NULL;
+	if (unit) {
+		shift = 10 * (unsigned)(unit - units + 1);
+		digits.len--;
+	}
+	/* 0 would read as "nothing at all" and is stored as "the default". */
+	if (text_to_number(digits, STORE_QUOTA_NONE >> shift, quota) != 0 || *quota == 0)
+		return -1;
+	*quota <<= shift;
+	return 0;
+}
+
+static int read_quotas(
+	const struct command_line *line, const struct option_list *words, struct request *request)
+{
+	if (words->count < 3 || words->count > 4)
+		return command_misused(line, "quota wants an address, octets and perhaps messages");
+	if (read_quota(words->item[2], &request->octets) != 0)
+		return command_misused(line,
+			"\"%s\" is not a quota: a number of octets (K, M, G and T are understood), "
+			"default or none",
+			words->item[2]);
+	if (words->count == 4 && read_quota(words->item[3], &request->messages) != 0)
+		return command_misused(line, "\"%s\" is not a number of messages, default or none",
+			words->item[3]);
+	return 0;
+}
+
 /* Whether the words behind "user" make sense; and the address, in the form the store knows. */
 static int read_request(const struct command_line *line, const struct option_list *words,
 	struct arena *arena, struct request *request)
 {
-	static const char *const verbs[] = { "add", "list", "remove", "passwd" };
+	static const char *const verbs[] = { "add", "list", "quota", "remove", "passwd" };
 	struct address address;
 
 	for (size_t i = 0; words->count && i < sizeof(verbs) / sizeof(verbs[0]); i++) {
@@ -214,11 +272,16 @@ static int read_request(const struct command_line *line, const struct option_lis
 			request->verb = verbs[i];
 	}
 	if (!request->verb)
-		return command_misused(line, "say user add, list, remove or passwd");
+		return command_misused(line, "say user add, list, quota, remove or passwd");
 	if (strcmp(request->verb, "list") == 0)
 		return words->count == 1 ? 0 : command_misused(line, "list takes no address");
-	if (words->count != 2)
+	if (strcmp(request->verb, "quota") == 0) {
+		const int status = read_quotas(line, words, request);
+		if (status != 0)
+			return status;
+	} else if (words->count != 2) {
 		return command_misused(line, "%s wants one address", request->verb);
+	}
 	const enum address_fault fault =
 		address_parse(arena, text_of(words->item[1]), true, &address);
 	if (fault != ADDRESS_OK || address.domain.len == 0)

@@ -128,7 +128,7 @@ void command_user_password(
 		reply_user(session, tag, false, failure);
 }
 
-/* ---- USER_REMOVE, USERS ---- */
+/* ---- USER_REMOVE, USER_QUOTA, USERS ---- */
 
 static void on_removed(void *owner, const struct engine_result *result)
 {
@@ -157,6 +157,33 @@ void command_user_remove(struct session *session, uint32_t tag, const struct sto
 	engine_user_remove(server->engine, address, on_removed, request);
 }
 
+static void on_quota_set(void *owner, const struct engine_result *result)
+{
+	struct request *request = owner;
+
+	LOG_INFO("quota-set", LOG_STRING("user", request->address),
+		LOG_STRING("result", store_failure_name(result->failure)));
+	if (request->session)
+		session_reply_user_quota(request->session, request->tag,
+			&(struct store_user_quota_reply){ .failure = result->failure }, -1);
+	request_end(request);
+}
+
+void command_user_quota(struct session *session, uint32_t tag, const struct store_user_quota *in)
+{
+	struct server *server = session->server;
+	struct text address;
+
+	if (!canonical(server, in->address, &address)) {
+		session_reply_user_quota(session, tag,
+			&(struct store_user_quota_reply){ .failure = STORE_INVALID }, -1);
+		return;
+	}
+	struct request *request = request_begin(session, tag, false);
+	request->address = mem_copy(address.ptr, address.len);
+	engine_user_quota(server->engine, address, in->octets, in->messages, on_quota_set, request);
+}
+
 void command_users(struct session *session, uint32_t tag, const struct store_users *request)
 {
 	struct engine *engine = session->server->engine;
@@ -173,6 +200,7 @@ void command_users(struct session *session, uint32_t tag, const struct store_use
 		reply.failure = engine_usage(engine, user->address, &line.messages, &line.octets);
 		if (reply.failure != STORE_OK)
 			break;
+		engine_user_limits(engine, user, &line.quota_octets, &line.quota_messages);
 		store_user_pack(&run, &line);
 	}
 	reply.users = reply.failure == STORE_OK ? buf_text(&run) : TEXT("");

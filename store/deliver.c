@@ -11,7 +11,7 @@
 
 #include "base/log.h"
 #include "mail/wire.h"
-#include "store/engine_private.h"
+#include "store/quota.h"
 
 enum { BLOCK = 64 * 1024, FLAGS = 63 };
 
@@ -64,29 +64,6 @@ static enum store_failure once_before(
 			buf_text(&work->engine->value));
 	}
 	return error ? engine_env_failure(work->engine, "once", error) : STORE_OK;
-}
-
-static bool is_over_quota(const struct engine *engine, const struct account *account, uint64_t size)
-{
-	const struct engine_user *user = &account->user->public;
-	const uint64_t octets =
-		user->quota_octets ? user->quota_octets : engine->options.quota_octets;
-	const uint64_t messages =
-		user->quota_messages ? user->quota_messages : engine->options.quota_messages;
-
-	return (octets && account->octets + size > octets) ||
-	       (messages && account->messages + (uint64_t)1 > messages);
-}
-
-enum store_failure engine_lookup(struct engine *engine, struct text user)
-{
-	struct account *account;
-	const enum store_failure failure =
-		engine->broken ? STORE_BUSY : account_of(engine, user, &account);
-
-	if (failure != STORE_OK)
-		return failure;
-	return is_over_quota(engine, account, 0) ? STORE_OVER_QUOTA : STORE_OK;
 }
 
 /* Keywords that the mailbox does not know yet, and UIDs up to the ceiling, go into its text file. */
@@ -148,7 +125,7 @@ static enum store_failure add_target(
 	mailbox->pins++;
 	work->count++;
 	target->before = mailbox->row;
-	if (is_over_quota(work->engine, account, work->size))
+	if (!quota_allows(work->engine, account, work->size))
 		return STORE_OVER_QUOTA;
 	if (mailbox->row.uidnext >= UINT32_MAX - ENGINE_CEILING_BLOCK)
 		return STORE_DAMAGED;
@@ -403,6 +380,8 @@ static enum store_failure run(struct work *work)
 	unpin(work);
 	if (failure != STORE_OK)
 		take_back(work);
+	for (size_t i = 0; i < work->count; i++)
+		quota_follow(work->engine, work->targets[i].mailbox->account);
 	return failure;
 }
 

@@ -40,7 +40,7 @@ struct engine_options {
 	 * what is queued and exit non-zero: the next start recovers. NULL: the engine exits by itself.
 	 */
 	void (*broken)(void *owner);
-	/* Users were added or removed: what engine_lookup() said before may no longer hold. May be NULL. */
+	/* Users were added or removed, got a quota or are full: what engine_lookup() said before may no longer hold. May be NULL. */
 	void (*directory)(void *owner, uint64_t version);
 	void *owner;
 };
@@ -108,6 +108,17 @@ void engine_user_add(struct engine *engine, struct text address, const char *has
 void engine_user_password(struct engine *engine, struct text address, const char *hash,
 	engine_done *done, void *owner);
 
+/*
+ * A quota of the user's own: 0 is the default of the options, STORE_QUOTA_NONE is no limit whatever the
+ * default. STORE_NO_SUCH_USER. Who has more already keeps it.
+ */
+void engine_user_quota(struct engine *engine, struct text address, uint64_t octets,
+	uint64_t messages, engine_done *done, void *owner);
+
+/* What holds for the user, defaults included; 0: no limit by default. */
+void engine_user_limits(const struct engine *engine, const struct engine_user *user,
+	uint64_t *octets, uint64_t *messages);
+
 /* The account goes and its Maildir is moved to removed/. STORE_LOCKED while it is in use. */
 void engine_user_remove(struct engine *engine, struct text address, engine_done *done, void *owner);
 
@@ -115,7 +126,10 @@ void engine_user_remove(struct engine *engine, struct text address, engine_done 
 enum store_failure engine_usage(
 	struct engine *engine, struct text user, uint32_t *messages, uint64_t *octets);
 
-/* May mail be accepted for this user? STORE_OK, STORE_NO_SUCH_USER or STORE_OVER_QUOTA. */
+/*
+ * May mail be accepted for this user? STORE_OK, STORE_NO_SUCH_USER or STORE_OVER_QUOTA. A user who was told
+ * to have room and is full later is announced by engine_options.directory.
+ */
 enum store_failure engine_lookup(struct engine *engine, struct text user);
 
 /* Grows by every addition and removal of a user. */

@@ -97,6 +97,7 @@ struct user {
 	uint32_t next_mailbox;   /* staged */
 	bool hidden;             /* being added: not there for anybody yet */
 	bool leaving;            /* being removed */
+	bool full;               /* as of the last look: no message fits */
 	struct account *account; /* NULL: not in memory */
 };
 
@@ -266,9 +267,18 @@ struct user *users_find(struct engine *engine, struct text address); /* hidden o
 /* In memory only; the address is not taken. */
 struct user *users_insert(struct engine *engine, struct text address, struct text hash);
 void users_remove(struct engine *engine, struct user *user);
+/*
+ * hash: a new one, or user->hash to leave what the index has, which may be one that was put and is not
+ * durable yet. The same holds for quotas.
+ */
 int users_put(
 	struct engine *engine, struct env_txn *txn, const struct user *user, const char *hash);
+/* As users_put(), with this quota and the hash left alone. */
+int users_put_quota(struct engine *engine, struct env_txn *txn, const struct user *user,
+	uint64_t octets, uint64_t messages);
 int users_put_counters(struct engine *engine, struct env_txn *txn);
+/* What engine_lookup() said before may no longer hold. */
+void users_announce(struct engine *engine);
 /* Write what changed into the text file, then answer this change. */
 void users_save(struct engine *engine, struct change *change);
 

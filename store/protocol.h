@@ -33,6 +33,8 @@ enum store_peer { STORE_SOCKETS(STORE_SOCKET_ENUM_) };
 #define STORE_BY_LOGIN (STORE_BY_SMTP_IN | STORE_BY_POP3D | STORE_BY_IMAPD)
 #define STORE_BY_USER (STORE_BY_POP3D | STORE_BY_IMAPD)
 
+#define STORE_QUOTA_NONE ((uint64_t)INT64_MAX)
+
 /* In which state of the connection a request may come. */
 enum store_need {
 	STORE_NEEDS_NOTHING,
@@ -178,13 +180,20 @@ struct store_listing {
 #define STORE_USER_ADD_REPLY_FIELDS(F) F(u8, failure, 0)
 #define STORE_USER_PASSWORD_FIELDS(F) STORE_USER_ADD_FIELDS(F)
 #define STORE_USER_PASSWORD_REPLY_FIELDS(F) F(u8, failure, 0)
+/* 0: the default; STORE_QUOTA_NONE: no limit. */
+#define STORE_USER_QUOTA_FIELDS(F) \
+	F(text, address, STORE_ADDRESS_LIMIT) F(u64, octets, 0) F(u64, messages, 0)
+#define STORE_USER_QUOTA_REPLY_FIELDS(F) F(u8, failure, 0)
 /* The account goes; its Maildir is moved aside, not deleted. */
 #define STORE_USER_REMOVE_FIELDS(F) F(text, address, STORE_ADDRESS_LIMIT)
 #define STORE_USER_REMOVE_REPLY_FIELDS(F) F(u8, failure, 0)
 /* In order of address, after `from`, as many as fit; `more` when there are others. */
 #define STORE_USERS_FIELDS(F) F(text, from, STORE_ADDRESS_LIMIT)
 #define STORE_USERS_REPLY_FIELDS(F) F(u8, failure, 0) F(u8, more, 0) F(text, users, 1 << 20)
-#define STORE_USER_FIELDS(F) F(text, address, STORE_ADDRESS_LIMIT) F(u32, messages, 0) F(u64, octets, 0)
+/* Quotas as they hold, defaults included; 0 or STORE_QUOTA_NONE: no limit. */
+#define STORE_USER_FIELDS(F) \
+	F(text, address, STORE_ADDRESS_LIMIT) F(u32, messages, 0) F(u64, octets, 0) \
+	F(u64, quota_octets, 0) F(u64, quota_messages, 0)
 
 /* Notices. */
 #define STORE_CHANGED_FIELDS(F) F(u32, uidnext, 0) F(u32, messages, 0) F(u64, modseq, 0)
@@ -208,6 +217,7 @@ struct store_listing {
 	REQUEST(changes, CHANGES, STORE_BY_IMAPD, STORE_NEEDS_MAILBOX) \
 	REQUEST(user_add, USER_ADD, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
 	REQUEST(user_password, USER_PASSWORD, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
+	REQUEST(user_quota, USER_QUOTA, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
 	REQUEST(user_remove, USER_REMOVE, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
 	REQUEST(users, USERS, STORE_BY_ADMIN, STORE_NEEDS_NOTHING)
 

@@ -23,7 +23,7 @@
 
 #include "base/log.h"
 #include "mail/wire.h"
-#include "store/engine_private.h"
+#include "store/quota.h"
 
 #define SECOND INT64_C(1000000000)
 
@@ -371,6 +371,8 @@ enum store_failure scan_run(
 	scan.keyword_mask = keyword_mask(mailbox->row.keywords);
 	const enum store_failure failure = look(&scan, change, more);
 	*staged = engine->staged_count != before;
+	if (*staged)
+		quota_follow(engine, mailbox->account);
 	if (failure == STORE_OK && !*more)
 		note_seen(mailbox, began, new_time, cur_time);
 	if (!*staged)

@@ -136,18 +136,61 @@ int users_load(struct engine *engine)
 	return error ? error : loading.damaged || !engine->counters.next_user ? EBADMSG : 0;
 }
 
+/* The row as the index has it, or as it is in memory. Its hash is in `stored` or the user's. */
+static int row_of(struct engine *engine, struct env_txn *txn, const struct user *user,
+	struct buf *stored, struct index_user *row)
+{
+	int error = 0;
+	const int found =
+		env_get(engine->env, txn, ENV_USERS, user->public.address, stored, &error);
+
+	if (found == 1 && index_user_decode(buf_text(stored), row) != 0)
+		return EBADMSG;
+	if (found == 0)
+		*row = (struct index_user){ .version = INDEX_VERSION,
+			.quota_octets = user->public.quota_octets,
+			.quota_messages = user->public.quota_messages,
+			.hash = text_of(user->hash) };
+	row->number = user->public.number;
+	row->next_mailbox = user->next_mailbox;
+	return error;
+}
+
+static int put_row(struct engine *engine, struct env_txn *txn, const struct user *user,
+	const struct index_user *row)
+{
+	buf_clear(&engine->value);
+	index_user_pack(&engine->value, row);
+	return env_put(engine->env, txn, ENV_USERS, user->public.address, buf_text(&engine->value));
+}
+
 int users_put(struct engine *engine, struct env_txn *txn, const struct user *user, const char *hash)
 {
-	struct index_user row = { .version = INDEX_VERSION,
-		.number = user->public.number,
-		.next_mailbox = user->next_mailbox,
-		.quota_octets = user->public.quota_octets,
-		.quota_messages = user->public.quota_messages,
-		.hash = text_of(hash) };
+	struct buf stored = { 0 };
+	struct index_user row;
+	int error = row_of(engine, txn, user, &stored, &row);
 
-	buf_clear(&engine->value);
-	index_user_pack(&engine->value, &row);
-	return env_put(engine->env, txn, ENV_USERS, user->public.address, buf_text(&engine->value));
+	if (error == 0 && hash != user->hash)
+		row.hash = text_of(hash);
+	if (error == 0)
+		error = put_row(engine, txn, user, &row);
+	buf_release(&stored);
+	return error;
+}
+
+int users_put_quota(struct engine *engine, struct env_txn *txn, const struct user *user,
+	uint64_t octets, uint64_t messages)
+{
+	struct buf stored = { 0 };
+	struct index_user row;
+	int error = row_of(engine, txn, user, &stored, &row);
+
+	row.quota_octets = octets;
+	row.quota_messages = messages;
+	if (error == 0)
+		error = put_row(engine, txn, user, &row);
+	buf_release(&stored);
+	return error;
 }
 
 int users_put_counters(struct engine *engine, struct env_txn *txn)
@@ -227,7 +270,7 @@ void users_save(struct engine *engine, struct change *change)
 	start_writing(engine);
 }
 
-static void directory_changed(struct engine *engine)
+void users_announce(struct engine *engine)
 {
 	engine->directory_version++;
 	if (engine->options.directory)
@@ -248,7 +291,7 @@ static bool added(struct change *change)
 	struct user *user = change->context;
 
 	user->hidden = false;
-	directory_changed(change->engine);
+	users_announce(change->engine);
 	users_save(change->engine, change);
 	return true;
 }
@@ -395,7 +438,7 @@ static bool removed(struct change *change)
 
 	garbage_add(change->engine, user->public.number);
 	users_remove(change->engine, user);
-	directory_changed(change->engine);
+	users_announce(change->engine);
 	users_save(change->engine, change);
 	return true;
 }

@@ -194,7 +194,8 @@ static void test_quota(void **state)
 	assert_int_equal(
 		fixture_deliver_to(fixture, users, 1, TEXT("12345"), TEXT("")), STORE_OVER_QUOTA);
 	assert_int_equal(fixture_deliver_to(fixture, users, 1, TEXT("1234"), TEXT("")), STORE_OK);
-	assert_int_equal(engine_lookup(fixture->engine, TEXT(ALICE)), STORE_OK);
+	assert_int_equal(engine_lookup(fixture->engine, TEXT(ALICE)), STORE_OVER_QUOTA);
+	assert_int_equal(engine_lookup(fixture->engine, TEXT(BOB)), STORE_OK);
 	fixture_restart(fixture);
 	assert_int_equal(
 		fixture_deliver_to(fixture, users, 1, TEXT("1"), TEXT("")), STORE_OVER_QUOTA);
