@@ -1,0 +1,322 @@
+/*
+ * Other programs at work in a Maildir: every change of theirs is taken over, once.
+ */
+#include "tests/unit/store/engine_fixture.h"
+
+#include "base/sys.h"
+
+#define ALICE "alice@example.test"
+#define DIRECTORY "mail/example.test/alice"
+
+static int setup(void **state)
+{
+	fixture_setup(state);
+	assert_int_equal(fixture_add_user(*state, ALICE), STORE_OK);
+	return 0;
+}
+
+static struct store_listing *look(struct fixture *fixture, struct engine_status *status)
+{
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+	struct store_listing *listing = fixture_list(view, status);
+
+	engine_view_close(&view);
+	return listing;
+}
+
+static uint64_t adopted(const struct fixture *fixture)
+{
+	struct buf counters = { 0 };
+	unsigned long count = 0;
+
+	engine_count(fixture->engine, &counters);
+	buf_add_char(&counters, '\0');
+	assert_int_equal(
+		sscanf(strstr(buf_text(&counters).ptr, "adopted="), "adopted=%lu", &count), 1);
+	buf_release(&counters);
+	return count;
+}
+
+static void test_dropped_in(void **state)
+{
+	struct fixture *fixture = *state;
+	struct engine_status status;
+	char path[512];
+
+	assert_int_equal(fixture_deliver(fixture, ALICE, "ours\n"), STORE_OK);
+	free(look(fixture, NULL));
+	fixture_write(fixture, DIRECTORY "/new/1000000002.M1P1.other", "second\nline\n");
+	fixture_write(fixture, DIRECTORY "/new/1000000001.M1P1.other,S=6", "first\n");
+	fixture_write(fixture, DIRECTORY "/cur/1000000003.M1P1.other:2,FS", "third");
+	fixture_write(fixture, DIRECTORY "/new/.hidden", "not a message");
+	fixture_write(fixture, DIRECTORY "/tmp/1000000004.other", "not yet one");
+	for (int again = 0; again < 2; again++) {
+		struct store_listing *listing = look(fixture, &status);
+		assert_int_equal(listing->count, 4);
+		assert_int_equal(listing->entry[0].uid, 1);
+		assert_int_equal(listing->entry[1].uid, 2);
+		assert_int_equal(listing->entry[1].received, 1000000001);
+		assert_int_equal(listing->entry[1].size, 6);
+		assert_int_equal(listing->entry[1].wire, 7);
+		assert_int_equal(listing->entry[2].size, 12);
+		assert_int_equal(listing->entry[2].wire, 14);
+		assert_int_equal(listing->entry[3].flags, STORE_FLAG_SEEN | STORE_FLAG_FLAGGED);
+		assert_int_equal(listing->entry[3].wire, 7);
+		assert_int_equal(status.uidnext, 5);
+		assert_int_equal(status.octets, 6 + 7 + 14 + 7);
+		free(listing);
+		assert_int_equal(adopted(fixture), 3);
+	}
+	/* The name carries what a rebuild needs. */
+	fixture_only_file(fixture, DIRECTORY "/cur", path, sizeof(path));
+	assert_non_null(strstr(path, "/cur/1000000003.M1P1.other,S=5,W=7,U=4:2,FS"));
+	fixture_restart(fixture);
+	struct store_listing *listing = look(fixture, NULL);
+	assert_int_equal(listing->count, 4);
+	free(listing);
+	assert_int_equal(adopted(fixture), 0);
+}
+
+static void test_deleted(void **state)
+{
+	struct fixture *fixture = *state;
+	struct engine_changes changes;
+	struct buf vanished = { 0 };
+	struct engine_status status;
+	char path[512];
+
+	assert_int_equal(fixture_deliver(fixture, ALICE, "gone\n"), STORE_OK);
+	struct store_listing *before = look(fixture, &status);
+	const uint64_t modseq = status.modseq;
+	fixture_only_file(fixture, DIRECTORY "/new", path, sizeof(path));
+	assert_int_equal(fixture_deliver(fixture, ALICE, "stays\n"), STORE_OK);
+	assert_int_equal(unlink(path), 0);
+	struct store_listing *after = look(fixture, &status);
+	assert_int_equal(before->count, 1);
+	assert_int_equal(after->count, 1);
+	assert_int_equal(after->entry[0].uid, 2);
+	assert_true(status.modseq > modseq);
+	free(before);
+	free(after);
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+	assert_int_equal(engine_view_changes(view, modseq, &changes, &vanished), STORE_OK);
+	assert_int_equal(buf_length(&vanished), 4);
+	assert_int_equal(buf_text(&vanished).ptr[0], 1);
+	after = fixture_list_fd(changes.fd);
+	assert_int_equal(after->count, 1);
+	free(after);
+	buf_release(&vanished);
+	engine_view_close(&view);
+	uint32_t messages;
+	uint64_t octets;
+	engine_usage(fixture->engine, TEXT(ALICE), &messages, &octets);
+	assert_int_equal(messages, 1);
+	assert_int_equal(octets, 6);
+}
+
+/* As mutt does: read, then flagged; and as mbsync: flags taken away. */
+static void test_renamed(void **state)
+{
+	struct fixture *fixture = *state;
+	char from[512], to[1024];
+
+	assert_int_equal(fixture_deliver(fixture, ALICE, "x\n"), STORE_OK);
+	free(look(fixture, NULL));
+	fixture_only_file(fixture, DIRECTORY "/new", from, sizeof(from));
+	snprintf(to, sizeof(to), "%s/" DIRECTORY "/cur/%s:2,RS", fixture->directory,
+		strrchr(from, '/') + 1);
+	assert_int_equal(rename(from, to), 0);
+	struct store_listing *listing = look(fixture, NULL);
+	assert_int_equal(listing->count, 1);
+	assert_int_equal(listing->entry[0].uid, 1);
+	assert_int_equal(listing->entry[0].flags, STORE_FLAG_SEEN | STORE_FLAG_ANSWERED);
+	const uint64_t modseq = listing->entry[0].modseq;
+	free(listing);
+
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+	const uint32_t uid = 1;
+	fixture_update(fixture, view, STORE_UPDATE_FLAGS_ADD, STORE_FLAG_FLAGGED, "work", &uid, 1);
+	fixture_only_file(fixture, DIRECTORY "/cur", from, sizeof(from));
+	assert_non_null(strstr(from, ":2,FRSa"));
+	*strrchr(from, 'a') = '\0';
+	snprintf(to, sizeof(to), "%sa", from);
+	from[strlen(from) - 3] = '\0';
+	snprintf(from + strlen(from), 4, "T");
+	assert_int_equal(rename(to, from), 0);
+	/* The session that is open does not mind where the file is. */
+	char *octets = fixture_fetch(view, 1);
+	assert_string_equal(octets, "x\n");
+	free(octets);
+	engine_view_close(&view);
+	listing = look(fixture, NULL);
+	assert_int_equal(listing->entry[0].flags, STORE_FLAG_DELETED);
+	assert_int_equal(listing->entry[0].keywords, 0);
+	assert_true(listing->entry[0].modseq > modseq);
+	free(listing);
+}
+
+/* A message of ours that somebody renames or deletes just before we do. */
+static void test_changed_meanwhile(void **state)
+{
+	struct fixture *fixture = *state;
+	const uint32_t uids[] = { 1, 2, 3 };
+	char from[512], to[1024];
+
+	assert_int_equal(fixture_deliver(fixture, ALICE, "1\n"), STORE_OK);
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+	fixture_only_file(fixture, DIRECTORY "/new", from, sizeof(from));
+	snprintf(to, sizeof(to), "%s/" DIRECTORY "/cur/%s:2,S", fixture->directory,
+		strrchr(from, '/') + 1);
+	assert_int_equal(rename(from, to), 0);
+	assert_int_equal(fixture_deliver(fixture, ALICE, "2\n"), STORE_OK);
+	fixture_only_file(fixture, DIRECTORY "/new", from, sizeof(from));
+	assert_int_equal(unlink(from), 0);
+	assert_int_equal(fixture_deliver(fixture, ALICE, "3\n"), STORE_OK);
+	assert_int_equal(
+		fixture_update(fixture, view, STORE_UPDATE_FLAGS_ADD, STORE_FLAG_DRAFT, "", uids, 3)
+			.changed,
+		3);
+	assert_int_equal(fixture_count(fixture, DIRECTORY "/cur"), 2);
+	assert_int_equal(fixture_count(fixture, DIRECTORY "/new"), 0);
+	assert_null(fixture_fetch(view, 2));
+	engine_view_close(&view);
+	struct store_listing *listing = look(fixture, NULL);
+	assert_int_equal(listing->count, 2);
+	assert_int_equal(listing->entry[0].flags, STORE_FLAG_DRAFT);
+	assert_int_equal(listing->entry[1].uid, 3);
+	free(listing);
+	view = fixture_open(fixture, ALICE, "INBOX");
+	assert_int_equal(
+		fixture_update(fixture, view, STORE_UPDATE_EXPUNGE, 0, "", uids, 3).changed, 2);
+	assert_int_equal(fixture_count(fixture, DIRECTORY "/cur"), 0);
+	engine_view_close(&view);
+}
+
+/* Copied into another mailbox with the UID it had in this one. */
+static void test_copied(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fixture_answer made = { 0 };
+	char from[512], to[1024];
+
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(fixture_deliver(fixture, ALICE, "x\n"), STORE_OK);
+	engine_create(fixture->engine, TEXT(ALICE), TEXT("Copies"), fixture_done, &made);
+	fixture_wait(fixture, &made);
+	struct dirent **names;
+	assert_int_equal(fixture_names(fixture, DIRECTORY "/new", &names), 2);
+	snprintf(from, sizeof(from), "%s/" DIRECTORY "/new/%s", fixture->directory,
+		names[1]->d_name);
+	snprintf(to, sizeof(to), "%s/" DIRECTORY "/.Copies/cur/%s:2,", fixture->directory,
+		names[1]->d_name);
+	assert_int_equal(link(from, to), 0);
+	/* And within its own mailbox: the same base name twice. */
+	snprintf(to, sizeof(to), "%s/" DIRECTORY "/cur/%s:2,S", fixture->directory,
+		names[1]->d_name);
+	assert_int_equal(link(from, to), 0);
+	free(names[0]);
+	free(names[1]);
+	free(names);
+	struct engine_view *view = fixture_open(fixture, ALICE, "Copies");
+	struct store_listing *listing = fixture_list(view, NULL);
+	assert_int_equal(listing->count, 1);
+	assert_int_equal(listing->entry[0].uid, 1);
+	assert_int_equal(listing->entry[0].size, 2);
+	free(listing);
+	engine_view_close(&view);
+	listing = look(fixture, NULL);
+	assert_int_equal(listing->count, 3);
+	assert_int_equal(listing->entry[1].uid, 2);
+	assert_int_equal(listing->entry[2].uid, 3);
+	free(listing);
+	listing = look(fixture, NULL);
+	assert_int_equal(listing->count, 3);
+	free(listing);
+}
+
+/* More than is adopted in one go. */
+static void test_many(void **state)
+{
+	struct fixture *fixture = *state;
+
+	for (int i = 0; i < 1300; i++) {
+		char path[128];
+		snprintf(path, sizeof(path), DIRECTORY "/new/%d.M1P1.other", 1000000000 + i);
+		fixture_write(fixture, path, "x\n");
+	}
+	struct store_listing *listing = look(fixture, NULL);
+	assert_int_equal(listing->count, 1300);
+	for (uint32_t i = 0; i < 1300; i++) {
+		assert_int_equal(listing->entry[i].uid, i + 1);
+		assert_int_equal(listing->entry[i].received, 1000000000 + i);
+	}
+	free(listing);
+	assert_int_equal(adopted(fixture), 1300);
+}
+
+/* The whole directory is gone: what was in it is, too, and mail can still come. */
+static void test_directory_deleted(void **state)
+{
+	struct fixture *fixture = *state;
+	char path[512];
+
+	assert_int_equal(fixture_deliver(fixture, ALICE, "x\n"), STORE_OK);
+	snprintf(path, sizeof(path), "%s/" DIRECTORY, fixture->directory);
+	fixture_remove_tree(path);
+	assert_int_equal(fixture_deliver(fixture, ALICE, "y\n"), STORE_OK);
+	assert_int_equal(fixture_count(fixture, DIRECTORY "/new"), 1);
+	struct store_listing *listing = look(fixture, NULL);
+	assert_int_equal(listing->count, 1);
+	assert_int_equal(listing->entry[0].uid, 2);
+	free(listing);
+	fixture_only_file(fixture, DIRECTORY "/new", path, sizeof(path));
+	snprintf(path, sizeof(path), "%s/" DIRECTORY "/restante-mailbox", fixture->directory);
+	assert_int_equal(access(path, F_OK), 0);
+}
+
+/* Nothing changed: the directories are not read, and no message file is opened. */
+static unsigned opened;
+static int (*real_openat)(int dir, const char *path, int flags, mode_t mode);
+
+static int counting_openat(int dir, const char *path, int flags, mode_t mode)
+{
+	opened++;
+	return real_openat(dir, path, flags, mode);
+}
+
+static void test_quiet(void **state)
+{
+	struct fixture *fixture = *state;
+
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(fixture_deliver(fixture, ALICE, "x\n"), STORE_OK);
+	free(look(fixture, NULL));
+	/* Our own deliveries are no reason to look either. */
+	assert_int_equal(fixture_deliver(fixture, ALICE, "x\n"), STORE_OK);
+	opened = 0;
+	real_openat = sys.openat;
+	sys.openat = counting_openat;
+	struct store_listing *listing = look(fixture, NULL);
+	sys.openat = real_openat;
+	assert_int_equal(listing->count, 11);
+	assert_int_equal(opened, 0);
+	free(listing);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_dropped_in),
+		TEST(test_deleted),
+		TEST(test_renamed),
+		TEST(test_changed_meanwhile),
+		TEST(test_copied),
+		TEST(test_many),
+		TEST(test_directory_deleted),
+		TEST(test_quiet),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
