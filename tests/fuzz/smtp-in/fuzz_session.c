@@ -297,8 +297,8 @@ static void turn(void)
 	const struct session *session;
 
 	event_base_loop(loop, EVLOOP_NONBLOCK);
-	LIST_FOREACH(session, &worker->sessions, link)
-	REQUIRE(conn_output_length(session->conn) < CLIENT_OUTPUT_LIMIT);
+	LIST_FOREACH (session, &worker->sessions, link)
+		REQUIRE(conn_output_length(session->conn) < CLIENT_OUTPUT_LIMIT);
 	peers_accept();
 	for (size_t i = 0; i < PEERS; i++)
 		peer_reads(&peers[i]);

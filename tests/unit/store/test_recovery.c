@@ -2,12 +2,11 @@
  * What a crash leaves. A child process opens the store, works, and is killed at a chosen point; whatever
  * it had answered by then must be there after the next start, even when every Maildir file is gone.
  */
-#include "tests/unit/store/engine_fixture.h"
-
 #include <signal.h>
 #include <sys/wait.h>
 
 #include "base/sys.h"
+#include "tests/unit/store/engine_fixture.h"
 
 #define ALICE "alice@example.test"
 #define BOB "bob@example.test"
