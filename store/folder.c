@@ -148,6 +148,55 @@ int folder_write(struct folder *folder, const char *to, struct text octets)
 	return rename_known(folder, tmp, to);
 }
 
+/* 1: the file is just that; 0: it is not; -1 with errno. */
+static int holds(int file, struct text octets)
+{
+	char block[COPY_BLOCK];
+	struct stat st;
+	size_t at = 0;
+
+	if (sys.fstat(file, &st) != 0)
+		return -1;
+	if ((uint64_t)st.st_size != octets.len)
+		return 0;
+	while (at < octets.len) {
+		const ssize_t got = sys.pread(file, block, sizeof(block), (off_t)at);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return -1;
+		if (got == 0 || (size_t)got > octets.len - at ||
+			memcmp(block, octets.ptr + at, (size_t)got) != 0)
+			return 0;
+		at += (size_t)got;
+	}
+	return 1;
+}
+
+int folder_mend(struct folder *folder, const char *leaf, struct text octets)
+{
+	int error = 0;
+	int file = sys.openat(folder->fd, leaf, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0);
+
+	if (file < 0)
+		return errno == ENOENT ? 0 : errno;
+	const int right = holds(file, octets);
+	if (right < 0)
+		error = errno;
+	sys.close(file);
+	if (right != 0)
+		return error;
+	/* In place, for every other name that it has. */
+	file = sys.openat(folder->fd, leaf, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0);
+	if (file < 0)
+		return errno;
+	if (sys_write_all(file, octets.ptr, octets.len) != 0)
+		error = errno;
+	if (sys.close(file) != 0 && error == 0)
+		error = errno;
+	return error;
+}
+
 static int copy_octets(int from, int to)
 {
 	char block[COPY_BLOCK];

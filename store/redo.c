@@ -231,7 +231,10 @@ static int deliver_one(struct redo *redo, const struct journal_deliver *record,
 		return error;
 	if (!place->folder.names && !(place->folder.names = names_read(place->folder.fd)))
 		return errno;
-	if (!names_find(place->folder.names, names_base(leaf))) {
+	const struct name *name = names_find(place->folder.names, names_base(leaf));
+	if (name && record->spool.len == 0) {
+		error = folder_mend(&place->folder, name->leaf, record->body);
+	} else if (!name) {
 		if (source->path[0])
 			error = folder_link(&place->folder, redo->root, source->path, leaf);
 		else
