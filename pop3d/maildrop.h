@@ -1,6 +1,7 @@
 /*
  * The maildrop of one session: messages numbered once and for all when it was opened, and marks on
- * those to be deleted (RFC 1939 sections 5 and 6). Knows no connection and no store: pure bookkeeping over a listing.
+ * those to be deleted (RFC 1939 sections 5 and 6). Knows no connection and no store: pure bookkeeping
+ * over a listing.
  */
 #ifndef POP3D_MAILDROP_H
 #define POP3D_MAILDROP_H
