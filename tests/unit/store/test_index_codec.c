@@ -1,0 +1,120 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#include "store/index_codec.h"
+
+static void test_values(void **state)
+{
+	const struct index_message message = { .version = INDEX_VERSION,
+		.place = INDEX_CUR,
+		.flags = 63,
+		.keywords = UINT64_MAX,
+		.size = 1,
+		.wire = 2,
+		.received = -3,
+		.modseq = 4,
+		.base = TEXT("base") };
+	struct index_message read;
+	struct index_user user;
+	struct buf out = { 0 };
+
+	(void)state;
+	index_message_pack(&out, &message);
+	assert_int_equal(index_message_decode(buf_text(&out), &read), 0);
+	assert_int_equal(read.received, -3);
+	assert_true(read.keywords == UINT64_MAX);
+	assert_true(text_equal(read.base, TEXT("base")));
+	/* Cut, lengthened, of another version or out of bounds: damage. */
+	for (size_t length = 0; length < buf_length(&out); length++)
+		assert_int_equal(
+			index_message_decode(text_head(buf_text(&out), length), &read), -1);
+	((char *)buf_text(&out).ptr)[1] = 2;
+	assert_int_equal(index_message_decode(buf_text(&out), &read), -1);
+	((char *)buf_text(&out).ptr)[1] = 1;
+	((char *)buf_text(&out).ptr)[0]++;
+	assert_int_equal(index_message_decode(buf_text(&out), &read), -1);
+	((char *)buf_text(&out).ptr)[0]--;
+	buf_add_char(&out, '\0');
+	assert_int_equal(index_message_decode(buf_text(&out), &read), -1);
+	buf_clear(&out);
+
+	char hash[INDEX_HASH_LIMIT + 1];
+	memset(hash, '$', sizeof(hash));
+	for (size_t length = INDEX_HASH_LIMIT; length <= sizeof(hash); length++) {
+		buf_clear(&out);
+		index_user_pack(&out, &(struct index_user){ .version = INDEX_VERSION,
+					      .number = 1,
+					      .hash = { .ptr = hash, .len = length } });
+		assert_int_equal(index_user_decode(buf_text(&out), &user),
+			length <= INDEX_HASH_LIMIT ? 0 : -1);
+	}
+	buf_release(&out);
+}
+
+/* The octets of keys are in the order of what they stand for. */
+static void test_keys(void **state)
+{
+	static const struct {
+		struct index_mailbox_id id;
+		uint32_t uid;
+	} ascending[] = {
+		{ { 1, 1 }, 1 },
+		{ { 1, 1 }, 255 },
+		{ { 1, 1 }, 256 },
+		{ { 1, 1 }, UINT32_MAX },
+		{ { 1, 2 }, 1 },
+		{ { 1, 256 }, 1 },
+		{ { 2, 1 }, 1 },
+		{ { UINT32_MAX, 1 }, 1 },
+	};
+	unsigned char before[INDEX_MESSAGE_KEY] = { 0 }, key[INDEX_MESSAGE_KEY];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(ascending) / sizeof(ascending[0]); i++) {
+		struct index_mailbox_id id;
+		uint32_t uid;
+		index_message_key(ascending[i].id, ascending[i].uid, key);
+		assert_true(memcmp(before, key, sizeof(key)) < 0);
+		memcpy(before, key, sizeof(key));
+		const struct text octets = { .ptr = (char *)key, .len = sizeof(key) };
+		assert_int_equal(index_message_key_decode(octets, &id, &uid), 0);
+		assert_int_equal(uid, ascending[i].uid);
+		assert_int_equal(id.user, ascending[i].id.user);
+		assert_int_equal(id.mailbox, ascending[i].id.mailbox);
+		assert_int_equal(index_message_key_decode(text_head(octets, 11), &id, &uid), -1);
+		assert_int_equal(index_mailbox_key_decode(octets, &id), -1);
+	}
+
+	unsigned char expunged[INDEX_EXPUNGED_KEY], later[INDEX_EXPUNGED_KEY];
+	const struct index_mailbox_id id = { .user = 1, .mailbox = 2 };
+	struct index_mailbox_id read;
+	uint64_t modseq;
+	uint32_t uid;
+	index_expunged_key(id, UINT64_C(0x1ffffffff), 9, expunged);
+	index_expunged_key(id, UINT64_C(0x200000000), 1, later);
+	assert_true(memcmp(expunged, later, sizeof(later)) < 0);
+	assert_int_equal(index_expunged_key_decode(
+				 (struct text){ .ptr = (char *)later, .len = sizeof(later) }, &read,
+				 &modseq, &uid),
+		0);
+	assert_true(modseq == UINT64_C(0x200000000) && uid == 1 && read.mailbox == 2);
+
+	unsigned char once[INDEX_ONCE_KEY_LIMIT];
+	assert_int_equal(index_once_key(258, TEXT("key"), once), 7);
+	assert_memory_equal(once, "\0\0\1\2key", 7);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_keys),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
