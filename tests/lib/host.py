@@ -109,9 +109,19 @@ class Host:
 
     def kill(self):
         """kill -9 of everything: the process group of the supervisor."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        group = self.process.pid
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
         self.process.wait()
         self.process = None
+
+        def gone():  # locks are let go when the last of them has ended
+            try:
+                os.killpg(group, 0)
+            except ProcessLookupError:
+                return True
+            return False
+        wait_for(gone, "the end of what was killed")
 
     def check_log(self):
         """No sanitizer finding may hide in the log."""
