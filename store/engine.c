@@ -130,6 +130,18 @@ static void give_up(struct engine *engine)
 		LOG_FATAL("store-broken");
 }
 
+static int make_room(void *owner)
+{
+	return env_make_room(((struct engine *)owner)->env);
+}
+
+static void on_room(void *owner, int error)
+{
+	(void)owner;
+	if (error)
+		LOG_DEBUG("no-log-ahead", LOG_ERRNO(error));
+}
+
 /* After whatever else this turn of the loop has brought: requests that came together share a flush. */
 static void on_round(evutil_socket_t fd, short what, void *context)
 {
@@ -141,6 +153,8 @@ static void on_round(evutil_socket_t fd, short what, void *context)
 		views_notify(engine);
 		changes_start_flush(engine);
 		checkpoint_look(engine);
+		if (!worker_is_busy(engine->preparer) && env_wants_room(engine->env))
+			worker_start(engine->preparer, make_room, on_room, engine);
 		changes_answer_ready(engine);
 	}
 	if (engine->broken)
@@ -385,10 +399,11 @@ static int start_threads(struct engine *engine)
 	engine->checkpointer = worker_new(engine->loop, "store-checkpoin");
 	engine->chores = worker_new(engine->loop, "store-chores");
 	engine->spooler = worker_new(engine->loop, "store-spool");
+	engine->preparer = worker_new(engine->loop, "store-ahead");
 	engine->round = event_new(engine->loop, -1, 0, on_round, engine);
 	engine->late_timer = event_new(engine->loop, -1, 0, on_late, engine);
 	return engine->flusher && engine->checkpointer && engine->chores && engine->spooler &&
-			       engine->round && engine->late_timer
+			       engine->preparer && engine->round && engine->late_timer
 		       ? 0
 		       : -1;
 }
@@ -455,6 +470,7 @@ static void engine_free(struct engine **freed)
 	worker_free(&engine->checkpointer);
 	worker_free(&engine->chores);
 	worker_free(&engine->spooler);
+	worker_free(&engine->preparer);
 	checkpoint_free(engine);
 	garbage_free(engine);
 	changes_free(engine);

@@ -183,7 +183,7 @@ struct engine {
 	bool broken, told, closing;
 	struct event *round;
 
-	struct worker *flusher, *checkpointer, *chores;
+	struct worker *flusher, *checkpointer, *chores, *preparer;
 	struct change_list staged;   /* committed; the next flush covers them */
 	struct change_list flushing; /* the flush under way covers them */
 	struct change_list showing;  /* durable; being carried out and answered */

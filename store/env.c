@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,11 +14,14 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/sys.h"
+#include "store/ahead.h"
 #include "store/journal.h"
 
 enum {
 	LOG_BUFFER = 4 << 20,
-	LOG_FILE = 64 << 20,
+	LOG_FILE = 32 << 20,
+	LOG_FIRST = 4 << 20, /* the one file that is not made ahead; not less than the buffer */
+	LOG_AHEAD = 1 << 20, /* so much in the last file, and the next one is worth making */
 	PAGE = 4096,
 	SCAN_BUFFER = 256 * 1024,
 	SCAN_FIRST = 16 * 1024, /* of which the first read uses: often it is all */
@@ -31,6 +35,9 @@ struct env {
 	DB *tables[ENV_TABLES];
 	struct env_recovery recovery;
 	uint64_t logged;
+	struct ahead *ahead;
+	DB_LSN last;          /* of our own records */
+	uint32_t ahead_tried; /* the log file during which the next one was last asked for */
 	bool panic;
 	char *scan_buffer;
 };
@@ -47,6 +54,9 @@ static struct {
 	const struct env_recovery *recovery;
 	bool unsynced;
 } recovering;
+
+/* Of the one environment that is open: Berkeley DB tells its open() nothing. */
+static struct ahead *next_log;
 
 static int sync_redone(void)
 {
@@ -69,6 +79,16 @@ static ssize_t write_after_sync(int fd, const void *octets, size_t size)
 static ssize_t pwrite_after_sync(int fd, const void *octets, size_t size, off_t offset)
 {
 	return sync_redone() == 0 ? pwrite(fd, octets, size, offset) : -1;
+}
+
+static int open_file(const char *path, int flags, ...)
+{
+	va_list rest;
+
+	va_start(rest, flags);
+	const int mode = va_arg(rest, int); /* Berkeley DB gives it always */
+	va_end(rest);
+	return ahead_open(next_log, path, flags, mode);
 }
 
 static int dispatch(DB_ENV *db_env, DBT *record, DB_LSN *lsn, db_recops operation)
@@ -113,7 +133,7 @@ static int open_environment(struct env *env, const struct env_options *options)
 	db_env->set_errcall(db_env, report);
 	if ((error = db_env->set_app_dispatch(db_env, dispatch)) != 0 ||
 		(error = db_env->set_lg_bsize(db_env, LOG_BUFFER)) != 0 ||
-		(error = db_env->set_lg_max(db_env, LOG_FILE)) != 0 ||
+		(error = db_env->set_lg_max(db_env, LOG_FIRST)) != 0 ||
 		(error = db_env->set_tx_max(db_env, TRANSACTIONS)) != 0 ||
 		(error = db_env->set_cachesize(db_env, (uint32_t)(cache >> 30),
 			 (uint32_t)(cache & ((1U << 30) - 1)), 1)) != 0)
@@ -148,8 +168,14 @@ static int open_all(struct env *env, const struct env_options *options)
 	recovering.unsynced = false;
 	if ((error = db_env_set_func_write(write_after_sync)) != 0 ||
 		(error = db_env_set_func_pwrite(pwrite_after_sync)) != 0 ||
+		(error = db_env_set_func_open(open_file)) != 0 ||
 		(error = db_env_create(&env->env, 0)) != 0 ||
 		(error = open_environment(env, options)) != 0)
+		return error;
+	next_log = env->ahead = ahead_new(options->home, LOG_FILE);
+	if (!next_log)
+		return errno;
+	if ((error = env->env->set_lg_max(env->env, LOG_FILE)) != 0)
 		return error;
 	/* Nothing was written after the last redo: there was no checkpoint either, but this costs little. */
 	if (sync_redone() != 0)
@@ -184,6 +210,8 @@ void env_close(struct env **env)
 	}
 	if ((*env)->env)
 		(*env)->env->close((*env)->env, 0);
+	next_log = NULL;
+	ahead_free(&(*env)->ahead);
 	recovering.recovery = NULL;
 	recovering.unsynced = false;
 	mem_free((*env)->scan_buffer);
@@ -285,7 +313,7 @@ int env_log(struct env *env, struct env_txn *txn, struct buf *record)
 	memcpy((char *)data.data + 8, last, sizeof(*last));
 	const int error = env->env->log_put(env->env, begin, &data, 0);
 	if (error == 0) {
-		*last = *begin;
+		*last = env->last = *begin;
 		env->logged += octets.len;
 	}
 	return note(env, error);
@@ -439,6 +467,20 @@ int env_checkpoint(struct env *env)
 	const int error = env->env->txn_checkpoint(env->env, 0, 0, 0);
 
 	return error ? error : remove_old_logs(env);
+}
+
+bool env_wants_room(struct env *env)
+{
+	if (env->last.offset < LOG_AHEAD || env->ahead_tried == env->last.file ||
+		ahead_is_taken_care_of(env->ahead))
+		return false;
+	env->ahead_tried = env->last.file;
+	return true;
+}
+
+int env_make_room(struct env *env)
+{
+	return ahead_make(env->ahead);
 }
 
 uint64_t env_logged(const struct env *env)

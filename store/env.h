@@ -4,7 +4,7 @@
  *
  * The environment is private to this process (DB_PRIVATE) and has no lock subsystem: only the main
  * thread reads or writes tables, one writing transaction at a time. Other threads call nothing but
- * env_flush() and env_checkpoint().
+ * env_flush(), env_checkpoint() and env_make_room().
  *
  * Results are 0 or an error: an errno, or one of Berkeley DB's. env_failure() names it.
  */
@@ -92,7 +92,15 @@ int env_flush(struct env *env);
 /* Tables to disk, a checkpoint into the log, and away with log files that nothing needs any more. */
 int env_checkpoint(struct env *env);
 
-/* Octets ever put into the log. Main thread. */
+/* Make the next log file ahead of time, so that flushes into it are fast. 0, or an errno: no harm done. */
+int env_make_room(struct env *env);
+
+/* ---- main thread ---- */
+
+/* Now is the time for env_make_room(): true once for each log file, when it fills. */
+bool env_wants_room(struct env *env);
+
+/* Octets ever put into the log. */
 uint64_t env_logged(const struct env *env);
 
 #endif
