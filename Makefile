@@ -23,7 +23,7 @@ MAKEFLAGS += --no-builtin-rules
 # ---- what has to be installed (Debian names) ----
 
 BUILD_PACKAGES := gcc libc6-dev linux-libc-dev libssl-dev libdb5.3-dev libevent-dev libconfuse-dev \
-	libcrypt-dev libseccomp-dev
+	libcrypt-dev libseccomp-dev libgsasl-dev
 RUN_PACKAGES   := $(BUILD_PACKAGES) curl ca-certificates
 TEST_PACKAGES  := $(RUN_PACKAGES) clang clang-format libclang-rt-dev libcmocka-dev libetpan-dev \
 	python3 openssl swaks libnet-ssleay-perl msmtp mpop fetchmail getmail6
@@ -56,8 +56,8 @@ CPPFLAGS := -D_GNU_SOURCE -I. -MMD -MP
 LDFLAGS  := -pie -Wl,-z,relro -Wl,-z,now -Wl,--as-needed $(filter -fsanitize=%,$(FLAGS_$(VARIANT)))
 
 LIBS_base     := -levent_core -lssl -lcrypto -lconfuse -lseccomp
-LIBS_store    := -ldb-5.3 -lcrypt -lpthread
-LIBS_test     := -lcmocka -lcrypt -lpthread
+LIBS_store    := -ldb-5.3 -lcrypt -lgsasl -lpthread
+LIBS_test     := -lcmocka -lcrypt -lgsasl -lpthread
 LIBS_clients  := -letpan -lssl -lcrypto
 
 # ---- sources: a folder is a library, main.c is its program ----
@@ -148,7 +148,7 @@ $(OBJ)/%.o: %.c
 
 # ---- what people type ----
 
-.PHONY: run test deps deps-build deps-test check-source format fuzz-run crash install clean help
+.PHONY: run test deps deps-build deps-test check-source manual format fuzz-run crash install clean help
 run: deps
 	@$(MAKE) --no-print-directory -s -j$$(nproc) all
 	@exec $(BUILD)/restante demo $(DEMO)
@@ -165,6 +165,12 @@ test: deps-test
 
 check-source:
 	@tests/lib/check-source
+
+# restante.conf(5) lists the settings that there are.
+manual: all
+	@$(BUILD)/restante check --manual | sed '/^\.Sh FILES/,$$d' > $(BUILD)/manual
+	@sed -n '/^\.Sh ADDRESSES/,$$p' docs/man/restante.conf.5 >> $(BUILD)/manual
+	@cp $(BUILD)/manual docs/man/restante.conf.5
 
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')

@@ -58,6 +58,7 @@ def in_parallel(jobs, count):
 def sanitizer_env(build):
     env = dict(os.environ, RESTANTE_BUILD=str(build))
     env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
+    env.setdefault("LSAN_OPTIONS", f"suppressions={LIB}/leaks.supp:print_suppressions=0")
     return env
 
 
