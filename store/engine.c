@@ -458,6 +458,7 @@ static struct engine *engine_new(struct event_base *loop, const struct engine_op
 	TAILQ_INIT(&engine->accounts);
 	TAILQ_INIT(&engine->directories);
 	TAILQ_INIT(&engine->spools);
+	TAILQ_INIT(&engine->idle_rosters);
 	return engine;
 }
 

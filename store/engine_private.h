@@ -37,11 +37,15 @@ enum {
 	ENGINE_ACCOUNTS = 4096,        /* in memory at once, unless more are in use */
 	ENGINE_EXPUNGED_LIMIT = 16384, /* expunges remembered per mailbox */
 	ENGINE_SPOOLS = 256,
+	ENGINE_IDLE_ROSTERS = 16 << 20, /* octets of rosters that nobody looks at */
 };
 
 /* ---- mailboxes in memory ---- */
 
 struct roster {
+	TAILQ_ENTRY(roster) link; /* while idle, least recently left first */
+	struct roster **owner;
+	size_t idle; /* octets, as counted when it became idle; 0: it is looked at */
 	struct store_listing_entry *entries; /* by ascending UID */
 	size_t count, room;
 };
@@ -220,6 +224,8 @@ struct engine {
 	TAILQ_HEAD(, mailbox) directories; /* open ones, least recently used first */
 	size_t directory_count, directory_limit;
 
+	TAILQ_HEAD(, roster) idle_rosters;
+	size_t idle_octets;
 	STAILQ_HEAD(, task) tasks;
 	STAILQ_HEAD(, mailbox) changed;
 	uint64_t tasks_pass;
@@ -323,10 +329,13 @@ char *mailbox_path(struct text address, struct text name);
 void mailbox_changed(struct engine *engine, struct mailbox *mailbox);
 
 /* roster.c */
+/* Into mailbox->roster, unless it is there. */
 enum store_failure roster_read(struct engine *engine, struct mailbox *mailbox);
 void roster_apply(struct roster *roster, const struct touch *touch);
 struct store_listing_entry *roster_find(const struct roster *roster, uint32_t uid);
-void roster_free(struct roster **roster);
+/* Nobody looks at it any more: it stays up to date, and in memory while there is room. */
+void roster_leave(struct engine *engine, struct mailbox *mailbox);
+void roster_free(struct engine *engine, struct roster **roster);
 
 /* change.c */
 struct change *change_new(struct engine *engine, engine_done *done, void *owner);

@@ -108,7 +108,7 @@ void mailbox_close_directory(struct engine *engine, struct mailbox *mailbox)
 static void mailbox_free(struct engine *engine, struct mailbox *mailbox)
 {
 	mailbox_close_directory(engine, mailbox);
-	roster_free(&mailbox->roster);
+	roster_free(engine, &mailbox->roster);
 	mem_free(mailbox->name);
 	mem_free(mailbox->directory);
 	mem_free(mailbox->keywords);

@@ -9,26 +9,23 @@
 #include "base/arena.h"
 #include "base/mem.h"
 #include "base/sys.h"
+#include "store/checksum.h"
 #include "store/maildir.h"
 
 enum { BLOCK = 64 * 1024, SMALLEST_TABLE = 64 };
+
+struct place {
+	uint32_t hash;
+	uint32_t index; /* of the entry, and 1; 0: free */
+};
 
 struct names {
 	struct arena *arena;
 	struct name *entries;
 	size_t count, room;
-	uint32_t *table; /* index + 1 of an entry, by hash of its base name; 0: free */
-	size_t size;     /* of the table, a power of two, more than twice the count */
+	struct place *table; /* by hash of the base name */
+	size_t size;         /* of the table, a power of two, more than twice the count */
 };
-
-static uint64_t hash(struct text base)
-{
-	uint64_t sum = UINT64_C(0xcbf29ce484222325);
-
-	for (size_t i = 0; i < base.len; i++)
-		sum = (sum ^ (unsigned char)base.ptr[i]) * UINT64_C(0x100000001b3);
-	return sum ^ sum >> 32;
-}
 
 struct text names_base(const char *leaf)
 {
@@ -38,25 +35,44 @@ struct text names_base(const char *leaf)
 	return colon < 0 ? name : text_head(name, (size_t)colon);
 }
 
-/* The slot of that base name, or the free one where it belongs. */
-static uint32_t *slot(const struct names *names, struct text base)
+static struct place *free_place(const struct names *names, uint32_t hash)
 {
-	size_t at = hash(base) & (names->size - 1);
+	size_t at = hash & (names->size - 1);
 
-	while (names->table[at] && !text_equal(names->entries[names->table[at] - 1].base, base))
+	while (names->table[at].index)
 		at = (at + 1) & (names->size - 1);
 	return &names->table[at];
 }
 
+/* The place of that base name, or the free one where it belongs. */
+static struct place *find_place(const struct names *names, struct text base, uint32_t hash)
+{
+	size_t at = hash & (names->size - 1);
+
+	while (names->table[at].index &&
+		(names->table[at].hash != hash ||
+			!text_equal(names->entries[names->table[at].index - 1].base, base)))
+		at = (at + 1) & (names->size - 1);
+	return &names->table[at];
+}
+
+static uint32_t hash_of(struct text base)
+{
+	return checksum(0, base.ptr, base.len);
+}
+
 static void grow(struct names *names)
 {
-	names->size = names->size ? 2 * names->size : SMALLEST_TABLE;
-	mem_free(names->table);
+	struct place *old = names->table;
+	const size_t old_size = names->size;
+
+	names->size = old_size ? 2 * old_size : SMALLEST_TABLE;
 	names->table = mem_array(names->size, sizeof(*names->table));
-	for (size_t i = 0; i < names->count; i++) {
-		if (!names->entries[i].is_double)
-			*slot(names, names->entries[i].base) = (uint32_t)i + 1;
+	for (size_t i = 0; i < old_size; i++) {
+		if (old[i].index)
+			*free_place(names, old[i].hash) = old[i];
 	}
+	mem_free(old);
 }
 
 /* An entry stays in the table when its file goes, so that probing goes on over it. */
@@ -71,12 +87,13 @@ static void add(struct names *names, const char *leaf)
 	const struct text copy = text_copy(names->arena, text_of(leaf));
 	struct name *name = &names->entries[names->count];
 	*name = (struct name){ .leaf = copy.ptr, .base = names_base(copy.ptr) };
-	uint32_t *place = slot(names, name->base);
+	const uint32_t sum = hash_of(name->base);
+	struct place *place = find_place(names, name->base, sum);
 	names->count++;
-	if (*place)
+	if (place->index)
 		name->is_double = true;
 	else
-		*place = (uint32_t)names->count;
+		*place = (struct place){ .hash = sum, .index = (uint32_t)names->count };
 }
 
 static int read_directory(struct names *names, int mailbox, const char *part)
@@ -147,7 +164,7 @@ struct name *names_at(const struct names *names, size_t index)
 
 struct name *names_find(const struct names *names, struct text base)
 {
-	const uint32_t at = *slot(names, base);
+	const uint32_t at = find_place(names, base, hash_of(base))->index;
 	struct name *name = at ? &names->entries[at - 1] : NULL;
 
 	return name && name->leaf ? name : NULL;
@@ -155,7 +172,8 @@ struct name *names_find(const struct names *names, struct text base)
 
 void names_set(struct names *names, const char *leaf)
 {
-	const uint32_t at = *slot(names, names_base(leaf));
+	const struct text base = names_base(leaf);
+	const uint32_t at = find_place(names, base, hash_of(base))->index;
 
 	if (!at) {
 		add(names, leaf);

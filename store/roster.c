@@ -48,9 +48,23 @@ static int read_one(void *owner, struct text key, struct text value)
 	return 0;
 }
 
+static void wake(struct engine *engine, struct roster *roster)
+{
+	if (!roster->idle)
+		return;
+	TAILQ_REMOVE(&engine->idle_rosters, roster, link);
+	engine->idle_octets -= roster->idle;
+	roster->idle = 0;
+}
+
 enum store_failure roster_read(struct engine *engine, struct mailbox *mailbox)
 {
 	unsigned char key[INDEX_MESSAGE_KEY];
+
+	if (mailbox->roster) {
+		wake(engine, mailbox->roster);
+		return STORE_OK;
+	}
 	struct roster *roster = mem_new(sizeof(*roster));
 	struct reading reading = {
 		.roster = roster, .id = mailbox->id, .uidnext = mailbox->visible.uidnext
@@ -62,20 +76,35 @@ enum store_failure roster_read(struct engine *engine, struct mailbox *mailbox)
 		(struct text){ .ptr = (char *)key, .len = sizeof(key) }, read_one, &reading);
 	if (error == 0 && !reading.damaged && roster->count == mailbox->visible.messages) {
 		mailbox->roster = roster;
+		roster->owner = &mailbox->roster;
 		return STORE_OK;
 	}
-	roster_free(&roster);
+	roster_free(engine, &roster);
 	return error ? engine_env_failure(engine, "messages", error)
 		     : engine_damaged(engine, "messages");
 }
 
-void roster_free(struct roster **roster)
+void roster_free(struct engine *engine, struct roster **roster)
 {
 	if (!*roster)
 		return;
+	wake(engine, *roster);
 	mem_free((*roster)->entries);
 	mem_free(*roster);
 	*roster = NULL;
+}
+
+void roster_leave(struct engine *engine, struct mailbox *mailbox)
+{
+	struct roster *roster = mailbox->roster;
+
+	if (!roster)
+		return;
+	roster->idle = sizeof(*roster) + roster->room * sizeof(*roster->entries);
+	engine->idle_octets += roster->idle;
+	TAILQ_INSERT_TAIL(&engine->idle_rosters, roster, link);
+	while (engine->idle_octets > ENGINE_IDLE_ROSTERS)
+		roster_free(engine, TAILQ_FIRST(&engine->idle_rosters)->owner);
 }
 
 struct store_listing_entry *roster_find(const struct roster *roster, uint32_t uid)

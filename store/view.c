@@ -123,11 +123,10 @@ static bool select_run(struct engine *engine, struct task *task)
 		task->await = engine->staged_count;
 		return false;
 	}
-	if (failure == STORE_OK && !mailbox->roster) {
-		if (mailbox->altering)
-			return false;
+	if (failure == STORE_OK && !mailbox->roster && mailbox->altering)
+		return false;
+	if (failure == STORE_OK)
 		failure = roster_read(engine, mailbox);
-	}
 	if (failure == STORE_OK)
 		task->change->result.view = view_new(engine, task);
 	end_select(task, failure);
@@ -146,7 +145,7 @@ void engine_view_close(struct engine_view **view)
 	if (is_exclusive(closed->mode))
 		mailbox->exclusive--;
 	if (LIST_EMPTY(&mailbox->views))
-		roster_free(&mailbox->roster);
+		roster_leave(closed->engine, mailbox);
 	mailbox->pins--;
 	mem_free(closed);
 }
