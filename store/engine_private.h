@@ -6,7 +6,7 @@
  *	mailbox.c     accounts and mailboxes in memory
  *	change.c      one transaction's way: staged, flushed, carried out, answered
  *	checkpoint.c  the marker, the sync, Berkeley DB's checkpoint
- *	deliver.c spool.c update.c view.c scan.c create.c     what sessions ask for
+ *	deliver.c arrival.c spool.c update.c view.c scan.c create.c     what sessions ask for
  *	rebuild.c     an index from the Maildirs
  *
  * Two states of everything. What the index holds is `staged`: it may be ahead of the disk by the
@@ -380,6 +380,17 @@ int create_log_file(struct engine *engine, struct env_txn *txn, struct change *c
 	struct mailbox *mailbox, uint32_t ceiling, struct text keywords);
 
 /* deliver.c */
+/*
+ * spool: the name of a durable file, or NULL: the delivery's body. The change is answered or staged in
+ * any case.
+ */
+void deliver(struct engine *engine, struct change *change, const struct engine_delivery *delivery,
+	const char *spool, uint64_t size, uint64_t wire);
+
+/* arrival.c */
+/* Of a delivery from a spool. Unless it fails at once, the change is taken over. */
+enum store_failure arrival_start(
+	struct engine *engine, struct change *change, const struct engine_delivery *delivery);
 void arrivals_drain(struct engine *engine);
 void arrivals_forget(struct engine *engine, const void *owner);
 
