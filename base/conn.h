@@ -98,6 +98,14 @@ bool conn_is_secure(const struct conn *conn);
 const char *conn_tls_version(const struct conn *conn); /* "TLSv1.3", or NULL in the clear */
 const char *conn_tls_cipher(const struct conn *conn);  /* OpenSSL's name, or NULL in the clear */
 
+/*
+ * What ties a login to this TLS connection: its type, "tls-exporter" (RFC 9266) or "tls-unique" (RFC 5929, TLS
+ * 1.2 with an extended master secret), and its octets. NULL in the clear or when there is none.
+ */
+enum { CONN_BINDING_LIMIT = 64 };
+const char *conn_tls_channel_binding(
+	const struct conn *conn, char binding[CONN_BINDING_LIMIT], size_t *length);
+
 /* The peer as text: "192.0.2.1" or "2001:db8::1", without port or brackets; "local" for a unix socket. */
 const char *conn_peer(const struct conn *conn);
 bool conn_peer_is_ipv6(const struct conn *conn);

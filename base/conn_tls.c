@@ -189,3 +189,28 @@ const char *conn_tls_cipher(const struct conn *conn)
 {
 	return conn->secure ? SSL_get_cipher_name(conn->ssl) : NULL;
 }
+
+const char *conn_tls_channel_binding(
+	const struct conn *conn, char binding[CONN_BINDING_LIMIT], size_t *length)
+{
+	static const char label[] = "EXPORTER-Channel-Binding";
+
+	*length = 0;
+	if (!conn->secure)
+		return NULL;
+	if (SSL_version(conn->ssl) >= TLS1_3_VERSION) {
+		if (SSL_export_keying_material(conn->ssl, (unsigned char *)binding, 32, label,
+			    sizeof(label) - 1, (const unsigned char *)"", 0, 1) != 1)
+			return NULL;
+		*length = 32;
+		return "tls-exporter";
+	}
+	/* Without the extended master secret another server could be in between (RFC 7627). */
+	if (SSL_get_extms_support(conn->ssl) != 1)
+		return NULL;
+	/* The first Finished message: the client's, or on a resumed session ours. */
+	*length = SSL_session_reused(conn->ssl)
+			  ? SSL_get_finished(conn->ssl, binding, CONN_BINDING_LIMIT)
+			  : SSL_get_peer_finished(conn->ssl, binding, CONN_BINDING_LIMIT);
+	return *length > 0 && *length <= CONN_BINDING_LIMIT ? "tls-unique" : NULL;
+}

@@ -7,6 +7,7 @@
 #include "base/conn.h"
 #include "base/mem.h"
 #include "base/role.h"
+#include "pop3d/auth.h"
 #include "pop3d/session.h"
 #include "pop3d/settings.h"
 
@@ -36,19 +37,6 @@ struct command {
 static bool offers_stls(const struct session *session)
 {
 	return session->worker->context->tls != NULL && !conn_is_secure(session->conn);
-}
-
-/* Passwords in the clear: see cleartext-login in pop3d/settings.c. */
-static bool offers_login(const struct session *session)
-{
-	const struct pop3d_settings *settings = session->worker->context->settings;
-	const char *peer = conn_peer(session->conn);
-
-	if (conn_is_secure(session->conn) || strcmp(settings->cleartext_login, "always") == 0)
-		return true;
-	return strcmp(settings->cleartext_login, "local") == 0 &&
-	       (strcmp(peer, "local") == 0 || strcmp(peer, "::1") == 0 ||
-		       strncmp(peer, "127.", 4) == 0);
 }
 
 static uint64_t number_of(struct text word)
@@ -93,6 +81,26 @@ static void run_pass(struct session *session, const struct arguments *arguments)
 		session_error(session, "a password has at most %d octets", STORE_PASSWORD_LIMIT);
 	else
 		session_login(session, arguments->all);
+}
+
+/* Without an argument, as some clients ask: what there is. */
+static void list_mechanisms(struct session *session)
+{
+	const char *mechanism;
+
+	session_ok(session, "mechanisms follow");
+	for (unsigned i = 0; (mechanism = auth_mechanism(session, i)) != NULL; i++)
+		conn_printf(session->conn, "%s\r\n", mechanism);
+	conn_write(session->conn, TEXT(".\r\n"));
+}
+
+static void run_auth(struct session *session, const struct arguments *arguments)
+{
+	if (arguments->count == 0)
+		list_mechanisms(session);
+	else
+		auth_begin(session, arguments->word[0],
+			arguments->count > 1 ? arguments->word[1] : (struct text){ 0 });
 }
 
 static void run_stls(struct session *session, const struct arguments *arguments)
@@ -233,9 +241,11 @@ enum { ANY = SESSION_AUTHORIZATION | SESSION_TRANSACTION };
 
 static const struct command commands[] = {
 	{ TEXT("USER"), SESSION_AUTHORIZATION, 1, 1, true, run_user, "USER name", "USER",
-		offers_login },
+		session_takes_passwords },
 	{ TEXT("PASS"), SESSION_AUTHORIZATION, 1, 1, true, run_pass, "PASS password", NULL,
-		offers_login },
+		session_takes_passwords },
+	{ TEXT("AUTH"), SESSION_AUTHORIZATION, 0, 2, false, run_auth,
+		"AUTH [mechanism [initial-response]]", NULL, NULL },
 	{ TEXT("STLS"), SESSION_AUTHORIZATION, 0, 0, false, run_stls, "STLS", "STLS", offers_stls },
 	{ TEXT("CAPA"), ANY, 0, 0, false, run_capa, "CAPA", NULL, NULL },
 	{ TEXT("STAT"), SESSION_TRANSACTION, 0, 0, false, run_stat, "STAT", NULL, NULL },
@@ -257,6 +267,8 @@ enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 /* RFC 2449 section 5: what a client may rely on in the state it is in, the table's and the session's own. */
 static void run_capa(struct session *session, const struct arguments *arguments)
 {
+	const char *mechanism;
+
 	(void)arguments;
 	session_ok(session, "capabilities");
 	for (size_t i = 0; i < COMMANDS; i++) {
@@ -266,8 +278,11 @@ static void run_capa(struct session *session, const struct arguments *arguments)
 			(command->offered == NULL || command->offered(session)))
 			conn_printf(session->conn, "%s\r\n", command->capability);
 	}
+	conn_write(session->conn, TEXT("SASL"));
+	for (unsigned i = 0; (mechanism = auth_mechanism(session, i)) != NULL; i++)
+		conn_printf(session->conn, " %s", mechanism);
 	conn_write(session->conn,
-		TEXT("PIPELINING\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nEXPIRE NEVER\r\n"));
+		TEXT("\r\nPIPELINING\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nEXPIRE NEVER\r\n"));
 	if (session->state == SESSION_TRANSACTION)
 		conn_write(session->conn, TEXT("IMPLEMENTATION restante\r\n"));
 	conn_write(session->conn, TEXT(".\r\n"));
@@ -313,9 +328,10 @@ static const char *obstacle(const struct session *session, const struct command 
 	const size_t count = !command->whole ? arguments->count : arguments->all.len > 0 ? 1 : 0;
 
 	if ((command->states & session->state) == 0)
-		return session->state == SESSION_AUTHORIZATION ? "log in first, with USER and PASS"
-							       : "you are logged in already";
-	if (command->offered == offers_login && !offers_login(session))
+		return session->state == SESSION_AUTHORIZATION
+			       ? "log in first, with AUTH or USER and PASS"
+			       : "you are logged in already";
+	if (command->offered == session_takes_passwords && !session_takes_passwords(session))
 		return "no password in the clear: STLS first, or connect to the TLS port";
 	if (count < command->least || count > command->most)
 		return "";

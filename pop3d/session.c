@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/role.h"
+#include "pop3d/auth.h"
 #include "pop3d/commands.h"
 #include "pop3d/settings.h"
 #include "store/client.h"
@@ -34,6 +35,18 @@ static uint64_t now_ms(void)
 static const struct pop3d_settings *settings_of(const struct session *session)
 {
 	return session->worker->context->settings;
+}
+
+bool session_takes_passwords(const struct session *session)
+{
+	const struct pop3d_settings *settings = settings_of(session);
+	const char *peer = conn_peer(session->conn);
+
+	if (conn_is_secure(session->conn) || strcmp(settings->cleartext_login, "always") == 0)
+		return true;
+	return strcmp(settings->cleartext_login, "local") == 0 &&
+	       (strcmp(peer, "local") == 0 || strcmp(peer, "::1") == 0 ||
+		       strncmp(peer, "127.", 4) == 0);
 }
 
 static void log_end(const struct session *session)
@@ -164,7 +177,20 @@ static void on_store_ended(void *owner)
 
 static const struct store_client_handlers store_handlers = { .ended = on_store_ended };
 
-static void login_failed(struct session *session, enum store_failure failure)
+void session_connect_store(struct session *session)
+{
+	store_client_free(&session->store);
+	session->store = store_client_new(
+		session->worker->context->loop, "store-pop3d", &store_handlers, session);
+}
+
+void session_abandon_login(struct session *session, const char *sentence)
+{
+	store_client_free(&session->store);
+	session_error(session, "%s", sentence);
+}
+
+void session_login_failed(struct session *session, enum store_failure failure)
 {
 	struct worker *worker = session->worker;
 
@@ -191,7 +217,8 @@ static void on_selected(void *owner, struct store_reply *reply)
 	if (reply->failure == STORE_OK && reply->fd >= 0)
 		listing = store_listing_map(reply->fd, &mapped);
 	if (listing == NULL) {
-		login_failed(session, reply->failure != STORE_OK ? reply->failure : STORE_DAMAGED);
+		session_login_failed(
+			session, reply->failure != STORE_OK ? reply->failure : STORE_DAMAGED);
 		return;
 	}
 	maildrop_open(&session->maildrop, listing, mapped, reply->of.select.uidvalidity);
@@ -202,20 +229,26 @@ static void on_selected(void *owner, struct store_reply *reply)
 	session_resume(session);
 }
 
+void session_logged_in(struct session *session, struct text user)
+{
+	mem_free(session->user);
+	session->user = mem_copy(user.ptr, user.len);
+	session->waiting = true;
+	store_client_select(session->store,
+		&(struct store_select){ .mailbox = TEXT("INBOX"), .mode = STORE_SELECT_EXCLUSIVE },
+		on_selected, session);
+}
+
 static void on_login(void *owner, struct store_reply *reply)
 {
 	struct session *session = owner;
 
 	if (reply->failure != STORE_OK) {
 		session->waiting = false;
-		login_failed(session, reply->failure);
+		session_login_failed(session, reply->failure);
 		return;
 	}
-	mem_free(session->user);
-	session->user = mem_copy(reply->of.login.user.ptr, reply->of.login.user.len);
-	store_client_select(session->store,
-		&(struct store_select){ .mailbox = TEXT("INBOX"), .mode = STORE_SELECT_EXCLUSIVE },
-		on_selected, session);
+	session_logged_in(session, reply->of.login.user);
 }
 
 /* A name without a domain belongs to the first of ours. */
@@ -236,11 +269,10 @@ void session_login(struct session *session, struct text password)
 {
 	complete_user(session);
 	if (strlen(session->user) > STORE_ADDRESS_LIMIT) {
-		login_failed(session, STORE_BAD_LOGIN);
+		session_login_failed(session, STORE_BAD_LOGIN);
 		return;
 	}
-	session->store = store_client_new(
-		session->worker->context->loop, "store-pop3d", &store_handlers, session);
+	session_connect_store(session);
 	session->waiting = true;
 	store_client_login(session->store,
 		&(struct store_login){ .user = text_of(session->user),
@@ -408,15 +440,22 @@ static bool run_line(struct session *session)
 	enum wire_fault fault = WIRE_OK;
 	struct text line;
 	size_t used = 0;
-	const int found = wire_line(
-		&session->lines, conn_input(session->conn), LINE_LIMIT, &line, &used, &fault);
+	const size_t limit = session->answering ? AUTH_LINE_LIMIT : LINE_LIMIT;
+	const int found =
+		wire_line(&session->lines, conn_input(session->conn), limit, &line, &used, &fault);
 
 	/* The line stays where it is until more is read: consuming only moves an offset. */
 	conn_consume(session->conn, used);
-	if (found == 1)
+	if (found == 1 && session->answering) {
+		auth_line(session, line);
+	} else if (found == -1 && session->answering) {
+		session->answering = false;
+		session_abandon_login(session, wire_fault_text(fault));
+	} else if (found == 1) {
 		commands_run(session, line);
-	else if (found == -1)
+	} else if (found == -1) {
 		session_error(session, "%s", wire_fault_text(fault));
+	}
 	return found != 0;
 }
 

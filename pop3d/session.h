@@ -34,6 +34,8 @@ struct session {
 	bool waiting; /* for the store */
 	bool running; /* inside session_run() */
 	bool tls_listener;
+	bool answering;    /* the next line is not a command but an answer to a challenge of AUTH */
+	uint32_t exchange; /* the store's number of it */
 	unsigned login_failures;
 	unsigned junk;
 	char *user; /* as given with USER; canonical once logged in; NULL before */
@@ -67,6 +69,18 @@ void session_error(struct session *session, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 /* Not the client's fault. code: "SYS/TEMP", "IN-USE", "AUTH" (RFC 2449 section 8, RFC 3206). */
 void session_refuse(struct session *session, const char *code, const char *sentence);
+
+/* Whether a password may come as it is: see cleartext-login in pop3d/settings.c. */
+bool session_takes_passwords(const struct session *session);
+
+/* ---- for auth.c ---- */
+
+void session_connect_store(struct session *session);
+/* The store said who it is: select the mailbox, then answer. */
+void session_logged_in(struct session *session, struct text user);
+void session_login_failed(struct session *session, enum store_failure failure);
+/* The client's or our own decision, nobody's failure. */
+void session_abandon_login(struct session *session, const char *sentence);
 
 /* The store has answered: go on with what waits in the input. */
 void session_resume(struct session *session);

@@ -31,10 +31,7 @@ static void on_login(void *owner, enum store_failure failure, const struct engin
 	struct session *session = request->session;
 
 	request->login = NULL;
-	if (failure == STORE_OK && (session->peer & STORE_BY_USER)) {
-		session->user = mem_copy(user->address.ptr, user->address.len);
-		session->user_number = user->number;
-	}
+	session_log_in(session, failure, user);
 	reply_login(session, request->tag, failure, user ? user->address : TEXT(""));
 	request_end(request);
 }

@@ -40,7 +40,10 @@ struct engine_options {
 	 * what is queued and exit non-zero: the next start recovers. NULL: the engine exits by itself.
 	 */
 	void (*broken)(void *owner);
-	/* Users were added or removed, got a quota or are full: what engine_lookup() said before may no longer hold. May be NULL. */
+	/*
+	 * Users were added or removed, got a quota or are full: what engine_lookup() said before may no
+	 * longer hold. May be NULL.
+	 */
 	void (*directory)(void *owner, uint64_t version);
 	void *owner;
 };
@@ -89,6 +92,7 @@ void engine_forget(struct engine *engine, const void *owner);
 struct engine_user {
 	struct text address;
 	const char *hash;      /* crypt(3) */
+	const char *scram;     /* store/sasl.h's verifier; NULL: none */
 	uint64_t quota_octets; /* 0: the default of the options */
 	uint64_t quota_messages;
 	uint32_t number; /* never given to another user */

@@ -97,11 +97,13 @@ struct account {
 
 struct user {
 	struct engine_user public;
-	char *address, *hash;
-	uint32_t next_mailbox;   /* staged */
-	bool hidden;             /* being added: not there for anybody yet */
-	bool leaving;            /* being removed */
-	bool full;               /* as of the last look: no message fits */
+	char *address;
+	char *hash;            /* as the index has it: crypt(3)'s, perhaps a blank and a verifier */
+	char *crypt;           /* the part before the blank */
+	uint32_t next_mailbox; /* staged */
+	bool hidden;           /* being added: not there for anybody yet */
+	bool leaving;          /* being removed */
+	bool full;             /* as of the last look: no message fits */
 	struct account *account; /* NULL: not in memory */
 };
 

@@ -197,7 +197,8 @@ static bool is_over_limit(const struct login *login)
 		       options->window) >= options->failures;
 }
 
-static void fail(struct login *login)
+/* False: it is told already. */
+static bool fail(struct login *login)
 {
 	struct logins *logins = login->logins;
 
@@ -206,7 +207,7 @@ static void fail(struct login *login)
 		LOG_STRING("peer", login->peer_name));
 	if (login->peer_counts)
 		login_peers_fail(logins->peers, &login->peer, seconds(), logins->options.window);
-	finish_later(login, STORE_BAD_LOGIN);
+	return finish_later(login, STORE_BAD_LOGIN);
 }
 
 static void on_checked(void *owner, bool matches)
@@ -300,6 +301,30 @@ struct login *login_begin(
 	logins->busy++;
 	finish(login, STORE_BUSY, NULL);
 	return NULL;
+}
+
+struct login *login_judge(struct logins *logins, const struct store_login *request, bool proven,
+	login_done *done, void *owner)
+{
+	struct login *login = new_login(logins, request, done, owner);
+	const struct engine_user *user = engine_user_find(logins->engine, login->user);
+
+	if (is_over_limit(login)) {
+		logins->limited++;
+		return finish_later(login, STORE_BUSY) ? login : NULL;
+	}
+	if (!proven || !user)
+		return fail(login) ? login : NULL;
+	logins->verified++;
+	finish(login, STORE_OK, user);
+	return NULL;
+}
+
+const struct engine_user *login_find(
+	struct logins *logins, struct text name, struct text *canonical)
+{
+	*canonical = resolve(logins, name);
+	return engine_user_find(logins->engine, *canonical);
 }
 
 void login_forget(struct login **handle)

@@ -44,6 +44,17 @@ typedef void login_done(void *owner, enum store_failure failure, const struct en
 struct login *login_begin(
 	struct logins *logins, const struct store_login *request, login_done *done, void *owner);
 
+/*
+ * The same for a login whose proof was looked at elsewhere (store/sasl.h): it counts, is put off and is
+ * told like one with a password. request->password is not looked at.
+ */
+struct login *login_judge(struct logins *logins, const struct store_login *request, bool proven,
+	login_done *done, void *owner);
+
+/* The user whom a client names, or NULL. *canonical is valid until the next call for these logins. */
+const struct engine_user *login_find(
+	struct logins *logins, struct text name, struct text *canonical);
+
 /* `done` will not be called. Not from within it. */
 void login_forget(struct login **login);
 

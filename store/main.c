@@ -1,9 +1,15 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/role.h"
+#include "base/sys.h"
 #include "store/engine.h"
 #include "store/server.h"
 #include "store/settings.h"
@@ -24,6 +30,7 @@ static struct server_options options_of(const struct role_context *context)
 			.waiting = settings->login_waiting,
 			.method = settings->password_method,
 			.cost = settings->password_cost,
+			.no_scram = !settings->password_scram,
 		},
 		.logins = {
 			.remember = settings->login_remember,
@@ -66,10 +73,32 @@ static void on_directory(void *owner, uint64_t version)
 		server_directory_changed(server);
 }
 
+/* The secret for the salts of users who are not there: made once, kept with the mail. */
+static int read_sasl_key(unsigned char key[SASL_KEY_OCTETS])
+{
+	size_t size;
+	char *octets = sys_read_file(AT_FDCWD, "sasl-key", SASL_KEY_OCTETS, &size);
+	const bool found = octets && size == SASL_KEY_OCTETS;
+
+	if (found)
+		memcpy(key, octets, SASL_KEY_OCTETS);
+	if (octets)
+		mem_wipe(octets, size);
+	mem_free(octets);
+	if (found)
+		return 0;
+	if (getrandom(key, SASL_KEY_OCTETS, 0) == SASL_KEY_OCTETS &&
+		sys_replace_file(AT_FDCWD, "sasl-key", key, SASL_KEY_OCTETS, S_IRUSR | S_IWUSR) ==
+			0)
+		return 0;
+	LOG_ERROR("sasl-key", LOG_ERRNO(errno));
+	return -1;
+}
+
 static int store_start(struct role_context *context)
 {
 	const struct store_settings *settings = context->settings;
-	const struct server_options options = options_of(context);
+	struct server_options options = options_of(context);
 
 	engine = engine_open(context->loop, ".",
 		&(struct engine_options){
@@ -84,6 +113,8 @@ static int store_start(struct role_context *context)
 			.directory = on_directory,
 		});
 	if (!engine)
+		return -1;
+	if (read_sasl_key(options.sasl_key) != 0)
 		return -1;
 	server = server_new(context->loop, engine, &options);
 	return server ? 0 : -1;

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/password.h"
+#include "store/sasl.h"
 
 enum {
 	THREADS_LIMIT = 64,
@@ -36,7 +38,7 @@ struct password_job {
 	bool wants_hash;
 	bool hopeless; /* no password can match; only the time is spent */
 	char password[PASSWORD_OCTETS_LIMIT + 1];
-	char hash[CRYPT_OUTPUT_SIZE];
+	char hash[PASSWORD_RECORD_LIMIT + 1];
 };
 
 struct queue {
@@ -47,6 +49,7 @@ struct passwords {
 	size_t waiting_limit;
 	const struct method *method; /* of new hashes */
 	unsigned long cost;
+	bool scram;
 	char dummy[CRYPT_GENSALT_OUTPUT_SIZE]; /* a setting that costs what a new hash costs */
 	struct event finished_event;
 	int eventfd;
@@ -185,9 +188,13 @@ static void make_hash(struct password_job *job, struct crypt_data *data)
 		    passwords->method->prefix, passwords->cost, NULL, 0, setting, sizeof(setting)))
 		return;
 	const char *result = crypt_r(job->password, setting, data);
+	char verifier[SASL_VERIFIER_LIMIT + 1];
 	if (!result || !password_hash_is_usable(text_of(result)))
 		return;
-	memcpy(job->hash, result, strlen(result) + 1);
+	/* A password that SCRAM cannot carry (RFC 4013) is none the worse otherwise. */
+	const bool has_verifier = passwords->scram && sasl_verifier(job->password, verifier);
+	snprintf(job->hash, sizeof(job->hash), "%s%s%s", result, has_verifier ? " " : "",
+		has_verifier ? verifier : "");
 	job->matches = true;
 }
 
@@ -336,6 +343,7 @@ static int choose_method(struct passwords *passwords, const struct password_opti
 {
 	passwords->method = find_method(options->method);
 	passwords->cost = options->cost;
+	passwords->scram = !options->no_scram;
 	if (!passwords->method || options->threads == 0 || options->threads > THREADS_LIMIT)
 		return EINVAL;
 	if (!crypt_gensalt_rn(passwords->method->prefix, options->cost, NULL, 0, passwords->dummy,

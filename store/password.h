@@ -22,6 +22,7 @@ struct password_job;
 
 enum {
 	PASSWORD_HASH_LIMIT = 255,   /* octets of a hash that is taken */
+	PASSWORD_RECORD_LIMIT = 512, /* of a new hash with its SCRAM verifier */
 	PASSWORD_OCTETS_LIMIT = 511, /* of a password: what crypt(3) takes */
 };
 
@@ -30,10 +31,14 @@ struct password_options {
 	size_t waiting;     /* jobs that may wait for a thread */
 	const char *method; /* of new hashes: "yescrypt", "bcrypt" or "sha512-crypt" */
 	unsigned long cost; /* crypt_gensalt(3)'s count for it; 0: its default */
+	bool no_scram;      /* new passwords get no SCRAM verifier */
 };
 
 typedef void password_checked(void *owner, bool matches);
-/* hash: NULL when it could not be made; valid during the callback only. */
+/*
+ * hash: crypt(3)'s and, behind a blank, the SCRAM verifier (store/sasl.h) if one is kept; NULL when it could
+ * not be made. Valid during the callback only.
+ */
 typedef void password_hashed(void *owner, const char *hash);
 
 /* NULL after having logged why. */

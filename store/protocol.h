@@ -48,6 +48,7 @@ enum {
 	STORE_KEYWORDS_LIMIT = 4096, /* keyword names, blanks between */
 	STORE_KEYWORDS = 64,         /* different keywords a mailbox can have */
 	STORE_PASSWORD_LIMIT = 1024,
+	STORE_SASL_LIMIT = 4096, /* octets of a SASL message, not in base64 */
 	STORE_ONCE_LIMIT = 255,
 	STORE_INLINE_LIMIT = 256 * 1024, /* larger bodies do not travel in DELIVER but by SPOOL */
 	STORE_RECIPIENTS_LIMIT = 1000,
@@ -131,6 +132,22 @@ struct store_listing {
 #define STORE_LOGIN_FIELDS(F) \
 	F(text, user, STORE_ADDRESS_LIMIT) F(text, password, STORE_PASSWORD_LIMIT) F(text, peer, 64)
 #define STORE_LOGIN_REPLY_FIELDS(F) F(u8, failure, 0) F(text, user, STORE_ADDRESS_LIMIT)
+
+/*
+ * SASL (see store/sasl.h for how a front end uses it): several exchanges may be under way on one connection,
+ * each with a number of the store's. begins 1: `initial` is the client's initial response. A reply with
+ * done 0 holds a challenge; with done 1 the exchange is over, and on success the reply is LOGIN's.
+ */
+#define STORE_SASL_START_FIELDS(F) \
+	F(text, mechanism, 32) F(text, binding_type, 16) F(text, binding, 64) F(text, peer, 64) \
+	F(u8, begins, 1) F(text, initial, STORE_SASL_LIMIT)
+#define STORE_SASL_START_REPLY_FIELDS(F) \
+	F(u8, failure, 0) F(u32, exchange, 0) F(u8, done, 1) F(text, challenge, STORE_SASL_LIMIT) \
+	F(text, user, STORE_ADDRESS_LIMIT)
+/* cancel 1: the client gave up; answered STORE_REFUSED. */
+#define STORE_SASL_STEP_FIELDS(F) \
+	F(u32, exchange, 0) F(u8, cancel, 1) F(text, response, STORE_SASL_LIMIT)
+#define STORE_SASL_STEP_REPLY_FIELDS(F) STORE_SASL_START_REPLY_FIELDS(F)
 
 #define STORE_MAILBOXES_FIELDS(F) F(u32, options, 0)
 /* `mailboxes` is a run of STORE_MAILBOX. */
@@ -219,7 +236,9 @@ struct store_listing {
 	REQUEST(user_password, USER_PASSWORD, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
 	REQUEST(user_quota, USER_QUOTA, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
 	REQUEST(user_remove, USER_REMOVE, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
-	REQUEST(users, USERS, STORE_BY_ADMIN, STORE_NEEDS_NOTHING)
+	REQUEST(users, USERS, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
+	REQUEST(sasl_start, SASL_START, STORE_BY_LOGIN, STORE_NEEDS_NOTHING) \
+	REQUEST(sasl_step, SASL_STEP, STORE_BY_LOGIN, STORE_NEEDS_NOTHING)
 
 #define STORE_NOTICES(NOTICE) \
 	NOTICE(changed, CHANGED, STORE_BY_IMAPD) \

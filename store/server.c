@@ -87,6 +87,14 @@ int server_peer(struct text listener, enum store_peer *peer)
 
 /* ---- life ---- */
 
+static const char *find_verifier(void *owner, struct text name, struct text *canonical)
+{
+	const struct server *server = owner;
+	const struct engine_user *user = login_find(server->logins, name, canonical);
+
+	return user ? user->scram : NULL;
+}
+
 struct server *server_new(
 	struct event_base *loop, struct engine *engine, const struct server_options *options)
 {
@@ -99,6 +107,7 @@ struct server *server_new(
 	server->engine = engine;
 	server->passwords = passwords;
 	server->logins = logins_new(loop, engine, passwords, &options->logins);
+	server->sasl = sasl_new(options->sasl_key, find_verifier, server);
 	server->connections = options->connections;
 	server->scratch = arena_new(4096);
 	return server;
@@ -113,6 +122,7 @@ void server_free(struct server **handle)
 		return;
 	while (server->sessions)
 		session_end(server->sessions, NULL);
+	sasl_free(&server->sasl);
 	logins_free(&server->logins);
 	passwords_free(&server->passwords);
 	arena_free(&server->scratch);

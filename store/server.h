@@ -10,6 +10,7 @@
 #include "store/login.h"
 #include "store/password.h"
 #include "store/protocol.h"
+#include "store/sasl.h"
 
 struct event_base;
 struct server;
@@ -17,7 +18,8 @@ struct server;
 struct server_options {
 	struct password_options passwords;
 	struct login_options logins;
-	size_t connections; /* at once, of one kind of peer */
+	size_t connections;                      /* at once, of one kind of peer */
+	unsigned char sasl_key[SASL_KEY_OCTETS]; /* see sasl_new() */
 };
 
 /* NULL after having logged why. The engine is the caller's and must outlive the server. */

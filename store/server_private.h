@@ -16,6 +16,7 @@ struct server {
 	struct engine *engine;
 	struct passwords *passwords;
 	struct logins *logins;
+	struct sasl *sasl;
 	size_t connections; /* the limit */
 
 	struct session *sessions;

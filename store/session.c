@@ -69,6 +69,7 @@ struct session *session_new(struct server *server, enum store_peer peer, int fd)
 	session->server = server;
 	session->peer = peer;
 	session->requests = mem_array(chains(session), sizeof(struct request *));
+	TAILQ_INIT(&session->exchanges);
 	session->ipc = ipc_new(server->loop, fd, STORE_PAYLOAD_LIMIT, &handlers, session);
 	session->next = server->sessions;
 	session->place = &server->sessions;
@@ -138,6 +139,7 @@ void session_end(struct session *session, const char *reason)
 		request_end(request);
 	}
 	orphan_requests(session);
+	session_end_exchanges(session);
 	session_leave_mailbox(session);
 	while (session->spool_count)
 		engine_spool_drop(session->server->engine, session->spools[--session->spool_count]);
@@ -153,6 +155,15 @@ void session_end(struct session *session, const char *reason)
 struct text session_user(const struct session *session)
 {
 	return text_of(session->user);
+}
+
+void session_log_in(
+	struct session *session, enum store_failure failure, const struct engine_user *user)
+{
+	if (failure != STORE_OK || !(session->peer & STORE_BY_USER))
+		return;
+	session->user = mem_copy(user->address.ptr, user->address.len);
+	session->user_number = user->number;
 }
 
 bool session_user_stands(const struct session *session)

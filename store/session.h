@@ -16,6 +16,7 @@
 #define STORE_SESSION_H
 
 #include <event2/event_struct.h>
+#include <sys/queue.h>
 
 #include "store/engine.h"
 #include "store/protocol.h"
@@ -42,6 +43,7 @@ struct request {
 	struct password_job *job;
 	char *address;
 	bool is_new_user;
+	bool is_sasl_start;
 };
 
 struct fetch {
@@ -67,6 +69,10 @@ struct session {
 	size_t request_count, blocking_count;
 	bool held;
 
+	TAILQ_HEAD(, exchange) exchanges; /* of SASL, oldest first; see commands_sasl.c */
+	size_t exchange_count;
+	uint32_t last_exchange;
+
 	bool owes_changed, owes_directory; /* notices that wait for room in the output */
 	struct store_changed changed;
 
@@ -84,6 +90,11 @@ const char *session_peer_name(enum store_peer peer);
 /* Its user is still the one who logged in. */
 bool session_user_stands(const struct session *session);
 struct text session_user(const struct session *session);
+
+/* After a login: on success the connection of a user's session belongs to that user from now on. */
+void session_log_in(
+	struct session *session, enum store_failure failure, const struct engine_user *user);
+void session_end_exchanges(struct session *session);
 
 /* Its view, lock and watch are gone. Does nothing when no mailbox is selected. */
 void session_leave_mailbox(struct session *session);

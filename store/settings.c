@@ -75,6 +75,15 @@ static const struct settings_item items[] = {
 		.help = "Cost of a new hash as crypt(5) counts it: 1 to 9 for yescrypt, 4 to 16 "
 			"for "
 			"bcrypt, rounds for sha512-crypt; 0 is the method's default." },
+	{ .name = "password-scram",
+		.type = SETTINGS_BOOL,
+		.preset = "yes",
+		.offset = AT(password_scram),
+		.help = "Keep a SCRAM-SHA-256 verifier beside the hash of a new password, so that "
+			"the "
+			"password need not cross the wire. Who steals the users file can then "
+			"guess "
+			"at PBKDF2's speed, not at the slower password-method's." },
 	{ .name = "login-threads",
 		.type = SETTINGS_NUMBER,
 		.preset = "2",

@@ -17,6 +17,7 @@ struct store_settings {
 	uint64_t checkpoint_seconds;
 	uint64_t connections;   /* at once, of one kind of role */
 	char *password_method;  /* of new hashes: yescrypt, bcrypt, sha512-crypt */
+	bool password_scram;
 	uint64_t password_cost; /* of crypt_gensalt(3); 0: the method's default */
 	uint64_t login_threads;
 	uint64_t login_waiting;     /* logins that may wait for a thread */

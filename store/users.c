@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "store/engine_private.h"
+#include "store/sasl.h"
 
 /* The position of the address, or where it would be. */
 static size_t position(const struct engine *engine, struct text address)
@@ -33,13 +34,25 @@ struct user *users_find(struct engine *engine, struct text address)
 		       : NULL;
 }
 
-static void set_hash(struct user *user, struct text hash)
+static void forget_hash(struct user *user)
 {
 	if (user->hash)
 		mem_wipe(user->hash, strlen(user->hash));
+	if (user->crypt)
+		mem_wipe(user->crypt, strlen(user->crypt));
 	mem_free(user->hash);
+	mem_free(user->crypt);
+}
+
+static void set_hash(struct user *user, struct text hash)
+{
+	const ptrdiff_t blank = text_find(hash, ' ');
+
+	forget_hash(user);
 	user->hash = mem_copy(hash.ptr, hash.len);
-	user->public.hash = user->hash;
+	user->crypt = mem_copy(hash.ptr, blank < 0 ? hash.len : (size_t)blank);
+	user->public.hash = user->crypt;
+	user->public.scram = blank < 0 ? NULL : user->hash + blank + 1;
 }
 
 struct user *users_insert(struct engine *engine, struct text address, struct text hash)
@@ -65,8 +78,7 @@ struct user *users_insert(struct engine *engine, struct text address, struct tex
 
 static void user_free(struct user *user)
 {
-	mem_wipe(user->hash, strlen(user->hash));
-	mem_free(user->hash);
+	forget_hash(user);
 	mem_free(user->address);
 	mem_free(user);
 }
@@ -277,11 +289,14 @@ void users_announce(struct engine *engine)
 		engine->options.directory(engine->options.owner, engine->directory_version);
 }
 
+/* What crypt(3) made, perhaps a blank and a verifier. */
 static bool is_hash(const char *hash)
 {
-	const size_t length = strlen(hash);
+	const char *blank = strchr(hash, ' ');
 
-	return length > 0 && length <= INDEX_HASH_LIMIT && !strpbrk(hash, " \t\r\n");
+	return *hash != '\0' && blank != hash && strlen(hash) <= INDEX_HASH_LIMIT &&
+	       !strpbrk(hash, "\t\r\n") &&
+	       (!blank || sasl_verifier_is_usable(text_of(blank + 1)));
 }
 
 /* ---- add ---- */

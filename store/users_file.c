@@ -7,12 +7,13 @@
  *	user alice@example.test 1 0 0 $y$j9T$…
  *
  * next: the number of the next user. A user's line: address (%XX for blanks, '%' and control
- * characters), number, quota in octets and in messages, hash.
+ * characters), number, quota in octets and in messages, hash, and, if there is one, the SCRAM verifier.
  */
 #include <errno.h>
 #include <stdio.h>
 
 #include "store/engine_private.h"
+#include "store/sasl.h"
 
 enum { FILE_LIMIT = 1 << 30 };
 
@@ -38,7 +39,7 @@ void users_print(const struct engine *engine, struct buf *out)
 		print_address(user->address, out);
 		buf_format(out, " %u %llu %llu %s\n", user->number,
 			(unsigned long long)user->quota_octets,
-			(unsigned long long)user->quota_messages, user->hash);
+			(unsigned long long)user->quota_messages, engine->users[i]->hash);
 	}
 }
 
@@ -65,21 +66,31 @@ static int parse_address(struct text escaped, struct buf *address)
 	return buf_length(address) > 0 && buf_length(address) <= STORE_ADDRESS_LIMIT ? 0 : -1;
 }
 
+/* A hash, perhaps a blank and a verifier. */
+static bool is_hash_line(struct text line)
+{
+	const ptrdiff_t blank = text_find(line, ' ');
+
+	return blank < 0 ||
+	       (blank > 0 && sasl_verifier_is_usable(text_from(line, (size_t)blank + 1)));
+}
+
 static int parse_user(struct engine *engine, struct text rest, struct buf *address)
 {
 	struct text part[5];
 	uint64_t number, octets, messages;
 
-	for (size_t i = 0; i < 5; i++) {
+	for (size_t i = 0; i < 4; i++) {
 		if (!text_split(&rest, ' ', &part[i]))
 			return -1;
 	}
-	if (rest.ptr || parse_address(part[0], address) != 0 ||
+	part[4] = rest.ptr ? rest : TEXT("");
+	if (parse_address(part[0], address) != 0 ||
 		text_to_number(part[1], UINT32_MAX - 1, &number) != 0 || number == 0 ||
 		text_to_number(part[2], INT64_MAX, &octets) != 0 ||
 		text_to_number(part[3], INT64_MAX, &messages) != 0 || part[4].len == 0 ||
 		part[4].len > INDEX_HASH_LIMIT || text_find(part[4], '\0') >= 0 ||
-		users_find(engine, buf_text(address)))
+		!is_hash_line(part[4]) || users_find(engine, buf_text(address)))
 		return -1;
 	struct user *user = users_insert(engine, buf_text(address), part[4]);
 	user->public.number = (uint32_t)number;

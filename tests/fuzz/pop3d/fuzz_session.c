@@ -160,6 +160,14 @@ static void answer(uint8_t failure, struct text octets)
 		store_login_reply_pack(ipc_begin(peer.ipc, type, tag),
 			&(struct store_login_reply){
 				.failure = failure, .user = TEXT("alice@example.test") });
+	} else if (type == STORE_SASL_START || type == STORE_SASL_STEP) {
+		const struct store_sasl_step_reply reply = { .failure = failure,
+			.exchange = seed,
+			.done = seed % 2,
+			.challenge = seed % 2 ? TEXT("") : octets,
+			.user = TEXT("alice@example.test") };
+
+		store_sasl_step_reply_pack(ipc_begin(peer.ipc, type, tag), &reply);
 	} else if (type == STORE_SELECT) {
 		fd = failure == STORE_OK ? listing(seed % (LISTED_LIMIT + 1)) : -1;
 		store_select_reply_pack(ipc_begin(peer.ipc, type, tag),
@@ -204,7 +212,8 @@ static void send_command(int fd, uint8_t which)
 		"UIDL\r\n", "RETR 1\r\n", "RETR 2\r\nRETR 3\r\n", "TOP 1 2\r\n", "DELE 1\r\n",
 		"DELE 2\r\n", "RSET\r\n", "NOOP\r\n", "QUIT\r\n", "CAPA\r\n", "HELP\r\n",
 		"STLS\r\n", "USER bob\r\n", "PASS secret\r\n", "RETR 1\r\nRETR 1\r\n", "LIST 1\r\n",
-		"UIDL 40\r\n" };
+		"UIDL 40\r\n", "AUTH PLAIN\r\n", "AUTH LOGIN YQ==\r\n", "AUTH\r\n",
+		"AUTH SCRAM-SHA-256 biws\r\n", "AGE=\r\n", "*\r\n", "=\r\n" };
 
 	send_octets(fd, text_of(commands[which % (sizeof(commands) / sizeof(commands[0]))]));
 }
