@@ -177,7 +177,7 @@ format:
 
 FUZZ_SECONDS ?= 60
 fuzz-run:
-	@$(MAKE) --no-print-directory VARIANT=fuzz fuzzers
+	@$(MAKE) --no-print-directory -s -j$$(nproc) VARIANT=fuzz fuzzers
 	@tests/lib/fuzz --seconds $(FUZZ_SECONDS)
 
 CRASH_ROUNDS ?= 200
