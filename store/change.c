@@ -259,10 +259,10 @@ static void carry_out(struct engine *engine, const struct change *change)
 		if (effect->mailbox != of)
 			folder_forget(&folder);
 		of = effect->mailbox;
-		/* What follows may need what this one leaves behind: it waits as well. */
-		if (error == 0)
+		/* What follows may need what an earlier one leaves behind: it waits as well. */
+		if (STAILQ_EMPTY(&engine->late))
 			error = apply(engine, effect, &folder);
-		if (error)
+		if (!STAILQ_EMPTY(&engine->late) || error)
 			retry_later(engine, effect, error);
 	}
 	folder_forget(&folder);
@@ -366,6 +366,8 @@ static void on_flushed(void *owner, int error)
 	STAILQ_CONCAT(&engine->showing, &engine->flushing);
 	/* The next group is being written while this one's files are put in place. */
 	changes_start_flush(engine);
+	if (!STAILQ_EMPTY(&engine->late))
+		changes_retry_late(engine);
 	note_before(engine, &grouped);
 	for (change = STAILQ_FIRST(&engine->showing); change; change = STAILQ_NEXT(change, link)) {
 		carry_out(engine, change);

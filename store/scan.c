@@ -75,8 +75,10 @@ void scan_after(struct engine *engine, struct mailbox *mailbox)
 
 bool scan_is_due(struct engine *engine, struct mailbox *mailbox)
 {
+	/* While files are not where they belong, what is there says nothing about what others did. */
+	if (!STAILQ_EMPTY(&engine->late))
+		return false;
 	const int fd = mailbox_directory(engine, mailbox);
-
 	if (fd < 0)
 		return true;
 	if (mailbox->presumed && engine_now() - mailbox->scanned > HONEST_AFTER * SECOND)
@@ -212,7 +214,7 @@ static void alter_renamed(struct scan *scan)
 
 /* ---- new messages ---- */
 
-static int count_wire(int file, uint64_t *wire)
+int scan_count_wire(int file, uint64_t *wire)
 {
 	struct wire_encode state = { 0 };
 	char *block = mem_new(BLOCK);
@@ -253,7 +255,7 @@ int scan_measure(int fd, const char *leaf, struct index_message *row)
 	const int file = sys.openat(fd, leaf, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0);
 	if (file < 0)
 		return errno;
-	error = count_wire(file, &row->wire);
+	error = scan_count_wire(file, &row->wire);
 	sys.close(file);
 	return error;
 }

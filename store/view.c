@@ -358,8 +358,9 @@ enum store_failure engine_view_fetch(
 	if (failure == STORE_OK) {
 		*fd = open_message(engine, mailbox, &row, seen);
 		if (*fd < 0)
-			failure = errno == ENOENT ? STORE_NO_SUCH_MESSAGE
-						  : engine_errno_failure(errno);
+			failure = errno != ENOENT               ? engine_errno_failure(errno)
+				  : STAILQ_EMPTY(&engine->late) ? STORE_NO_SUCH_MESSAGE
+								: STORE_BUSY;
 	}
 	buf_release(&value);
 	if (failure == STORE_OK && (sys.fstat(*fd, &st) != 0 || !S_ISREG(st.st_mode))) {
