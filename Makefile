@@ -119,17 +119,29 @@ $(OUT)/fuzz/$(1)/%: $(OBJ)/tests/fuzz/$(1)/%.o $(call test_libs,$(1))
 endef
 $(foreach f,$(TEST_FOLDERS),$(eval $(call test_folder,$(f))))
 
+# The recorder and the failing calls stand in the C library's place, so these two stay apart.
+CRASH_TESTS := $(OUT)/crash/powercut $(OUT)/crash/failing
+CRASH_WORK  := $(OBJ)/tests/crash/workload.o $(OBJ)/tests/crash/check.o
+$(OUT)/crash/powercut: $(OBJ)/tests/crash/powercut.o $(OBJ)/tests/crash/record.o \
+	$(OBJ)/tests/crash/rebuild.o $(CRASH_WORK) $(call test_libs,store)
+$(OUT)/crash/powercut: LDFLAGS += -Wl,--wrap=env_log,--wrap=env_flush
+$(OUT)/crash/failing: $(OBJ)/tests/crash/failing.o $(CRASH_WORK) $(call test_libs,store)
+$(CRASH_TESTS):
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_store) $(LIBS_base)
+
 $(OUT)/clients/%: $(OBJ)/tests/clients/%.o
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_clients)
 
 # ---- rules ----
 
-.PHONY: all units fuzzers clients
+.PHONY: all units fuzzers clients crash-tests
 all: $(PROGRAMS)
 units: $(UNITS)
 fuzzers: $(FUZZERS)
 clients: $(CLIENTS)
+crash-tests: $(CRASH_TESTS)
 
 $(PROGRAMS):
 	@mkdir -p $(@D)
@@ -182,7 +194,9 @@ fuzz-run:
 
 CRASH_ROUNDS ?= 200
 CRASH_MINUTES ?= 0
-crash: all
+crash: all crash-tests
+	$(OUT)/crash/powercut -n 1000
+	$(OUT)/crash/failing -n 1000
 	@/usr/bin/python3 -B tests/crash/crash.py --rounds $(CRASH_ROUNDS) --minutes $(CRASH_MINUTES)
 
 bench-pop3: all clients

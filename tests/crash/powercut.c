@@ -1,0 +1,197 @@
+/*
+ * The power goes, hundreds of times.
+ *
+ *	powercut [-n CUTS] [-s SEED] [-b marker|flush|sync|fsync] [-c CALL] [-v]
+ *
+ * One run of the engine is recorded, then trees are made of it as they may be after the power went at
+ * some call, and a store is started on each. -b breaks a promise on purpose: then a cut must find it, and
+ * finding nothing is the failure.
+ */
+#include <dirent.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "store/env.h"
+#include "store/journal.h"
+#include "tests/crash/record.h"
+#include "tests/crash/workload.h"
+
+enum { STEPS = 60, RUNS = 2, CHECK_SECONDS = 60, CHECK_FAILED = 3 };
+
+static struct {
+	bool marker, flush;
+} broken;
+
+/* The engine's own calls go through these (--wrap of the linker). */
+int __real_env_log(struct env *env, struct env_txn *txn, struct buf *record);
+int __real_env_flush(struct env *env);
+int __wrap_env_log(struct env *env, struct env_txn *txn, struct buf *record);
+int __wrap_env_flush(struct env *env);
+
+int __wrap_env_log(struct env *env, struct env_txn *txn, struct buf *record)
+{
+	enum journal_kind kind;
+	struct text payload;
+
+	if (broken.marker && journal_open(buf_text(record), &kind, &payload) == 0 &&
+		kind == JOURNAL_MARK)
+		return 0;
+	return __real_env_log(env, txn, record);
+}
+
+int __wrap_env_flush(struct env *env)
+{
+	return broken.flush ? 0 : __real_env_flush(env);
+}
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	(void)st, (void)flag, (void)ftw;
+	return remove(path);
+}
+
+static void remove_tree(const char *path)
+{
+	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+struct trial {
+	struct workload *workload;
+	const char *scratch;
+	bool verbose;
+};
+
+/* In a process of its own: whatever happens there, the next trial starts fresh. */
+static bool try_cut(const struct trial *trial, const struct record_cut *cut)
+{
+	char directory[512];
+	int status;
+
+	snprintf(directory, sizeof(directory), "%s/cut", trial->scratch);
+	if (mkdir(directory, S_IRWXU) != 0)
+		abort();
+	const pid_t child = fork();
+	if (child == 0) {
+		alarm(CHECK_SECONDS);
+		log_open("cut", trial->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
+		if (!trial->verbose && !freopen("/dev/null", "w", stderr))
+			abort();
+		record_rebuild(cut, directory);
+		if (workload_check(trial->workload, directory, cut->at, cut->seed % 4 == 0))
+			_exit(0);
+		printf("cut at %zu, seed %u%s: %s\n", cut->at, cut->seed,
+			cut->sectors ? ", sectors" : "", workload_finding(trial->workload));
+		fflush(stdout);
+		_exit(CHECK_FAILED);
+	}
+	waitpid(child, &status, 0);
+	remove_tree(directory);
+	if (status == 0)
+		return true;
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != CHECK_FAILED)
+		printf("cut at %zu, seed %u%s: the store ended with status %x\n", cut->at,
+			cut->seed, cut->sectors ? ", sectors" : "", status);
+	return false;
+}
+
+static struct workload *record(const char *scratch, uint32_t seed)
+{
+	struct workload *workload = workload_new(seed, record_count);
+	char directory[512];
+
+	snprintf(directory, sizeof(directory), "%s/recorded", scratch);
+	if (mkdir(directory, S_IRWXU) != 0)
+		abort();
+	record_start(directory);
+	for (unsigned i = 0; i < RUNS; i++) {
+		if (!workload_run(workload, directory, STEPS)) {
+			printf("without any cut: %s\n", workload_finding(workload));
+			exit(1);
+		}
+	}
+	record_stop();
+	remove_tree(directory);
+	return workload;
+}
+
+static void choose_lie(const char *what)
+{
+	broken.marker = strcmp(what, "marker") == 0;
+	broken.flush = strcmp(what, "flush") == 0;
+	if (strcmp(what, "sync") == 0)
+		record_lie(RECORD_LIE_SYNCFS);
+	else if (strcmp(what, "fsync") == 0)
+		record_lie(RECORD_LIE_FSYNC);
+	else if (!broken.marker && !broken.flush) {
+		fprintf(stderr, "-b takes marker, flush, sync or fsync\n");
+		exit(64);
+	}
+}
+
+/* Rarely amid zeros. */
+static size_t choose(uint32_t number, size_t calls)
+{
+	uint32_t hash = number;
+	size_t at;
+
+	for (unsigned tries = 0; tries < 16; tries++) {
+		hash = (hash + 1) * 2654435761U;
+		hash ^= hash >> 15;
+		at = (uint64_t)hash * calls >> 32;
+		if (!record_is_dull(at))
+			break;
+	}
+	return at;
+}
+
+int main(int argc, char **argv)
+{
+	char scratch[] = "/tmp/powercut.XXXXXX", shared[] = "/dev/shm/powercut.XXXXXX";
+	struct trial trial = { .scratch = mkdtemp(shared) };
+	unsigned cuts = 400, seed = 1, found = 0;
+	const char *lie = NULL;
+	size_t only = 0;
+	int option;
+
+	while ((option = getopt(argc, argv, "n:s:b:c:v")) != -1) {
+		if (option == 'n')
+			cuts = (unsigned)strtoul(optarg, NULL, 10);
+		else if (option == 's')
+			seed = (unsigned)strtoul(optarg, NULL, 10);
+		else if (option == 'b')
+			lie = optarg;
+		else if (option == 'c')
+			only = strtoul(optarg, NULL, 10);
+		else if (option == 'v')
+			trial.verbose = true;
+		else
+			return 64;
+	}
+	if (!trial.scratch && !(trial.scratch = mkdtemp(scratch)))
+		return 1;
+	log_open("powercut", LOG_LEVEL_ERROR);
+	if (lie)
+		choose_lie(lie);
+	trial.workload = record(trial.scratch, seed);
+	const size_t calls = record_count();
+	printf("%zu calls recorded, %zu promises\n", calls, workload_kept(trial.workload));
+	fflush(stdout);
+	broken.marker = broken.flush = false;
+	for (unsigned i = 0; i < cuts && !(lie && found); i++) {
+		const struct record_cut cut = { .at = only ? only : choose(seed * 7919 + i, calls),
+			.seed = seed * 100000 + i,
+			.sectors = i % 3 == 0 };
+		found += !try_cut(&trial, &cut);
+	}
+	printf("%u cuts, %u with a finding\n", cuts, found);
+	remove_tree(trial.scratch);
+	workload_free(&trial.workload);
+	record_free();
+	return lie ? !found : found != 0;
+}

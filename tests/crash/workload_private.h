@@ -1,0 +1,87 @@
+/* What workload.c asks and check.c looks for. */
+#ifndef TESTS_CRASH_WORKLOAD_PRIVATE_H
+#define TESTS_CRASH_WORKLOAD_PRIVATE_H
+
+#include "tests/crash/workload.h"
+
+enum { USERS = 3, BOXES = 2, SLOTS = USERS * BOXES, VERSIONS = 12, NEVER = 0, EXTRA = 1000000 };
+
+/* When something was asked for and answered with success; SIZE_MAX: not. */
+struct request {
+	size_t asked, kept;
+};
+
+struct version {
+	struct request when;
+	uint32_t flags;
+	bool keyword;
+};
+
+/* One message in one mailbox. */
+struct copy {
+	uint32_t message; /* in the order of sending */
+	unsigned slot;
+	struct request sent;
+	uint32_t uid; /* once it was seen in a listing */
+	size_t shown;
+	struct version versions[VERSIONS]; /* of its flags; the first is how it came */
+	unsigned version_count;
+	struct request expunged;
+	unsigned expunge; /* copies with the same number go together */
+	/* Of one check. */
+	bool found;
+};
+
+struct workload {
+	size_t (*now)(void);
+	uint32_t random;
+	struct event_base *loop;
+	struct engine *engine;
+	struct copy *copies;
+	size_t count, room;
+	uint32_t messages;
+	unsigned expunges, pending;
+	size_t promises, refused;
+	bool broken, faults, opened;
+	struct request users[USERS], boxes[SLOTS];
+	uint32_t uidvalidity[SLOTS];
+	size_t uidvalidity_shown[SLOTS];
+	char finding[512];
+	uint32_t extra;
+};
+
+extern const char *const workload_users[USERS];
+extern const char *const workload_boxes[BOXES];
+
+size_t workload_now(const struct workload *workload);
+bool workload_found(struct workload *workload, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+bool workload_open(struct workload *workload, const char *directory);
+void workload_close(struct workload *workload);
+
+/* Its octets on the heap; the number stands in the first line. */
+char *workload_body(uint32_t message, size_t *size);
+
+/* A request and its answer. */
+struct answer {
+	struct workload *workload;
+	struct request *when; /* or NULL */
+	bool done;
+	struct engine_result result;
+};
+void workload_answered(void *owner, const struct engine_result *result);
+void workload_wait(struct workload *workload, const bool *done);
+
+struct engine_view *workload_select(
+	struct workload *workload, unsigned slot, enum store_failure *failure);
+/* A copy of the listing, to be freed; NULL when it was refused. */
+struct store_listing *workload_list(struct engine_view *view, struct engine_status *status);
+/* The number of the message behind the UID when its octets are right. False: they are not. */
+bool workload_fetch(struct workload *workload, struct engine_view *view,
+	const struct store_listing_entry *entry, uint32_t *message);
+struct copy *workload_find(struct workload *workload, uint32_t message, unsigned slot);
+/* The messages of these slots as one delivery; failure in answer->result. */
+void workload_deliver(struct workload *workload, uint32_t message, unsigned slots, bool once,
+	struct answer *answer);
+
+#endif
