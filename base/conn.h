@@ -99,8 +99,8 @@ const char *conn_tls_version(const struct conn *conn); /* "TLSv1.3", or NULL in 
 const char *conn_tls_cipher(const struct conn *conn);  /* OpenSSL's name, or NULL in the clear */
 
 /*
- * What ties a login to this TLS connection: its type, "tls-exporter" (RFC 9266) or "tls-unique" (RFC 5929, TLS
- * 1.2 with an extended master secret), and its octets. NULL in the clear or when there is none.
+ * What ties a login to this TLS connection: its type, "tls-exporter" (RFC 9266) or "tls-unique" (RFC
+ * 5929, TLS 1.2 with an extended master secret), and its octets. NULL in the clear or when there is none.
  */
 enum { CONN_BINDING_LIMIT = 64 };
 const char *conn_tls_channel_binding(

@@ -114,6 +114,7 @@ void auth_begin(struct session *session, struct text mechanism, struct text init
 			.binding_type = type != NULL ? text_of(type) : TEXT(""),
 			.binding = { .ptr = binding, .len = length },
 			.peer = text_of(conn_peer(session->conn)),
+			.spacing = session_login_spacing(session),
 			.begins = initial.ptr != NULL,
 			.initial = buf_length(&octets) > 0 ? buf_text(&octets) : TEXT("") },
 		on_start, session);

@@ -267,6 +267,7 @@ enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 /* RFC 2449 section 5: what a client may rely on in the state it is in, the table's and the session's own. */
 static void run_capa(struct session *session, const struct arguments *arguments)
 {
+	const struct pop3d_settings *settings = session->worker->context->settings;
 	const char *mechanism;
 
 	(void)arguments;
@@ -281,8 +282,13 @@ static void run_capa(struct session *session, const struct arguments *arguments)
 	conn_write(session->conn, TEXT("SASL"));
 	for (unsigned i = 0; (mechanism = auth_mechanism(session, i)) != NULL; i++)
 		conn_printf(session->conn, " %s", mechanism);
-	conn_write(session->conn,
-		TEXT("\r\nPIPELINING\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nEXPIRE NEVER\r\n"));
+	conn_write(session->conn, TEXT("\r\nPIPELINING\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\n"));
+	if (settings->expire_days > 0)
+		conn_printf(session->conn, "EXPIRE %" PRIu64 "\r\n", settings->expire_days);
+	else
+		conn_write(session->conn, TEXT("EXPIRE NEVER\r\n"));
+	if (settings->login_delay > 0)
+		conn_printf(session->conn, "LOGIN-DELAY %" PRIu64 "\r\n", settings->login_delay);
 	if (session->state == SESSION_TRANSACTION)
 		conn_write(session->conn, TEXT("IMPLEMENTATION restante\r\n"));
 	conn_write(session->conn, TEXT(".\r\n"));

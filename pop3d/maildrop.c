@@ -55,6 +55,14 @@ bool maildrop_delete(struct maildrop *maildrop, uint64_t number)
 	return true;
 }
 
+void maildrop_expire(struct maildrop *maildrop, int64_t before)
+{
+	for (uint32_t i = 0; i < maildrop->messages; i++)
+		if (maildrop->listing->entry[i].received < before &&
+			maildrop->deleted < STORE_UIDS_LIMIT / sizeof(uint32_t))
+			maildrop_delete(maildrop, (uint64_t)i + 1);
+}
+
 void maildrop_reset(struct maildrop *maildrop)
 {
 	mem_free(maildrop->marks);

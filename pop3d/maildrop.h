@@ -35,6 +35,8 @@ bool maildrop_is_deleted(const struct maildrop *maildrop, uint64_t number);
 
 /* False when there is no such message or it is marked already. */
 bool maildrop_delete(struct maildrop *maildrop, uint64_t number);
+/* Mark those that came before that time (seconds since 1970). */
+void maildrop_expire(struct maildrop *maildrop, int64_t before);
 void maildrop_reset(struct maildrop *maildrop);
 
 /* The UIDs of the marked messages as a run of u32, as UPDATE wants them. */

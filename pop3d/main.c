@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/role.h"
+#include "pop3d/peers.h"
 #include "pop3d/session.h"
 #include "pop3d/settings.h"
 
@@ -27,6 +28,7 @@ static int pop3d_start(struct role_context *context)
 	worker.context = context;
 	pop3d_reload(context);
 	LIST_INIT(&worker.sessions);
+	worker.peers = peers_new();
 	return 0;
 }
 
@@ -46,6 +48,7 @@ static void pop3d_count(struct role_context *context, struct buf *out)
 	buf_format(out, "retrieved=%llu\n", (unsigned long long)worker.total.retrieved);
 	buf_format(out, "octets=%llu\n", (unsigned long long)worker.total.octets);
 	buf_format(out, "deleted=%llu\n", (unsigned long long)worker.total.deleted);
+	buf_format(out, "refused=%llu\n", (unsigned long long)worker.total.refused);
 	buf_format(out, "errors=%llu\n", (unsigned long long)worker.total.errors);
 }
 

@@ -13,6 +13,7 @@
 #include "base/role.h"
 #include "pop3d/auth.h"
 #include "pop3d/commands.h"
+#include "pop3d/peers.h"
 #include "pop3d/settings.h"
 #include "store/client.h"
 
@@ -37,16 +38,30 @@ static const struct pop3d_settings *settings_of(const struct session *session)
 	return session->worker->context->settings;
 }
 
+static bool is_local(const struct session *session)
+{
+	const char *peer = conn_peer(session->conn);
+
+	return strcmp(peer, "local") == 0 || strcmp(peer, "::1") == 0 ||
+	       strncmp(peer, "127.", 4) == 0;
+}
+
+/* Its address has more sessions than it may. */
+static bool is_crowded(const struct session *session)
+{
+	const struct pop3d_settings *settings = settings_of(session);
+
+	return settings->clients_per_address > 0 &&
+	       (settings->limits_loopback || !is_local(session)) &&
+	       peer_sessions(session->peer) > settings->clients_per_address;
+}
+
 bool session_takes_passwords(const struct session *session)
 {
 	const struct pop3d_settings *settings = settings_of(session);
-	const char *peer = conn_peer(session->conn);
 
-	if (conn_is_secure(session->conn) || strcmp(settings->cleartext_login, "always") == 0)
-		return true;
-	return strcmp(settings->cleartext_login, "local") == 0 &&
-	       (strcmp(peer, "local") == 0 || strcmp(peer, "::1") == 0 ||
-		       strncmp(peer, "127.", 4) == 0);
+	return conn_is_secure(session->conn) || strcmp(settings->cleartext_login, "always") == 0 ||
+	       (strcmp(settings->cleartext_login, "local") == 0 && is_local(session));
 }
 
 static void log_end(const struct session *session)
@@ -78,6 +93,7 @@ static void session_free(struct session *session)
 	transfer_end(&session->transfer);
 	ahead_free(&session->ahead);
 	maildrop_close(&session->maildrop);
+	peer_leave(&session->peer);
 	conn_free(&session->conn);
 	mem_free(session->user);
 	mem_free(session);
@@ -177,6 +193,11 @@ static void on_store_ended(void *owner)
 
 static const struct store_client_handlers store_handlers = { .ended = on_store_ended };
 
+uint32_t session_login_spacing(const struct session *session)
+{
+	return (uint32_t)settings_of(session)->login_delay;
+}
+
 void session_connect_store(struct session *session)
 {
 	store_client_free(&session->store);
@@ -197,7 +218,11 @@ void session_login_failed(struct session *session, enum store_failure failure)
 	store_client_free(&session->store);
 	mem_free(session->user);
 	session->user = NULL;
-	refuse_failure(session, failure);
+	if (failure == STORE_REFUSED)
+		session_refuse(
+			session, "LOGIN-DELAY", "your last login was a moment ago; come later");
+	else
+		refuse_failure(session, failure);
 	if (failure == STORE_BAD_LOGIN || failure == STORE_NO_SUCH_USER) {
 		worker->total.login_failures++;
 		LOG_WARNING("login-failed", LOG_STRING("peer", conn_peer(session->conn)));
@@ -277,7 +302,8 @@ void session_login(struct session *session, struct text password)
 	store_client_login(session->store,
 		&(struct store_login){ .user = text_of(session->user),
 			.password = password,
-			.peer = text_of(conn_peer(session->conn)) },
+			.peer = text_of(conn_peer(session->conn)),
+			.spacing = session_login_spacing(session) },
 		on_login, session);
 }
 
@@ -382,9 +408,12 @@ static void on_updated(void *owner, struct store_reply *reply)
 
 void session_update(struct session *session)
 {
+	const uint64_t days = settings_of(session)->expire_days;
 	struct buf uids = { 0 };
 
 	session->state = SESSION_UPDATE;
+	if (days > 0)
+		maildrop_expire(&session->maildrop, (int64_t)time(NULL) - (int64_t)days * 86400);
 	if (session->maildrop.deleted == 0) {
 		session_ok(session, "good-bye");
 		session_finish(session, "quit");
@@ -554,10 +583,17 @@ void session_new(struct worker *worker, int fd, bool tls_listener)
 		worker->paused = true;
 		role_pause(worker->context, true);
 	}
-	if (tls_listener)
+	session->peer = peers_enter(worker->peers, conn_peer(session->conn));
+	if (is_crowded(session)) {
+		worker->total.refused++;
+		if (!tls_listener)
+			session_refuse(session, "SYS/TEMP", "too many sessions from your address");
+		session_finish(session, "too many sessions of one address");
+	} else if (tls_listener) {
 		conn_start_tls(session->conn, worker->context->tls);
-	else
+	} else {
 		greet(session);
+	}
 }
 
 void session_stop(struct session *session)

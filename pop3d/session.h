@@ -17,6 +17,7 @@
 #include "pop3d/worker.h"
 
 struct conn;
+struct peer;
 struct store_client;
 
 enum session_state {
@@ -29,6 +30,7 @@ struct session {
 	LIST_ENTRY(session) link;
 	struct worker *worker;
 	struct conn *conn;
+	struct peer *peer;
 	struct store_client *store; /* NULL before PASS */
 	enum session_state state;
 	bool waiting; /* for the store */
@@ -75,6 +77,8 @@ bool session_takes_passwords(const struct session *session);
 
 /* ---- for auth.c ---- */
 
+/* Seconds that have to lie between two logins of a user. */
+uint32_t session_login_spacing(const struct session *session);
 void session_connect_store(struct session *session);
 /* The store said who it is: select the mailbox, then answer. */
 void session_logged_in(struct session *session, struct text user);

@@ -25,6 +25,18 @@ static const struct settings_item items[] = {
 		"Wrong logins after which the connection is closed." },
 	{ "junk-commands", SETTINGS_NUMBER, "20", 1, 10000, AT(junk_commands),
 		"Commands in error after which the connection is closed." },
+	{ "login-delay", SETTINGS_SECONDS, "0", 0, 86400, AT(login_delay),
+		"Time that has to lie between two logins of a user (LOGIN-DELAY); 0 is none." },
+	{ "expire-days", SETTINGS_NUMBER, "0", 0, 36500, AT(expire_days),
+		"Messages that have been here for more than so many days are deleted when their "
+		"user "
+		"says QUIT (EXPIRE); 0 is never." },
+	{ "clients-per-address", SETTINGS_NUMBER, "50", 0, 1000000, AT(clients_per_address),
+		"Sessions that one worker serves at once for one client address (IPv6: /64); 0 is "
+		"no "
+		"limit. A user has one session at a time in any case." },
+	{ "limits-loopback", SETTINGS_BOOL, "no", 0, 0, AT(limits_loopback),
+		"Hold clients-per-address against clients on this machine, too." },
 	{ "cleartext-login", SETTINGS_STRING, "local", 1, 16, AT(cleartext_login),
 		"Where a password may cross the wire in the clear: never, local (clients on this "
 		"machine) or always." },

@@ -15,7 +15,11 @@ struct pop3d_settings {
 	uint64_t send_seconds;           /* without progress while the client does not read */
 	uint64_t login_failures;         /* wrong logins before the connection is closed */
 	uint64_t junk_commands;          /* commands in error before the connection is closed */
-	char *cleartext_login;           /* "never", "local" (from loopback), "always" */
+	uint64_t login_delay;            /* seconds between two logins of a user; 0: none */
+	uint64_t expire_days;            /* messages older than this go at QUIT; 0: never */
+	uint64_t clients_per_address;    /* sessions at once in one worker; 0: no limit */
+	bool limits_loopback;
+	char *cleartext_login; /* "never", "local" (from loopback), "always" */
 };
 
 extern const struct settings_section pop3d_section;

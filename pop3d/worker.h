@@ -10,6 +10,7 @@
 
 #include "base/conn.h"
 
+struct peers;
 struct role_context;
 struct session;
 
@@ -21,11 +22,13 @@ struct worker {
 	struct conn_limits limits; /* of every session, from the settings */
 	struct session_list sessions;
 	unsigned session_count;
+	struct peers *peers;
 	unsigned ahead; /* descriptors held ahead by all sessions */
 	bool stopping;
 	bool paused; /* as many sessions as the settings allow: no client is accepted */
 	struct {
-		uint64_t sessions, logins, login_failures, retrieved, octets, deleted, errors;
+		uint64_t sessions, logins, login_failures, retrieved, octets, deleted, errors,
+			refused;
 	} total;
 };
 

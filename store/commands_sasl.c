@@ -18,6 +18,7 @@ struct exchange {
 	uint32_t number;
 	struct sasl_exchange *sasl;
 	struct text peer; /* on the heap */
+	uint32_t spacing;
 };
 
 static void end(struct session *session, struct exchange *exchange)
@@ -77,9 +78,9 @@ static void on_judged(void *owner, enum store_failure failure, const struct engi
 	struct session *session = request->session;
 
 	request->login = NULL;
-	session_log_in(session, failure, user);
+	failure = session_log_in(session, failure, user, request->spacing);
 	reply_end(session, request->tag, request->is_sasl_start, failure,
-		user ? user->address : TEXT(""));
+		failure == STORE_OK ? user->address : TEXT(""));
 	request_end(request);
 }
 
@@ -94,6 +95,7 @@ static void judge(struct session *session, uint32_t tag, bool is_start,
 	struct login *begun;
 
 	request->is_sasl_start = is_start;
+	request->spacing = exchange->spacing;
 	if (result == SASL_PASSWORD)
 		begun = login_begin(logins, &login, on_judged, request);
 	else
@@ -136,6 +138,7 @@ static struct exchange *begin(struct session *session, const struct store_sasl_s
 		end(session, TAILQ_FIRST(&session->exchanges));
 	struct exchange *exchange = mem_new(sizeof(*exchange));
 	exchange->sasl = sasl;
+	exchange->spacing = request->spacing;
 	exchange->number = ++session->last_exchange;
 	exchange->peer = (struct text){ .ptr = mem_copy(request->peer.ptr, request->peer.len),
 		.len = request->peer.len };

@@ -31,8 +31,8 @@ static void on_login(void *owner, enum store_failure failure, const struct engin
 	struct session *session = request->session;
 
 	request->login = NULL;
-	session_log_in(session, failure, user);
-	reply_login(session, request->tag, failure, user ? user->address : TEXT(""));
+	failure = session_log_in(session, failure, user, request->spacing);
+	reply_login(session, request->tag, failure, failure == STORE_OK ? user->address : TEXT(""));
 	request_end(request);
 }
 
@@ -44,6 +44,7 @@ void command_login(struct session *session, uint32_t tag, const struct store_log
 	} else {
 		struct request *pending =
 			request_begin(session, tag, (session->peer & STORE_BY_USER) != 0);
+		pending->spacing = request->spacing;
 		struct login *login =
 			login_begin(session->server->logins, request, on_login, pending);
 		if (login)

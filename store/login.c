@@ -26,6 +26,8 @@ struct logins {
 	struct arena *scratch;
 	struct event sweep;
 	size_t delayed;
+	uint64_t *last; /* seconds of the last spaced login, by user number; 0: none */
+	size_t last_room;
 	uint64_t verified, remembered, failed, busy, limited;
 };
 
@@ -114,6 +116,7 @@ void logins_free(struct logins **handle)
 	password_cache_free(&logins->cache);
 	login_peers_free(&logins->peers);
 	arena_free(&logins->scratch);
+	mem_free(logins->last);
 	mem_free((char *)logins->options.domain);
 	mem_free(logins);
 }
@@ -318,6 +321,25 @@ struct login *login_judge(struct logins *logins, const struct store_login *reque
 	logins->verified++;
 	finish(login, STORE_OK, user);
 	return NULL;
+}
+
+bool login_is_too_soon(struct logins *logins, const struct engine_user *user, uint32_t spacing)
+{
+	const uint64_t now = seconds();
+
+	if (spacing == 0)
+		return false;
+	if (user->number >= logins->last_room) {
+		const size_t room = (size_t)user->number + 64;
+		logins->last = mem_resize(logins->last, room * sizeof(*logins->last));
+		memset(logins->last + logins->last_room, 0,
+			(room - logins->last_room) * sizeof(*logins->last));
+		logins->last_room = room;
+	}
+	if (logins->last[user->number] != 0 && now < logins->last[user->number] + spacing)
+		return true;
+	logins->last[user->number] = now;
+	return false;
 }
 
 const struct engine_user *login_find(

@@ -51,6 +51,12 @@ struct login *login_begin(
 struct login *login_judge(struct logins *logins, const struct store_login *request, bool proven,
 	login_done *done, void *owner);
 
+/*
+ * Whether this login of a user comes within that many seconds of the last one asked for; if not, it is
+ * remembered as the last one.
+ */
+bool login_is_too_soon(struct logins *logins, const struct engine_user *user, uint32_t spacing);
+
 /* The user whom a client names, or NULL. *canonical is valid until the next call for these logins. */
 const struct engine_user *login_find(
 	struct logins *logins, struct text name, struct text *canonical);

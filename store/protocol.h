@@ -128,9 +128,14 @@ struct store_listing {
 	F(text, recipients, STORE_RECIPIENTS_LIMIT * 640) F(text, body, STORE_INLINE_LIMIT)
 #define STORE_DELIVER_REPLY_FIELDS(F) F(u8, failure, 0) F(text, user, STORE_ADDRESS_LIMIT)
 
-/* peer: the client's address, for limits and the log. The reply names the user canonically. */
+/*
+ * peer: the client's address, for limits and the log. spacing: seconds that have to lie between two logins of
+ * the user that ask for it; too soon is STORE_REFUSED (LOGIN-DELAY of RFC 2449). The reply names the user
+ * canonically.
+ */
 #define STORE_LOGIN_FIELDS(F) \
-	F(text, user, STORE_ADDRESS_LIMIT) F(text, password, STORE_PASSWORD_LIMIT) F(text, peer, 64)
+	F(text, user, STORE_ADDRESS_LIMIT) F(text, password, STORE_PASSWORD_LIMIT) F(text, peer, 64) \
+	F(u32, spacing, 0)
 #define STORE_LOGIN_REPLY_FIELDS(F) F(u8, failure, 0) F(text, user, STORE_ADDRESS_LIMIT)
 
 /*
@@ -140,7 +145,7 @@ struct store_listing {
  */
 #define STORE_SASL_START_FIELDS(F) \
 	F(text, mechanism, 32) F(text, binding_type, 16) F(text, binding, 64) F(text, peer, 64) \
-	F(u8, begins, 1) F(text, initial, STORE_SASL_LIMIT)
+	F(u32, spacing, 0) F(u8, begins, 1) F(text, initial, STORE_SASL_LIMIT)
 #define STORE_SASL_START_REPLY_FIELDS(F) \
 	F(u8, failure, 0) F(u32, exchange, 0) F(u8, done, 1) F(text, challenge, STORE_SASL_LIMIT) \
 	F(text, user, STORE_ADDRESS_LIMIT)

@@ -157,13 +157,16 @@ struct text session_user(const struct session *session)
 	return text_of(session->user);
 }
 
-void session_log_in(
-	struct session *session, enum store_failure failure, const struct engine_user *user)
+enum store_failure session_log_in(struct session *session, enum store_failure failure,
+	const struct engine_user *user, uint32_t spacing)
 {
 	if (failure != STORE_OK || !(session->peer & STORE_BY_USER))
-		return;
+		return failure;
+	if (login_is_too_soon(session->server->logins, user, spacing))
+		return STORE_REFUSED;
 	session->user = mem_copy(user->address.ptr, user->address.len);
 	session->user_number = user->number;
+	return STORE_OK;
 }
 
 bool session_user_stands(const struct session *session)

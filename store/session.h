@@ -44,6 +44,7 @@ struct request {
 	char *address;
 	bool is_new_user;
 	bool is_sasl_start;
+	uint32_t spacing; /* of LOGIN and SASL_START */
 };
 
 struct fetch {
@@ -91,9 +92,12 @@ const char *session_peer_name(enum store_peer peer);
 bool session_user_stands(const struct session *session);
 struct text session_user(const struct session *session);
 
-/* After a login: on success the connection of a user's session belongs to that user from now on. */
-void session_log_in(
-	struct session *session, enum store_failure failure, const struct engine_user *user);
+/*
+ * After a login: on success the connection of a user's session belongs to that user from now on. What to
+ * answer: the failure, or another one.
+ */
+enum store_failure session_log_in(struct session *session, enum store_failure failure,
+	const struct engine_user *user, uint32_t spacing);
 void session_end_exchanges(struct session *session);
 
 /* Its view, lock and watch are gone. Does nothing when no mailbox is selected. */

@@ -15,8 +15,8 @@ struct store_settings {
 	uint64_t cache_octets;   /* of the index, in memory */
 	uint64_t checkpoint_octets;
 	uint64_t checkpoint_seconds;
-	uint64_t connections;   /* at once, of one kind of role */
-	char *password_method;  /* of new hashes: yescrypt, bcrypt, sha512-crypt */
+	uint64_t connections;  /* at once, of one kind of role */
+	char *password_method; /* of new hashes: yescrypt, bcrypt, sha512-crypt */
 	bool password_scram;
 	uint64_t password_cost; /* of crypt_gensalt(3); 0: the method's default */
 	uint64_t login_threads;

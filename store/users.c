@@ -295,8 +295,7 @@ static bool is_hash(const char *hash)
 	const char *blank = strchr(hash, ' ');
 
 	return *hash != '\0' && blank != hash && strlen(hash) <= INDEX_HASH_LIMIT &&
-	       !strpbrk(hash, "\t\r\n") &&
-	       (!blank || sasl_verifier_is_usable(text_of(blank + 1)));
+	       !strpbrk(hash, "\t\r\n") && (!blank || sasl_verifier_is_usable(text_of(blank + 1)));
 }
 
 /* ---- add ---- */

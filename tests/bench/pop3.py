@@ -209,8 +209,8 @@ service pop3 {{
 
 # name: (least ratio wanted, what is counted, mode, options, count for ours, for Dovecot)
 LOADS = {
-    "log in, STAT, QUIT; 8 connections": (10, "sessions", dict(mode="sessions", connections=8), 8000, 400),
-    "the same over TLS": (5, "sessions", dict(mode="sessions", connections=8, tls=True), 4000, 400),
+    "log in, STAT, QUIT; 8 connections": (10, "sessions", dict(mode="sessions", connections=8), 8000, 160),
+    "the same over TLS": (5, "sessions", dict(mode="sessions", connections=8, tls=True), 4000, 160),
     "RETR one at a time": (1.5, "messages", dict(mode="retr", connections=1, window=1), 0, 0),
     "RETR pipelined by 32": (1.5, "messages", dict(mode="retr", connections=1, window=32), 0, 0),
     "four connections pipelined by 32": (1.2, "messages", dict(mode="retr", connections=4, window=32), 0, 0),

@@ -1,0 +1,102 @@
+"""What a host can set for POP3: login delay, expiry, sessions of one address."""
+
+import os
+import time
+import unittest
+
+from host import Host, wait_for
+
+DAY = 86400
+
+
+class Session:
+    def __init__(self, host, user=None):
+        self.sock = host.connect("pop3")
+        self.file = self.sock.makefile("rb")
+        self.greeting = self.file.readline()
+        if user:
+            self.say(f"USER {user}")
+            self.reply = self.say("PASS restante")
+
+    def say(self, line):
+        self.sock.sendall(line.encode() + b"\r\n")
+        return self.file.readline()
+
+    def capabilities(self):
+        self.say("CAPA")
+        return [line.decode().strip() for line in iter(self.file.readline, b".\r\n")]
+
+    def close(self):
+        self.file.close()
+        self.sock.close()
+
+
+class Policies(unittest.TestCase):
+    def session(self, host, user=None):
+        session = Session(host, user)
+        self.addCleanup(session.close)
+        return session
+
+    def test_login_delay(self):
+        with Host(set={"pop3d.login-delay": "3s"}) as host:
+            session = self.session(host, "alice")
+            self.assertTrue(session.reply.startswith(b"+OK"), session.reply)
+            self.assertIn("LOGIN-DELAY 3", session.capabilities())
+            session.say("QUIT")
+            for _ in range(4):  # whichever worker takes it
+                self.assertTrue(self.session(host, "alice").reply.startswith(b"-ERR [LOGIN-DELAY] "))
+            self.assertTrue(self.session(host, "bob").reply.startswith(b"+OK"), "it is one user's delay")
+            wait_for(lambda: self.session(host, "alice").reply.startswith(b"+OK"), "the delay is over", 10)
+
+    def test_expire(self):
+        with Host(set={"pop3d.expire-days": "30"}) as host:
+            for number in range(3):
+                host.send(f"Subject: new{number}\r\n\r\nbody\r\n".encode())
+            inbox = next(path for path in (host.dir / "store/mail").rglob("new") if "alice" in str(path))
+            for days in (29, 31, 400):
+                path = inbox / f"{int(time.time()) - days * DAY}.M1P{days}.old"
+                path.write_bytes(b"Subject: old%d\n\nbody\n" % days)
+                os.utime(path, (time.time() - days * DAY,) * 2)
+                os.chown(path, inbox.stat().st_uid, inbox.stat().st_gid)
+            session = self.session(host, "alice")
+            self.assertEqual(session.reply.split()[1], b"6")
+            self.assertIn("EXPIRE 30", session.capabilities())
+            session.close()
+
+            def still_there():
+                again = Session(host, "alice")
+                again.close()
+                return again.reply.startswith(b"+OK 6")
+
+            wait_for(still_there, "all of them: a dropped session expires nothing")
+
+    def test_expired_messages_go_at_quit(self):
+        with Host(set={"pop3d.expire-days": "30"}) as host:
+            host.send(b"Subject: new\r\n\r\nbody\r\n")
+            inbox = next(path for path in (host.dir / "store/mail").rglob("new") if "alice" in str(path))
+            path = inbox / f"{int(time.time()) - 31 * DAY}.M1P1.old"
+            path.write_bytes(b"Subject: old\n\nbody\n")
+            os.utime(path, (time.time() - 31 * DAY,) * 2)
+            os.chown(path, inbox.stat().st_uid, inbox.stat().st_gid)
+            session = self.session(host, "alice")
+            self.assertEqual(session.reply.split()[1], b"2")
+            self.assertEqual(session.say("QUIT"), b"+OK good-bye; 1 messages deleted\r\n")
+            kept = host.messages()
+            self.assertEqual(len(kept), 1)
+            self.assertIn(b"Subject: new", kept[0])
+
+    def test_sessions_of_one_address(self):
+        with Host(set={"pop3d.clients-per-address": "2", "pop3d.limits-loopback": "yes", "pop3d.workers": "1"}) as host:
+            first, second = self.session(host), self.session(host)
+            self.assertTrue(first.greeting.startswith(b"+OK") and second.greeting.startswith(b"+OK"))
+            third = self.session(host)
+            self.assertTrue(third.greeting.startswith(b"-ERR [SYS/TEMP] too many sessions"), third.greeting)
+            self.assertEqual(third.file.readline(), b"")
+            first.close()
+
+            def admitted():
+                session = Session(host)
+                session.close()
+                return session.greeting.startswith(b"+OK")
+
+            wait_for(admitted, "a place is free again")
