@@ -14,6 +14,7 @@
 struct mail_parameters {
 	uint64_t size;
 	struct id id;
+	bool utf8;
 };
 
 /* A service extension: how LHLO announces it, and its parameter of MAIL, if it has one. */
@@ -22,6 +23,7 @@ struct extension {
 	struct text parameter; /* "": none */
 	bool trusted;          /* between our smtp-in and us only */
 	bool shows_limit;      /* announced with the message size */
+	bool bare;             /* its parameter has no value */
 	bool (*take)(struct text value, struct mail_parameters *parameters);
 };
 
@@ -38,6 +40,14 @@ static bool take_size(struct text value, struct mail_parameters *parameters)
 	return value.len <= 20 && text_to_number(value, UINT64_MAX, &parameters->size) == 0;
 }
 
+/* RFC 6531. */
+static bool take_utf8(struct text value, struct mail_parameters *parameters)
+{
+	(void)value;
+	parameters->utf8 = true;
+	return true;
+}
+
 /* The id that smtp-in gave the message. */
 static bool take_id(struct text value, struct mail_parameters *parameters)
 {
@@ -48,6 +58,10 @@ static const struct extension extensions[] = {
 	{ .keyword = TEXT("PIPELINING") },
 	{ .keyword = TEXT("ENHANCEDSTATUSCODES") },
 	{ .keyword = TEXT("8BITMIME"), .parameter = TEXT("BODY"), .take = take_body },
+	{ .keyword = TEXT("SMTPUTF8"),
+		.parameter = TEXT("SMTPUTF8"),
+		.bare = true,
+		.take = take_utf8 },
 	{ .keyword = TEXT("SIZE"),
 		.parameter = TEXT("SIZE"),
 		.shows_limit = true,
@@ -182,7 +196,8 @@ static bool take_parameters(struct session *session, const struct command_path *
 			session_fault(session, &REPLY(555, 5, 5, 4, "parameter not known"));
 			return false;
 		}
-		if (!given->value.ptr || !extension->take(given->value, parameters)) {
+		if (!given->value.ptr != extension->bare ||
+			!extension->take(given->value, parameters)) {
 			session_fault(session, &REPLY(501, 5, 5, 4, "parameter has no such value"));
 			return false;
 		}
@@ -216,9 +231,10 @@ static void begin_mail(struct session *session, const struct command_path *path)
 		refuse_size(session, parameters.size);
 		return;
 	}
-	session_begin_mail(session,
-		&(struct session_sender){
-			.address = path->address, .size = parameters.size, .id = parameters.id });
+	session_begin_mail(session, &(struct session_sender){ .address = path->address,
+					    .size = parameters.size,
+					    .id = parameters.id,
+					    .utf8 = parameters.utf8 });
 	session_reply(session, &REPLY(250, 2, 1, 0, "sender ok"));
 }
 
@@ -227,8 +243,9 @@ static void run_mail(struct session *session, struct text argument)
 	struct arena *arena = arena_new(512);
 	struct command_path path;
 	enum address_fault address;
+	const bool utf8 = command_mentions(argument, TEXT("SMTPUTF8"));
 	enum command_fault fault =
-		command_parse_path(arena, argument, TEXT("FROM"), false, &path, &address);
+		command_parse_path(arena, argument, TEXT("FROM"), utf8, &path, &address);
 
 	if (fault == COMMAND_OK) {
 		begin_mail(session, &path);
@@ -245,8 +262,8 @@ static void run_rcpt(struct session *session, struct text argument)
 	struct arena *arena = session->mail->arena;
 	struct command_path path;
 	enum address_fault address;
-	enum command_fault fault =
-		command_parse_path(arena, argument, TEXT("TO"), false, &path, &address);
+	enum command_fault fault = command_parse_path(
+		arena, argument, TEXT("TO"), session->mail->utf8, &path, &address);
 	struct reply reply;
 
 	if (fault == COMMAND_OK && path.address.local.len && path.parameters == 0) {
@@ -320,7 +337,7 @@ static void run_help(struct session *session, struct text argument)
 static const struct commands_entry table[] = {
 	LINE("LHLO", run_lhlo, COMMANDS_ARGUMENT | COMMANDS_IDLE, "LHLO host-name"),
 	LINE("MAIL", run_mail, COMMANDS_GREETED | COMMANDS_NOT_IN_MAIL | COMMANDS_ARGUMENT,
-		"MAIL FROM:<sender> [SIZE=octets] [BODY=8BITMIME]"),
+		"MAIL FROM:<sender> [SIZE=octets] [BODY=8BITMIME] [SMTPUTF8]"),
 	LINE("RCPT", run_rcpt,
 		COMMANDS_GREETED | COMMANDS_IN_MAIL | COMMANDS_ARGUMENT | COMMANDS_ALONGSIDE,
 		"RCPT TO:<recipient>"),

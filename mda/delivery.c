@@ -26,7 +26,7 @@ static void add_received(struct session *session, struct buf *out)
 		.peer = text_of(conn_peer(session->conn)),
 		.peer_ipv6 = conn_peer_is_ipv6(session->conn),
 		.by = text_of(session->worker->options.common->hostname),
-		.with = TEXT("LMTP"),
+		.with = session->mail->utf8 ? TEXT("UTF8LMTP") : TEXT("LMTP"),
 		.id = text_of(session->mail->id.string),
 		.recipient = plan->recipients == 1 ? &plan->first->address : NULL,
 		.when = time(NULL),

@@ -19,6 +19,7 @@ void session_begin_mail(struct session *session, const struct session_sender *se
 	mail->sender.local = text_copy(mail->arena, sender->address.local);
 	mail->sender.domain = text_copy(mail->arena, sender->address.domain);
 	mail->size = sender->size;
+	mail->utf8 = sender->utf8;
 	mail->last_answer = &mail->first_answer;
 	mail->begun = session_now();
 	plan_init(&mail->plan, mail->arena);

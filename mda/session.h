@@ -44,6 +44,7 @@ struct session_mail {
 	struct id id;
 	struct address sender;
 	uint64_t size; /* announced, or 0 */
+	bool utf8;     /* SMTPUTF8 */
 	struct plan plan;
 	struct session_answer *first_answer, **last_answer;
 	size_t answers; /* in the queue */
@@ -96,6 +97,7 @@ struct session_sender {
 	struct address address; /* copied */
 	uint64_t size;
 	struct id id; /* empty: make one */
+	bool utf8;
 };
 
 void session_begin_mail(struct session *session, const struct session_sender *sender);

@@ -78,6 +78,7 @@ static const struct extension {
 } extensions[] = {
 	{ "PIPELINING", offers_always },
 	{ "8BITMIME", offers_always },
+	{ "SMTPUTF8", offers_always },
 	{ "ENHANCEDSTATUSCODES", offers_always },
 	{ "STARTTLS", offers_tls },
 	{ "HELP", offers_always },
@@ -169,12 +170,23 @@ static bool take_body(struct transaction *transaction, struct text value, struct
 	return false;
 }
 
+/* RFC 6531 section 3.4: it stands alone. */
+static bool take_utf8(struct transaction *transaction, struct text value, struct reply *fault)
+{
+	transaction->envelope.utf8 = true;
+	if (value.ptr == NULL)
+		return true;
+	*fault = REPLY(501, 5, 5, 4, "SMTPUTF8 has no value");
+	return false;
+}
+
 static const struct parameter {
 	struct text keyword;
 	bool (*take)(struct transaction *transaction, struct text value, struct reply *fault);
 } mail_parameters[] = {
 	{ { "SIZE", 4 }, take_size },
 	{ { "BODY", 4 }, take_body },
+	{ { "SMTPUTF8", 8 }, take_utf8 },
 };
 
 static bool take_mail_parameter(
@@ -182,8 +194,7 @@ static bool take_mail_parameter(
 {
 	for (size_t i = 0; i < sizeof(mail_parameters) / sizeof(mail_parameters[0]); i++) {
 		if (text_equal_nocase(given->keyword, mail_parameters[i].keyword))
-			return mail_parameters[i].take(
-				transaction, given->value.ptr ? given->value : TEXT(""), fault);
+			return mail_parameters[i].take(transaction, given->value, fault);
 	}
 	*fault = reply_with(REPLY(555, 5, 5, 4, ""),
 		text_format(transaction->arena, "MAIL has no parameter %.*s",
@@ -202,9 +213,10 @@ static struct reply address_reply(enum address_fault fault, unsigned char detail
 static bool parse_path(struct transaction *transaction, struct text argument, struct text keyword,
 	unsigned char detail, struct command_path *path, struct reply *fault)
 {
+	const bool utf8 = transaction->envelope.utf8;
 	enum address_fault address;
 
-	switch (command_parse_path(transaction->arena, argument, keyword, false, path, &address)) {
+	switch (command_parse_path(transaction->arena, argument, keyword, utf8, path, &address)) {
 	case COMMAND_OK:
 		return true;
 	case COMMAND_SYNTAX:
@@ -229,6 +241,7 @@ static bool take_mail(struct transaction *transaction, struct text argument, str
 {
 	struct command_path path;
 
+	transaction->envelope.utf8 = command_mentions(argument, TEXT("SMTPUTF8"));
 	if (!parse_path(transaction, argument, TEXT("FROM"), 7, &path, fault))
 		return false;
 	if (path.address.local.len && path.address.domain.len == 0) {
@@ -374,7 +387,7 @@ static const struct verb verbs[] = {
 	VERB("HELO", run_helo, VERB_BEFORE_HELLO | VERB_ARGUMENT | VERB_JUNK, "HELO your.host.name"),
 	VERB("STARTTLS", run_starttls, VERB_NO_ARGUMENT, "STARTTLS"),
 	VERB("MAIL", run_mail, VERB_NO_TRANSACTION | VERB_ARGUMENT | VERB_AUTHENTICATED,
-		"MAIL FROM:<sender> [SIZE=octets] [BODY=7BIT|8BITMIME]"),
+		"MAIL FROM:<sender> [SIZE=octets] [BODY=7BIT|8BITMIME] [SMTPUTF8]"),
 	VERB("RCPT", run_rcpt, VERB_IN_TRANSACTION | VERB_ARGUMENT | VERB_PIPELINED, "RCPT TO:<recipient>"),
 	VERB("DATA", run_data, VERB_IN_TRANSACTION | VERB_NO_ARGUMENT | VERB_PIPELINED, "DATA"),
 	VERB("RSET", run_rset, VERB_BEFORE_HELLO | VERB_NO_ARGUMENT | VERB_JUNK, "RSET"),

@@ -27,6 +27,8 @@ static void send_mail(struct lmtp *lmtp)
 		buf_format(out, " SIZE=%llu", (unsigned long long)envelope->size);
 	if (lmtp->eight_bit && envelope->eight_bit)
 		buf_add_string(out, " BODY=8BITMIME");
+	if (envelope->utf8)
+		buf_add_string(out, " SMTPUTF8");
 	if (lmtp->xid) {
 		buf_add_string(out, " XID=");
 		buf_add(out, envelope->id);
@@ -55,9 +57,15 @@ static bool may_send(const struct lmtp *lmtp)
 	return lmtp->pipelining || !awaits_reply(lmtp);
 }
 
+/* Nothing of this message can be said to this server. */
+static bool lacks_utf8(const struct lmtp *lmtp)
+{
+	return lmtp->state == LMTP_BUSY && lmtp->envelope->utf8 && !lmtp->utf8;
+}
+
 static void advance(struct lmtp *lmtp)
 {
-	if (lmtp->state != LMTP_BUSY)
+	if (lmtp->state != LMTP_BUSY || lacks_utf8(lmtp))
 		return;
 	/* Before there is a recipient nothing is sent, so nothing need be reset. */
 	if (!lmtp->mail_sent && lmtp->first)
@@ -72,6 +80,32 @@ static void advance(struct lmtp *lmtp)
 		lmtp_idle_limit(lmtp, lmtp->pool->options.seconds);
 	else if (lmtp->message != LMTP_MESSAGE_ENDED)
 		lmtp_idle_limit(lmtp, 0);
+}
+
+/* Handlers are the loop's to call, so what needs no word of the server's waits for the loop. */
+static void advance_soon(struct lmtp *lmtp)
+{
+	if (lacks_utf8(lmtp))
+		conn_again(lmtp->conn);
+	else
+		advance(lmtp);
+}
+
+/* In the server's place: every handler may end the transaction. */
+static void refuse_utf8(struct lmtp *lmtp)
+{
+	const struct reply refusal =
+		REPLY(550, 5, 6, 7, "Where mail goes from here, SMTPUTF8 is not known");
+
+	while (!lmtp->dead && lacks_utf8(lmtp) && lmtp->unsent) {
+		lmtp->unsent = lmtp->unsent->next;
+		lmtp->answered = true;
+		lmtp->handlers->recipient(lmtp->owner, &refusal);
+	}
+	if (!lmtp->dead && lacks_utf8(lmtp) && lmtp->message == LMTP_MESSAGE_ASKED) {
+		lmtp->message = LMTP_MESSAGE_NONE;
+		lmtp->handlers->data(lmtp->owner, &refusal);
+	}
 }
 
 void lmtp_rewind(struct lmtp *lmtp)
@@ -94,13 +128,13 @@ void lmtp_add_recipient(struct lmtp *lmtp, struct lmtp_recipient *recipient)
 	lmtp->last = recipient;
 	if (!lmtp->unsent)
 		lmtp->unsent = recipient;
-	advance(lmtp);
+	advance_soon(lmtp);
 }
 
 void lmtp_start_message(struct lmtp *lmtp)
 {
 	lmtp->message = LMTP_MESSAGE_ASKED;
-	advance(lmtp);
+	advance_soon(lmtp);
 }
 
 void lmtp_add_message(struct lmtp *lmtp, struct text octets)
@@ -169,6 +203,8 @@ static void note_extension(struct lmtp *lmtp, struct text line)
 		lmtp->size = true;
 	else if (text_equal_nocase(keyword, TEXT("8BITMIME")))
 		lmtp->eight_bit = true;
+	else if (text_equal_nocase(keyword, TEXT("SMTPUTF8")))
+		lmtp->utf8 = true;
 	else if (text_equal_nocase(keyword, TEXT("XID")))
 		lmtp->xid = true;
 }
@@ -180,7 +216,6 @@ static void on_hello(struct lmtp *lmtp, const struct reply *reply)
 		return;
 	}
 	lmtp->state = LMTP_BUSY;
-	advance(lmtp);
 }
 
 static void on_mail(struct lmtp *lmtp, const struct reply *reply)
@@ -308,6 +343,8 @@ void lmtp_on_input(void *owner)
 		else
 			on_line(lmtp, line);
 	}
+	if (!lmtp->dead && lmtp->conn == conn)
+		refuse_utf8(lmtp);
 	lmtp->in_input = false;
 	if (lmtp->dead)
 		mem_free(lmtp);

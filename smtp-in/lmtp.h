@@ -56,6 +56,7 @@ struct lmtp_envelope {
 	struct text sender; /* without brackets; empty: the null reverse-path */
 	uint64_t size;      /* as declared; 0: it was not */
 	bool eight_bit;     /* BODY=8BITMIME */
+	bool utf8;          /* SMTPUTF8: for servers that know it only, others get no recipient */
 	struct text id;     /* given to servers that know XID: ours */
 };
 

@@ -153,7 +153,7 @@ static void connected(struct lmtp *lmtp)
 	lmtp->idle_seconds = GREETING_SECONDS;
 	lmtp->lines = (struct wire_lines){ 0 };
 	lmtp->reader = (struct reply_reader){ 0 };
-	lmtp->pipelining = lmtp->size = lmtp->eight_bit = lmtp->xid = false;
+	lmtp->pipelining = lmtp->size = lmtp->eight_bit = lmtp->utf8 = lmtp->xid = false;
 	lmtp->conn =
 		conn_new(lmtp->pool->loop, lmtp->fd, &conn_handlers, &lmtp->pool->limits, lmtp);
 	lmtp->fd = -1;

@@ -68,7 +68,7 @@ struct lmtp {
 
 	struct wire_lines lines;
 	struct reply_reader reader;
-	bool pipelining, size, eight_bit, xid; /* what the server offers */
+	bool pipelining, size, eight_bit, utf8, xid; /* what the server offers */
 
 	/* The transaction. */
 	const struct lmtp_envelope *envelope;

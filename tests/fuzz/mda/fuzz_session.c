@@ -86,6 +86,9 @@ static const char *const commands[] = {
 	"EHLO client.test\r\n",
 	"MAIL FROM:<> SIZE=300000 BODY=8BITMIME\r\n",
 	"MAIL FROM:<> XID=abc123\r\n",
+	"MAIL FROM:<\xc3\xa4@\xc3\xb6.test> SMTPUTF8\r\n",
+	"RCPT TO:<\xc3\xa4@example.test>\r\n",
+	"RCPT TO:<\xff@example.test>\r\n",
 	"RCPT TO:<\r\n",
 };
 

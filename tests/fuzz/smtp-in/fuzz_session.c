@@ -80,6 +80,9 @@ static const char *const commands[] = {
 	"\r\n.\r",
 	"MAIL FROM:<s@client.test> SIZE=5000\r\n",
 	"RCPT TO:<>\r\n",
+	"MAIL FROM:<\xc3\xa4@\xc3\xb6.test> SMTPUTF8\r\n",
+	"RCPT TO:<\xc3\xa4@example.test>\r\n",
+	"RCPT TO:<\xff@example.test>\r\n",
 	"0123456789012345678901234567890123456789012345678901234567890123456789\r\n",
 };
 
@@ -219,7 +222,8 @@ static const char *good_answer(enum question question)
 	case ASKED_GREETING:
 		return "220 peer\r\n";
 	case ASKED_HELLO:
-		return "250-peer\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SIZE\r\n250 XID\r\n";
+		return "250-peer\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-"
+		       "SIZE\r\n250 XID\r\n";
 	case ASKED_DATA:
 		return "354 go\r\n";
 	case ASKED_RCPT:

@@ -97,6 +97,15 @@ static void parameters_are_checked(void **state)
 		{ "MAIL FROM:<a@b.test> XID=abc\r\n", "555 5.5.4 *" },
 		{ "MAIL FROM:<postmaster>\r\n", "501 5.1.7 *" },
 		{ "MAIL FROM:<\xc3\xa4@b.test>\r\n", "553 5.6.7 *" },
+		{ "MAIL FROM:<\xc3\xa4@b.test> SMTPUTF8=1\r\n", "501 5.5.4 *" },
+		{ "MAIL FROM:<\xc3(@b.test> SMTPUTF8\r\n", "501 5.1.7 *" },
+		{ "MAIL FROM:<\xc3\xa4@\xc3\xb6.test> SMTPUTF8 SIZE=5\r\n", "250 2.1.0 *" },
+		{ "RCPT TO:<\xc3\xa4@example.test>\r\n", "550 5.1.1 *" },
+		{ "RCPT TO:<alice@\xc3\xb6.test>\r\n", "550 5.7.1 *" },
+		{ "RSET\r\n", "250 *" },
+		{ "MAIL FROM:<a@b.test>\r\n", "250 2.1.0 *" },
+		{ "RCPT TO:<\xc3\xa4@example.test>\r\n", "553 5.6.7 *" },
+		{ "RSET\r\n", "250 *" },
 		{ "MAIL FROM:<a b@c.test>\r\n", "501 5.1.7 *" },
 		{ "MAIL TO:<a@b.test>\r\n", "501 5.5.4 *" },
 	};
@@ -802,7 +811,7 @@ static void too_large_is_refused_at_the_end(void **state)
 	harness_new_client(h, false);
 	harness_expect(h, "220 *");
 	harness_say(h, "LHLO x\r\n");
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 5; i++)
 		harness_expect(h, "250-*");
 	harness_expect(h, "250 SIZE 307200");
 	harness_envelope(h, "alice@example.test");

@@ -322,6 +322,42 @@ static void assert_idle(struct fixture *fixture, size_t idle)
 	assert_int_equal(counts.open, idle);
 }
 
+/* ---- SMTPUTF8 ---- */
+
+static void test_utf8_goes_to_who_knows_it(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture->envelope.utf8 = true;
+	fixture->envelope.sender = TEXT("s\xc3\xa4@client.test");
+	begin_message(fixture);
+	peer_greet(fixture, "250-peer\r\n250-PIPELINING\r\n250 smtputf8\r\n");
+	peer_hear(fixture, "MAIL FROM:<s\xc3\xa4@client.test> SMTPUTF8\r\n"
+			   "RCPT TO:<a@b.test>\r\nDATA\r\n");
+}
+
+/* Not a word of it goes to any other server, whose connection is as good as before. */
+static void test_utf8_is_refused_where_unknown(void **state)
+{
+	struct fixture *fixture = *state;
+	const char *heard = "r550 5.6.7 Where mail goes from here, SMTPUTF8 is not known|"
+			    "d550 5.6.7 Where mail goes from here, SMTPUTF8 is not known|";
+
+	fixture->envelope.utf8 = true;
+	begin_message(fixture);
+	peer_greet(fixture, EVERYTHING);
+	expect_heard(fixture, heard);
+	peer_hear_nothing(fixture);
+	lmtp_end(&fixture->lmtp);
+	begin_message(fixture);
+	expect_heard(fixture, heard);
+	peer_hear_nothing(fixture);
+	lmtp_end(&fixture->lmtp);
+	fixture->envelope.utf8 = false;
+	begin_message(fixture);
+	finish_message(fixture);
+}
+
 /* ---- what is sent ---- */
 
 static void test_whole_message_pipelined(void **state)
@@ -962,6 +998,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
 	const struct CMUnitTest tests[] = {
+		TEST(utf8_goes_to_who_knows_it),
+		TEST(utf8_is_refused_where_unknown),
 		TEST(whole_message_pipelined),
 		TEST(kept_connection_is_used_again),
 		TEST(without_extensions_one_by_one),

@@ -150,8 +150,8 @@ static void server_comes(struct fixture *fixture)
 	assert_true(fixture->server >= 0);
 	say(fixture->server, "220 mda\r\n");
 	hear(fixture, fixture->server, "LHLO mx.example.test\r\n");
-	say(fixture->server,
-		"250-mda\r\n250-PIPELINING\r\n250-SIZE\r\n250-8BITMIME\r\n250 XID\r\n");
+	say(fixture->server, "250-mda\r\n250-PIPELINING\r\n250-SIZE\r\n250-8BITMIME\r\n250-"
+			     "SMTPUTF8\r\n250 XID\r\n");
 }
 
 static void listen_anew(struct fixture *fixture)
@@ -297,6 +297,26 @@ static void test_octets_and_id_go_through(void **state)
 	say(fixture->server, "250 2.0.0 done\r\n");
 	snprintf(expected, sizeof(expected), "250 2.0.0 Accepted as %s\r\n", id);
 	hear(fixture, fixture->client, expected);
+}
+
+static void test_utf8_is_passed_on_and_told(void **state)
+{
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	say(fixture->client, "MAIL FROM:<s\xc3\xa4@\xc3\xb6.test> SMTPUTF8\r\n"
+			     "RCPT TO:<\xc3\xbc@example.test>\r\nDATA\r\n");
+	server_comes(fixture);
+	hear_until(fixture, fixture->server, "DATA\r\n");
+	assert_non_null(
+		strstr(fixture->heard, "MAIL FROM:<s\xc3\xa4@\xc3\xb6.test> SMTPUTF8 XID="));
+	assert_non_null(strstr(fixture->heard, "RCPT TO:<\xc3\xbc@example.test>\r\n"));
+	say(fixture->server, "250 2.1.0 ok\r\n250 2.1.5 fine\r\n354 go\r\n");
+	hear(fixture, fixture->client, MAIL_OK "250 2.1.5 fine\r\n" GO);
+	say(fixture->client, "x\r\n.\r\n");
+	hear_until(fixture, fixture->server, "\r\n.\r\n");
+	assert_non_null(strstr(fixture->heard, " with UTF8SMTP "));
+	assert_non_null(strstr(fixture->heard, "<\xc3\xbc@example.test>;"));
 }
 
 static void test_no_for_with_several_recipients(void **state)
@@ -665,6 +685,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(octets_and_id_go_through),
+		TEST(utf8_is_passed_on_and_told),
 		TEST(no_for_with_several_recipients),
 		TEST(verdicts_on_recipients_are_passed_on),
 		TEST(refused_data_is_passed_on),
