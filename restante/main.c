@@ -63,6 +63,19 @@ static const struct subcommand subcommands[] = {
 		"removed leaves the mail behind, set "
 		"aside.\n",
 		.function = command_user },
+	{ .name = "store",
+		.usage = "verify [ADDRESS] | rebuild | stats [-c FILE]",
+		.purpose = "hold the index against the Maildirs, make it anew, count",
+		.help = SETTINGS_HELP
+		"\n"
+		"verify prints every difference, a line each, and changes nothing; its exit status "
+		"is 65\n"
+		"when there is one. rebuild makes the index from the Maildirs, with the UIDs as "
+		"they "
+		"were.\n"
+		"All three work while the host runs, too; a rebuild then stops the mail for that "
+		"time.\n",
+		.function = command_store },
 	{ .name = "status",
 		.usage = "[-c FILE]",
 		.purpose = "what runs, since when, and counters",

@@ -1,5 +1,5 @@
 /*
- * What the restante command asks for: users.
+ * What the restante command asks for: users, and whether the index is right.
  */
 #include <string.h>
 
@@ -9,6 +9,7 @@
 #include "mail/address.h"
 #include "store/password.h"
 #include "store/server_private.h"
+#include "store/verify.h"
 
 enum { USERS_OCTETS = (1 << 20) - 1024, USERS_IN_A_REPLY = 1000 };
 
@@ -206,4 +207,50 @@ void command_users(struct session *session, uint32_t tag, const struct store_use
 	reply.users = reply.failure == STORE_OK ? buf_text(&run) : TEXT("");
 	session_reply_users(session, tag, &reply, -1);
 	buf_release(&run);
+}
+
+/* ---- VERIFY, REBUILD, STATS ---- */
+
+void command_verify(struct session *session, uint32_t tag, const struct store_verify *request)
+{
+	struct verify_result result = { 0 };
+	const struct verify_piece piece = {
+		.user = request->user,
+		.mailbox = request->mailbox,
+		.from = request->from,
+	};
+	const enum store_failure failure = engine_verify(session->server->engine, &piece, &result);
+
+	session_reply_verify(session, tag,
+		&(struct store_verify_reply){
+			.failure = failure,
+			.mailbox = buf_text(&result.mailbox),
+			.from = result.from,
+			.messages = result.messages,
+			.findings = buf_text(&result.findings),
+		},
+		-1);
+	buf_release(&result.mailbox);
+	buf_release(&result.findings);
+}
+
+void command_rebuild(struct session *session, uint32_t tag, const struct store_rebuild *request)
+{
+	(void)request;
+	LOG_INFO("rebuild-asked-for");
+	session_reply_rebuild(
+		session, tag, &(struct store_rebuild_reply){ .failure = STORE_OK }, -1);
+	engine_rebuild(session->server->engine);
+}
+
+void command_stats(struct session *session, uint32_t tag, const struct store_stats *request)
+{
+	struct buf counters = { 0 };
+
+	(void)request;
+	engine_count(session->server->engine, &counters);
+	session_reply_stats(session, tag,
+		&(struct store_stats_reply){ .failure = STORE_OK, .counters = buf_text(&counters) },
+		-1);
+	buf_release(&counters);
 }

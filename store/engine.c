@@ -108,6 +108,11 @@ bool engine_space_is_low(struct engine *engine)
 	return low;
 }
 
+void engine_rebuild(struct engine *engine)
+{
+	engine_damaged(engine, "asked to rebuild it");
+}
+
 /* ---- the round ---- */
 
 void engine_round_soon(struct engine *engine)

@@ -66,6 +66,12 @@ void engine_close(struct engine **engine);
 /* Whether a change waits to become durable. */
 bool engine_is_busy(const struct engine *engine);
 
+/*
+ * Throw the index away: it is built anew from the Maildirs at the next start, which this leads to
+ * (engine_options.broken).
+ */
+void engine_rebuild(struct engine *engine);
+
 /* Add "name=number\n" lines. */
 void engine_count(const struct engine *engine, struct buf *out);
 

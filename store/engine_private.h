@@ -156,7 +156,7 @@ struct change {
 	struct touch *touches;
 	size_t touch_count, touch_room;
 	uint32_t spool; /* to be let go after the next checkpoint; 0: none */
-	/* More to do now that the change is visible. True: it keeps the change, to answer it later. May be NULL. */
+	/* More to do now that the change is visible. True: it answers later. May be NULL. */
 	bool (*settled)(struct change *change);
 	void *context;
 };
@@ -455,6 +455,8 @@ enum store_failure scan_run(
 	struct engine *engine, struct mailbox *mailbox, bool *staged, bool *more);
 /* Size, octets with CRLF and date of a file that carries no such numbers. 0, or an errno. */
 int scan_measure(int fd, const char *leaf, struct index_message *row);
+/* What a file's octets are with CRLF. 0, or an errno. */
+int scan_count_wire(int file, uint64_t *wire);
 /* Before and after renames of our own, so that they do not look like somebody else's. */
 void scan_before(struct engine *engine, struct mailbox *mailbox);
 void scan_after(struct engine *engine, struct mailbox *mailbox);

@@ -217,6 +217,22 @@ struct store_listing {
 	F(text, address, STORE_ADDRESS_LIMIT) F(u32, messages, 0) F(u64, octets, 0) \
 	F(u64, quota_octets, 0) F(u64, quota_messages, 0)
 
+/*
+ * Piece by piece: begin with an empty mailbox and from 0, go on with what the reply says until its
+ * mailbox is empty. findings: lines of text.
+ */
+#define STORE_VERIFY_FIELDS(F) \
+	F(text, user, STORE_ADDRESS_LIMIT) F(text, mailbox, STORE_MAILBOX_LIMIT) F(u32, from, 0)
+#define STORE_VERIFY_REPLY_FIELDS(F) \
+	F(u8, failure, 0) F(text, mailbox, STORE_MAILBOX_LIMIT) F(u32, from, 0) F(u32, messages, 0) \
+	F(text, findings, 1 << 20)
+/* The index is thrown away and made anew by a store that starts again: the connection ends. */
+#define STORE_REBUILD_FIELDS(F) F(u32, options, 0)
+#define STORE_REBUILD_REPLY_FIELDS(F) F(u8, failure, 0)
+/* "name=number\n" each. */
+#define STORE_STATS_FIELDS(F) F(u32, options, 0)
+#define STORE_STATS_REPLY_FIELDS(F) F(u8, failure, 0) F(text, counters, 1 << 16)
+
 /* Notices. */
 #define STORE_CHANGED_FIELDS(F) F(u32, uidnext, 0) F(u32, messages, 0) F(u64, modseq, 0)
 /* To mda connections: what LOOKUP said before may no longer hold. */
@@ -242,6 +258,9 @@ struct store_listing {
 	REQUEST(user_quota, USER_QUOTA, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
 	REQUEST(user_remove, USER_REMOVE, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
 	REQUEST(users, USERS, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
+	REQUEST(verify, VERIFY, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
+	REQUEST(rebuild, REBUILD, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
+	REQUEST(stats, STATS, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
 	REQUEST(sasl_start, SASL_START, STORE_BY_LOGIN, STORE_NEEDS_NOTHING) \
 	REQUEST(sasl_step, SASL_STEP, STORE_BY_LOGIN, STORE_NEEDS_NOTHING)
 

@@ -16,14 +16,32 @@
 #include "base/log.h"
 #include "store/engine_private.h"
 
-enum { MESSAGES_AT_ONCE = 1000 };
+#define PROGRESS "rebuild.progress"
+
+enum { MESSAGES_AT_ONCE = 1000, TELL_MILLISECONDS = 200 };
 
 struct rebuilding {
 	struct engine *engine;
 	struct env_txn *txn;
 	unsigned pending; /* rows in the transaction */
 	uint64_t messages, mailboxes;
+	size_t users;
+	int64_t told; /* engine_ticks() */
 };
+
+/* For who waits and cannot ask (restante store rebuild): users done, users in all, messages. */
+static void tell(struct rebuilding *rebuilding)
+{
+	struct engine *engine = rebuilding->engine;
+	char line[80];
+
+	if (engine_ticks() - rebuilding->told < TELL_MILLISECONDS)
+		return;
+	rebuilding->told = engine_ticks();
+	const int length = snprintf(line, sizeof(line), "%zu %zu %llu\n", rebuilding->users,
+		engine->user_count, (unsigned long long)rebuilding->messages);
+	sys_replace_file(engine->root, PROGRESS, line, (size_t)length, S_IRUSR | S_IWUSR);
+}
 
 static int step(struct rebuilding *rebuilding, bool last)
 {
@@ -32,6 +50,7 @@ static int step(struct rebuilding *rebuilding, bool last)
 	if (!last && ++rebuilding->pending < MESSAGES_AT_ONCE)
 		return 0;
 	rebuilding->pending = 0;
+	tell(rebuilding);
 	error = env_commit(rebuilding->txn);
 	rebuilding->txn = NULL;
 	return error || last ? error : env_begin(rebuilding->engine->env, &rebuilding->txn);
@@ -296,8 +315,8 @@ static int add_all(struct rebuilding *rebuilding)
 	struct engine *engine = rebuilding->engine;
 	int error = env_begin(engine->env, &rebuilding->txn);
 
-	for (size_t i = 0; i < engine->user_count && error == 0; i++)
-		error = add_user(rebuilding, engine->users[i]);
+	for (; rebuilding->users < engine->user_count && error == 0; rebuilding->users++)
+		error = add_user(rebuilding, engine->users[rebuilding->users]);
 	if (error == 0)
 		error = users_put_counters(engine, rebuilding->txn);
 	if (error == 0)
@@ -332,6 +351,7 @@ int rebuild(struct engine *engine, const char *home)
 			LOG_NUMBER("mailboxes", rebuilding.mailboxes),
 			LOG_NUMBER("messages", rebuilding.messages),
 			LOG_NUMBER("milliseconds", engine_ticks() - began));
+	sys.unlinkat(engine->root, PROGRESS, 0);
 	users_free(engine);
 	env_close(&engine->env);
 	return error;

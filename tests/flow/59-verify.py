@@ -1,0 +1,133 @@
+"""restante store verify, rebuild and stats, while the host runs and while it does not."""
+
+import subprocess
+import threading
+import unittest
+
+from host import Host, build_dir, wait_for
+
+MESSAGE = b"Subject: %d\r\n\r\nbody\r\n"
+
+
+class Verify(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.host = cls.enterClassContext(Host())
+        cls.conf = str(cls.host.dir / "restante.conf")
+        for number in range(20):
+            cls.host.send(MESSAGE % number, ("alice", "bob"))
+        cls.inbox = cls.host.dir / "store/mail/example.test/alice"
+
+    def store(self, *arguments):
+        done = self.host.command("store", *arguments, "-c", self.conf, check=False)
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+    def uidls(self, user):
+        client = self.host.pop3(user)
+        uidls = client.uidl()[1]
+        client.quit()
+        return uidls
+
+    def check(self):
+        self.assertEqual(self.store("verify")[0], 0, self.store("verify"))
+        code, out, _ = self.store("verify", "alice@example.test")
+        self.assertEqual((code, out.splitlines()[-1]), (0, "1 users, 20 messages, 0 findings"))
+        self.assertEqual(self.store("verify", "nobody@example.test")[0], 67)
+        # Planted: a size (of a body that bob has, too), a message that is gone and one that nobody has adopted.
+        files = sorted((self.inbox / "new").iterdir())
+        kept = files[0].read_bytes(), files[1].read_bytes()
+        files[0].write_bytes(kept[0] + b"more\n")
+        files[1].rename(self.inbox / "aside")
+        stray = self.inbox / "new/1700000000.stray.elsewhere"
+        stray.write_bytes(b"Subject: stray\n\nx\n")
+        code, out, _ = self.store("verify")
+        self.assertEqual(code, 65, out)
+        self.assertIn("4 findings", out)
+        for word in ("has a file of", "has no file", "a file has no entry: new/1700000000.stray"):
+            self.assertIn(word, out)
+        self.assertIn("carol@example.test: 0 findings", out)
+        files[0].write_bytes(kept[0])
+        (self.inbox / "aside").rename(files[1])
+        stray.unlink()
+        self.assertEqual(self.store("verify")[0], 0)
+
+    def test_online(self):
+        self.check()
+
+    def test_offline(self):
+        self.host.stop()
+        try:
+            self.check()
+        finally:
+            self.host.start()
+
+    def test_stats(self):
+        code, out, _ = self.store("stats")
+        self.assertEqual(code, 0)
+        counted = dict(line.split() for line in out.splitlines())
+        self.assertEqual(counted["users"], "3")
+        self.assertEqual(counted["messages-kept"], "40")
+
+    def test_rebuild_online(self):
+        before = self.uidls("alice"), self.uidls("bob")
+        store = self.host.pids("store")
+        code, out, error = self.store("rebuild")
+        self.assertEqual((code, out), (0, "rebuilt: 40 messages\n"), error)
+        self.assertNotEqual(self.host.pids("store"), store)
+        wait_for(lambda: self.pulls("alice"), "mail again")
+        self.assertEqual((self.uidls("alice"), self.uidls("bob")), before)
+        self.assertIn("index-rebuilt", self.host.log())
+        self.assertEqual(self.store("verify")[0], 0)
+
+    def pulls(self, user):
+        try:
+            self.host.pop3(user).quit()
+            return True
+        except Exception:  # noqa: BLE001 (a temporary error, or a connection that ended)
+            return False
+
+    def test_rebuild_offline(self):
+        before = self.uidls("alice")
+        self.host.stop()
+        try:
+            code, out, error = self.store("rebuild")
+            self.assertEqual((code, out), (0, "rebuilt: 40 messages\n"), error)
+            self.assertEqual(len([*(self.host.dir / "store").glob("env.damaged.*")]) > 0, True)
+        finally:
+            self.host.start()
+        self.assertEqual(self.uidls("alice"), before)
+        self.assertEqual(self.store("verify")[0], 0)
+
+    def test_while_mail_comes(self):
+        """What is under way is no finding."""
+        done = threading.Event()
+
+        def push():
+            number = 0
+            while not done.is_set():
+                self.host.send(MESSAGE % number, ("carol",))
+                number += 1
+        pusher = threading.Thread(target=push)
+        pusher.start()
+        try:
+            for _ in range(10):
+                code, out, error = self.store("verify")
+                self.assertEqual(code, 0, out + error)
+        finally:
+            done.set()
+            pusher.join()
+            self.host.empty("carol")
+
+    def test_progress_on_a_terminal(self):
+        command = f"{build_dir()}/restante store verify -c {self.conf}"
+        said = subprocess.run(["script", "-qec", command, "/dev/null"], stdin=subprocess.DEVNULL,
+                              capture_output=True, timeout=60).stdout.decode()
+        self.assertIn("[########################################] 40 of 40 messages", said)
+
+    def test_mistakes(self):
+        for arguments in ((), ("burn",), ("rebuild", "alice@example.test"), ("verify", "a", "b"), ("verify", "alice")):
+            self.assertEqual(self.store(*arguments)[0], 64, arguments)
+
+
+if __name__ == "__main__":
+    unittest.main()
