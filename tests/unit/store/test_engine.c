@@ -1,5 +1,7 @@
 #include "tests/unit/store/engine_fixture.h"
 
+#include "base/sys.h"
+
 #define ALICE "alice@example.test"
 #define BOB "bob@example.test"
 #define CAROL "carol@example.test"
@@ -530,6 +532,103 @@ static void test_arrival_during_view(void **state)
 	engine_view_close(&view);
 }
 
+static bool disk_is_full;
+static struct sys kernel;
+
+static ssize_t full_write(int fd, const void *octets, size_t size)
+{
+	if (disk_is_full)
+		errno = ENOSPC;
+	return disk_is_full ? -1 : kernel.write(fd, octets, size);
+}
+
+static int full_renameat(int from_dir, const char *from, int to_dir, const char *to)
+{
+	if (disk_is_full)
+		errno = ENOSPC;
+	return disk_is_full ? -1 : kernel.renameat(from_dir, from, to_dir, to);
+}
+
+/* No room for the body: refused, nothing left behind, and it works again when there is room. */
+static void test_no_space(void **state)
+{
+	static const char *const users[] = { ALICE, BOB };
+	struct fixture *fixture = *state;
+
+	add_three(fixture);
+	kernel = sys;
+	sys.write = full_write;
+	disk_is_full = true;
+	const enum store_failure failure =
+		fixture_deliver_to(fixture, users, 2, TEXT("x\n"), TEXT("key"));
+	disk_is_full = false;
+	assert_int_equal(failure, STORE_NO_SPACE);
+	assert_int_equal(fixture_count(fixture, INBOX("alice/tmp")), 0);
+	assert_int_equal(fixture_deliver_to(fixture, users, 2, TEXT("x\n"), TEXT("key")), STORE_OK);
+	sys = kernel;
+	struct engine_view *view = fixture_open(fixture, BOB, "INBOX");
+	struct store_listing *listing = fixture_list(view, NULL);
+	assert_int_equal(listing->count, 1);
+	assert_int_equal(listing->entry[0].uid, 1);
+	free(listing);
+	engine_view_close(&view);
+}
+
+/* Durable, but the disk does not let the file into place: it is there all the same, and gets there. */
+static void test_rename_refused(void **state)
+{
+	struct fixture *fixture = *state;
+	const uint32_t first = 1;
+
+	add_three(fixture);
+	assert_int_equal(fixture_deliver(fixture, ALICE, "first\n"), STORE_OK);
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+	kernel = sys;
+	sys.renameat = full_renameat;
+	disk_is_full = true;
+	assert_int_equal(fixture_deliver(fixture, ALICE, "second\n"), STORE_OK);
+	assert_int_equal(fixture_update(fixture, view, STORE_UPDATE_FLAGS_ADD, STORE_FLAG_SEEN, "",
+				 &first, 1)
+				 .changed,
+		1);
+	assert_int_equal(fixture_count(fixture, INBOX("alice/new")), 1);
+	assert_int_equal(fixture_count(fixture, INBOX("alice/tmp")), 1);
+	/* One rename is possible again, of what came first: it must not come after the second. */
+	disk_is_full = false;
+	assert_int_equal(fixture_update(fixture, view, STORE_UPDATE_FLAGS_ADD, STORE_FLAG_FLAGGED,
+				 "", &first, 1)
+				 .changed,
+		1);
+	disk_is_full = true;
+	char *octets = fixture_fetch(view, 2);
+	assert_string_equal(octets, "second\n");
+	free(octets);
+	octets = fixture_fetch(view, 1);
+	assert_string_equal(octets, "first\n");
+	free(octets);
+	/* A look at the directories is not misled by it. */
+	struct engine_view *other = fixture_open(fixture, ALICE, "INBOX");
+	struct store_listing *listing = fixture_list(other, NULL);
+	assert_int_equal(listing->count, 2);
+	assert_int_equal(listing->entry[0].flags, STORE_FLAG_SEEN | STORE_FLAG_FLAGGED);
+	free(listing);
+	engine_view_close(&other);
+	disk_is_full = false;
+	while (fixture_count(fixture, INBOX("alice/tmp")) ||
+		fixture_count(fixture, INBOX("alice/new")) != 1)
+		event_base_loop(fixture->loop, EVLOOP_ONCE);
+	sys = kernel;
+	assert_int_equal(fixture_count(fixture, INBOX("alice/cur")), 1);
+	engine_view_close(&view);
+	fixture_restart(fixture);
+	view = fixture_open(fixture, ALICE, "INBOX");
+	listing = fixture_list(view, NULL);
+	assert_int_equal(listing->count, 2);
+	assert_int_equal(listing->entry[0].flags, STORE_FLAG_SEEN | STORE_FLAG_FLAGGED);
+	free(listing);
+	engine_view_close(&view);
+}
+
 static void test_second_engine(void **state)
 {
 	struct fixture *fixture = *state;
@@ -557,6 +656,8 @@ int main(void)
 		TEST(test_mailboxes),
 		TEST(test_spool),
 		TEST(test_arrival_during_view),
+		TEST(test_no_space),
+		TEST(test_rename_refused),
 		TEST(test_second_engine),
 	};
 
