@@ -93,6 +93,11 @@ static void tell_extensions(struct session *session)
 		if (extensions[i].offered(session))
 			session_reply_line(session, 250, false, text_of(extensions[i].keyword));
 	}
+	/* RFC 9422. A session may send any number of messages: no MAILMAX. */
+	buf_format(&line, "LIMITS RCPTMAX=%llu",
+		(unsigned long long)worker_settings(session->worker)->recipients);
+	session_reply_line(session, 250, false, buf_text(&line));
+	buf_clear(&line);
 	buf_format(&line, "SIZE %llu",
 		(unsigned long long)worker_settings(session->worker)->message_size);
 	session_reply_line(session, 250, true, buf_text(&line));
