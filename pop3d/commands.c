@@ -234,6 +234,29 @@ static void run_quit(struct session *session, const struct arguments *arguments)
 	session_finish(session, "quit");
 }
 
+/* Names and passwords are taken in UTF-8, and messages are sent as they are, in either mode. */
+static void run_utf8(struct session *session, const struct arguments *arguments)
+{
+	(void)arguments;
+	session_ok(session, "UTF-8 it is");
+}
+
+static void run_lang(struct session *session, const struct arguments *arguments)
+{
+	if (arguments->count == 0) {
+		session_ok(session, "languages follow");
+		for (int i = 0; i < LANGUAGES; i++)
+			conn_printf(session->conn, "%s %s\r\n", language_tag((enum language)i),
+				language_name((enum language)i));
+		conn_write(session->conn, TEXT(".\r\n"));
+	} else if (language_find(arguments->word[0], &session->language) == 0) {
+		session_ok(session, "%s %s", language_tag(session->language),
+			language_name(session->language));
+	} else {
+		session_error(session, "there is no such language; LANG lists them");
+	}
+}
+
 static void run_capa(struct session *session, const struct arguments *arguments);
 static void run_help(struct session *session, const struct arguments *arguments);
 
@@ -247,6 +270,8 @@ static const struct command commands[] = {
 	{ TEXT("AUTH"), SESSION_AUTHORIZATION, 0, 2, false, run_auth,
 		"AUTH [mechanism [initial-response]]", NULL, NULL },
 	{ TEXT("STLS"), SESSION_AUTHORIZATION, 0, 0, false, run_stls, "STLS", "STLS", offers_stls },
+	{ TEXT("UTF8"), SESSION_AUTHORIZATION, 0, 0, false, run_utf8, "UTF8", "UTF8 USER", NULL },
+	{ TEXT("LANG"), ANY, 0, 1, false, run_lang, "LANG [language]", "LANG", NULL },
 	{ TEXT("CAPA"), ANY, 0, 0, false, run_capa, "CAPA", NULL, NULL },
 	{ TEXT("STAT"), SESSION_TRANSACTION, 0, 0, false, run_stat, "STAT", NULL, NULL },
 	{ TEXT("LIST"), SESSION_TRANSACTION, 0, 1, false, run_list, "LIST [message]", NULL, NULL },
@@ -360,7 +385,7 @@ void commands_run(struct session *session, struct text line)
 		if (why == NULL)
 			command->run(session, &arguments);
 		else if (*why != '\0')
-			session_error(session, "%s", why);
+			session_error(session, "%s", language_text(session->language, why));
 		else
 			session_error(session, "it goes: %s", command->usage);
 		return;

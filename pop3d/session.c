@@ -122,7 +122,7 @@ void session_ok(struct session *session, const char *format, ...)
 	va_list values;
 
 	va_start(values, format);
-	reply(session, "+OK", format, values);
+	reply(session, "+OK", language_text(session->language, format), values);
 	va_end(values);
 }
 
@@ -131,7 +131,7 @@ void session_error(struct session *session, const char *format, ...)
 	va_list values;
 
 	va_start(values, format);
-	reply(session, "-ERR", format, values);
+	reply(session, "-ERR", language_text(session->language, format), values);
 	va_end(values);
 	session->worker->total.errors++;
 	if (++session->junk >= settings_of(session)->junk_commands &&
@@ -141,7 +141,8 @@ void session_error(struct session *session, const char *format, ...)
 
 void session_refuse(struct session *session, const char *code, const char *sentence)
 {
-	conn_printf(session->conn, "-ERR [%s] %s\r\n", code, sentence);
+	conn_printf(session->conn, "-ERR [%s] %s\r\n", code,
+		language_text(session->language, sentence));
 }
 
 /* The one place where a failure of the store becomes a reply of POP3 (RFC 2449 section 8, RFC 3206). */
@@ -208,7 +209,7 @@ void session_connect_store(struct session *session)
 void session_abandon_login(struct session *session, const char *sentence)
 {
 	store_client_free(&session->store);
-	session_error(session, "%s", sentence);
+	session_error(session, "%s", language_text(session->language, sentence));
 }
 
 void session_login_failed(struct session *session, enum store_failure failure)

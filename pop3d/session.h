@@ -12,6 +12,7 @@
 
 #include "base/text.h"
 #include "pop3d/ahead.h"
+#include "pop3d/language.h"
 #include "pop3d/maildrop.h"
 #include "pop3d/transfer.h"
 #include "pop3d/worker.h"
@@ -33,6 +34,7 @@ struct session {
 	struct peer *peer;
 	struct store_client *store; /* NULL before PASS */
 	enum session_state state;
+	enum language language;
 	bool waiting; /* for the store */
 	bool running; /* inside session_run() */
 	bool tls_listener;
