@@ -160,7 +160,7 @@ $(OBJ)/%.o: %.c
 
 # ---- what people type ----
 
-.PHONY: run test deps deps-build deps-test check-source manual format fuzz-run crash install clean help
+.PHONY: run test deps deps-build deps-test check-source manual format fuzz-run crash bench bench-pop3 install clean help
 run: deps
 	@$(MAKE) --no-print-directory -s -j$$(nproc) all
 	@exec $(BUILD)/restante demo $(DEMO)
@@ -199,6 +199,9 @@ crash: all crash-tests
 	$(OUT)/crash/failing -n 1000
 	@/usr/bin/python3 -B tests/crash/crash.py --rounds $(CRASH_ROUNDS) --minutes $(CRASH_MINUTES)
 
+# BENCH: names of benches and --quick. PEER_PACKAGES bring the others; what is missing is skipped.
+bench: all
+	@/usr/bin/python3 -B tests/bench/bench.py $(BENCH)
 bench-pop3: all clients
 	@tests/bench/pop3.py $(BENCH)
 
