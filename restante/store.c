@@ -242,7 +242,7 @@ static int rebuild(struct work *work, struct text only)
 {
 	(void)only;
 	store_client_rebuild(
-		desk_client(work->desk), &(struct store_rebuild){ .options = 0 }, on_answer, work);
+		desk_client(work->desk), &(struct store_rebuild){ .really = 1 }, on_answer, work);
 	return wait_for_answer(work) == STORE_OK ? EX_OK : EX_UNAVAILABLE;
 }
 

@@ -236,7 +236,11 @@ void command_verify(struct session *session, uint32_t tag, const struct store_ve
 
 void command_rebuild(struct session *session, uint32_t tag, const struct store_rebuild *request)
 {
-	(void)request;
+	if (request->really != 1) {
+		session_reply_rebuild(session, tag,
+			&(struct store_rebuild_reply){ .failure = STORE_INVALID }, -1);
+		return;
+	}
 	LOG_INFO("rebuild-asked-for");
 	session_reply_rebuild(
 		session, tag, &(struct store_rebuild_reply){ .failure = STORE_OK }, -1);

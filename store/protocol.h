@@ -226,8 +226,8 @@ struct store_listing {
 #define STORE_VERIFY_REPLY_FIELDS(F) \
 	F(u8, failure, 0) F(text, mailbox, STORE_MAILBOX_LIMIT) F(u32, from, 0) F(u32, messages, 0) \
 	F(text, findings, 1 << 20)
-/* The index is thrown away and made anew by a store that starts again: the connection ends. */
-#define STORE_REBUILD_FIELDS(F) F(u32, options, 0)
+/* The index is thrown away and made anew by a store that starts again: the connection ends. really: 1. */
+#define STORE_REBUILD_FIELDS(F) F(u8, really, 1)
 #define STORE_REBUILD_REPLY_FIELDS(F) F(u8, failure, 0)
 /* "name=number\n" each. */
 #define STORE_STATS_FIELDS(F) F(u32, options, 0)
