@@ -3,8 +3,9 @@
  * the store's sessions. One main thread calls all of this; the engine's own threads stay inside.
  *
  * What changes something takes a `done` callback. It runs on the loop, exactly once, never inside the
- * call, and with STORE_OK only when the change is durable and visible in the Maildir. Nothing that is
- * not yet durable can be seen through any function of this header.
+ * call, and with STORE_OK only when the change is durable. By then it is in the Maildir, too, unless the
+ * disk refuses that for the moment. Nothing that is not yet durable can be seen through any function of
+ * this header.
  *
  *	engine_deliver(engine, &(struct engine_delivery){ … }, on_delivered, request);
  *	engine_select(engine, user, TEXT("INBOX"), STORE_SELECT_EXCLUSIVE, on_selected, session);
