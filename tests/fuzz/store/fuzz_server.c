@@ -283,6 +283,9 @@ static unsigned replies_to(uint16_t type, struct text payload)
 /* Send it, and remember what may come of it. */
 static void send_frame(struct peer *peer, uint16_t type, uint32_t tag, struct text payload, int fd)
 {
+	/* This one is obeyed by ending: nothing could be asked after it. */
+	if (type == STORE_REBUILD && payload.len == 1 && payload.ptr[0] == 1)
+		payload = TEXT("");
 	const bool allowed =
 		type < STORE_MESSAGES && (rights[type].who & peer->kind) && tag != 0 && fd < 0;
 
