@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import os
 import pwd
+import signal
 import socket
 import statistics
 import subprocess
@@ -242,6 +243,7 @@ def main():
     parser.add_argument("names", nargs="*", help=f"of {', '.join(BENCHES)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="small loads, one round: to see that it works")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that servers are stopped and rooms emptied
     for name in options.names or BENCHES:
         try:
             with Room():
