@@ -193,14 +193,19 @@ struct engine_view *workload_select(
 
 struct store_listing *workload_list(struct engine_view *view, struct engine_status *status)
 {
+	struct store_listing *listing = NULL;
 	struct stat st;
 	int fd;
 
 	if (engine_view_listing(view, &fd, status) != STORE_OK)
 		return NULL;
-	struct store_listing *listing = fstat(fd, &st) == 0 ? malloc((size_t)st.st_size) : NULL;
-	if (!listing || pread(fd, listing, (size_t)st.st_size, 0) != st.st_size)
-		abort();
+	if (fstat(fd, &st) == 0)
+		listing = malloc((size_t)st.st_size);
+	/* This read may be the one that fails. */
+	if (listing && pread(fd, listing, (size_t)st.st_size, 0) != st.st_size) {
+		free(listing);
+		listing = NULL;
+	}
 	close(fd);
 	return listing;
 }
