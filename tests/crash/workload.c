@@ -366,8 +366,9 @@ static bool look(struct workload *workload, unsigned slot, struct engine_view *v
 	for (uint64_t i = 0; listing && i < listing->count && right; i++) {
 		uint32_t message;
 		right = workload_fetch(workload, view, &listing->entry[i], &message);
+		/* What cannot be read now is shown another time, and so is what comes after it. */
 		if (right && message == UINT32_MAX)
-			continue;
+			break;
 		struct copy *copy = right ? workload_find(workload, message, slot) : NULL;
 		if (right && !copy)
 			right = workload_found(workload, "message %u was not sent here", message);
