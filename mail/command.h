@@ -52,8 +52,4 @@ enum command_fault command_parse_path(struct arena *arena, struct text argument,
 /* Whether SMTPUTF8 stands among the parameters of a MAIL argument, before its path is parsed. */
 bool command_mentions(struct text argument, struct text keyword);
 
-/* xtext of RFC 3461 section 4; what is decoded may hold any octet. 0, or -1. */
-int command_decode_xtext(struct arena *arena, struct text in, struct text *out);
-struct text command_encode_xtext(struct arena *arena, struct text in);
-
 #endif

@@ -1,5 +1,5 @@
 /*
- * Command lines, MAIL and RCPT arguments (as they come, and with "FROM:" put before them), and xtext.
+ * Command lines, MAIL and RCPT arguments (as they come, and with "FROM:" put before them).
  */
 #include <string.h>
 
@@ -56,7 +56,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size)
 	const struct command command = command_split(in);
 	struct arena *arena = arena_new(4096);
 	const struct text from = text_format(arena, "FROM:%.*s", TEXT_ARG(in));
-	struct text encoded, decoded;
 
 	REQUIRE(command.verb.len + command.argument.len <= in.len);
 	REQUIRE(text_find(command.verb, ' ') < 0 && text_find(command.verb, '\t') < 0);
@@ -67,12 +66,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size)
 	check_path(arena, from, TEXT("FROM"), true);
 	check_path(arena, command.argument, TEXT("TO"), true);
 	command_mentions(from, TEXT("SMTPUTF8"));
-
-	encoded = command_encode_xtext(arena, in);
-	REQUIRE(command_decode_xtext(arena, encoded, &decoded) == 0);
-	REQUIRE(text_equal(decoded, in));
-	if (command_decode_xtext(arena, in, &decoded) == 0)
-		REQUIRE(decoded.len <= in.len);
 	arena_free(&arena);
 	return 0;
 }

@@ -236,80 +236,12 @@ static void parameters_are_noticed_before_the_path_is_read(void **state)
 			cases[i].in);
 }
 
-static void xtext_is_decoded(void **state)
-{
-	static const struct {
-		struct text in;
-		int result;
-		struct text out;
-	} cases[] = {
-		{ T(""), 0, T("") },
-		{ T("abc"), 0, T("abc") },
-		{ T("a+2Bb+3Dc"), 0, T("a+b=c") },
-		{ T("+41+42"), 0, T("AB") },
-		{ T("+00+0A+FF"), 0, T("\0\n\xff") },
-		{ T("!\"#$%&'()*,-./:;<>?@[\\]^_`{|}~"), 0, T("!\"#$%&'()*,-./:;<>?@[\\]^_`{|}~") },
-		{ T("+"), -1, T("") },
-		{ T("a+"), -1, T("") },
-		{ T("a+2"), -1, T("") },
-		{ T("+2b"), -1, T("") },
-		{ T("+G0"), -1, T("") },
-		{ T("+0G"), -1, T("") },
-		{ T("+:0"), -1, T("") },
-		{ T("++20"), -1, T("") },
-		{ T("+2\0"), -1, T("") },
-		{ T("a=b"), -1, T("") },
-		{ T("a=41"), -1, T("") },
-		{ T("a 41"), -1, T("") },
-		{ T("a b"), -1, T("") },
-		{ T("a\0b"), -1, T("") },
-		{ T("a\x7f"), -1, T("") },
-		{ T("\xc3\xbc"), -1, T("") },
-		{ T("a\r\nb"), -1, T("") },
-	};
-	struct arena *arena = arena_new(1024);
-
-	(void)state;
-	for (size_t i = 0; i < COUNT(cases); i++) {
-		struct text out;
-
-		CHECK_NUMBER(command_decode_xtext(arena, cases[i].in, &out), cases[i].result,
-			cases[i].in);
-		if (cases[i].result == 0)
-			CHECK_TEXT(out, cases[i].out, cases[i].in);
-	}
-	arena_free(&arena);
-}
-
-static void xtext_carries_every_octet(void **state)
-{
-	struct arena *arena = arena_new(1024);
-	char octets[256];
-	const struct text all = { .ptr = octets, .len = sizeof(octets) };
-	struct text encoded, decoded;
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(octets); i++)
-		octets[i] = (char)i;
-	encoded = command_encode_xtext(arena, all);
-	for (size_t i = 0; i < encoded.len; i++)
-		assert_in_range(encoded.ptr[i], '!', '~');
-	assert_int_equal(command_decode_xtext(arena, encoded, &decoded), 0);
-	CHECK_TEXT(decoded, all, all);
-	CHECK_TEXT(command_encode_xtext(arena, TEXT("a+b=c d\xff")), TEXT("a+2Bb+3Dc+20d+FF"),
-		TEXT("a+b=c d\xff"));
-	CHECK_TEXT(command_encode_xtext(arena, (struct text){ 0 }), TEXT(""), TEXT("nothing"));
-	arena_free(&arena);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(lines_are_split),
 		cmocka_unit_test(paths_and_parameters_are_read),
 		cmocka_unit_test(parameters_are_noticed_before_the_path_is_read),
-		cmocka_unit_test(xtext_is_decoded),
-		cmocka_unit_test(xtext_carries_every_octet),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
