@@ -131,7 +131,7 @@ void session_add_recipient(struct session *session, const struct address *addres
 				"too many recipients, send the rest in another message"));
 	else
 		answer->ready = resolve_recipient(session->worker->resolve, mail->arena,
-			answer->recipient, on_resolved, answer);
+			answer->recipient, mail->size, on_resolved, answer);
 	answer_in_turn(session);
 }
 

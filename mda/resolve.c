@@ -15,6 +15,7 @@ struct known {
 	struct known *next;
 	struct text key; /* the canonical address that was asked for */
 	struct text user;
+	uint64_t size; /* of the largest message for which there is room, as far as was asked */
 	char octets[];
 };
 
@@ -27,6 +28,7 @@ struct query {
 	resolve_done *done; /* NULL: nobody waits any more */
 	void *owner;
 	uint64_t version; /* of the cache when it was asked */
+	uint64_t size;
 	size_t key_length;
 	char key[STORE_ADDRESS_LIMIT];
 };
@@ -54,19 +56,24 @@ static struct known **bucket_of(struct resolve *resolve, struct text key)
 	return &resolve->bucket[hash % BUCKETS];
 }
 
-static const struct known *find_known(struct resolve *resolve, struct text key)
+static struct known *find_known(struct resolve *resolve, struct text key)
 {
-	for (const struct known *at = *bucket_of(resolve, key); at; at = at->next) {
+	for (struct known *at = *bucket_of(resolve, key); at; at = at->next) {
 		if (text_equal(at->key, key))
 			return at;
 	}
 	return NULL;
 }
 
-static void remember(struct resolve *resolve, struct text key, struct text user)
+static void remember(struct resolve *resolve, struct text key, struct text user, uint64_t size)
 {
-	if (find_known(resolve, key))
+	struct known *already = find_known(resolve, key);
+
+	if (already) {
+		if (already->size < size)
+			already->size = size;
 		return;
+	}
 	if (resolve->known >= CACHE_LIMIT)
 		resolve_drop_cache(resolve);
 	struct known *known = mem_new(sizeof(*known) + key.len + user.len);
@@ -74,6 +81,7 @@ static void remember(struct resolve *resolve, struct text key, struct text user)
 	memcpy(known->octets + key.len, user.ptr, user.len);
 	known->key = (struct text){ .ptr = known->octets, .len = key.len };
 	known->user = (struct text){ .ptr = known->octets + key.len, .len = user.len };
+	known->size = size;
 	struct known **bucket = bucket_of(resolve, key);
 	known->next = *bucket;
 	*bucket = known;
@@ -230,7 +238,7 @@ static void on_lookup(void *owner, struct store_reply *reply)
 
 	if (reply->failure == STORE_OK && query->version == resolve->version)
 		remember(resolve, (struct text){ .ptr = query->key, .len = query->key_length },
-			user);
+			user, query->size);
 	resolve_done *done = query->done;
 	if (done) {
 		struct plan_recipient *recipient = query->recipient;
@@ -261,11 +269,12 @@ static void ask(struct resolve *resolve, struct store_client *client, struct tex
 	if (query->next)
 		query->next->at = &query->next;
 	resolve->queries = query;
-	store_client_lookup(client, &(struct store_lookup){ .address = key }, on_lookup, query);
+	store_client_lookup(client, &(struct store_lookup){ .address = key, .size = details->size },
+		on_lookup, query);
 }
 
 bool resolve_recipient(struct resolve *resolve, struct arena *arena,
-	struct plan_recipient *recipient, resolve_done *done, void *owner)
+	struct plan_recipient *recipient, uint64_t size, resolve_done *done, void *owner)
 {
 	struct address target;
 
@@ -280,7 +289,7 @@ bool resolve_recipient(struct resolve *resolve, struct arena *arena,
 		return true;
 	}
 	const struct known *known = find_known(resolve, key);
-	if (known) {
+	if (known && size <= known->size) {
 		keep(arena, recipient, known->user);
 		return true;
 	}
@@ -290,8 +299,11 @@ bool resolve_recipient(struct resolve *resolve, struct arena *arena,
 		return true;
 	}
 	ask(resolve, client, key,
-		&(struct query){
-			.arena = arena, .recipient = recipient, .done = done, .owner = owner });
+		&(struct query){ .arena = arena,
+			.recipient = recipient,
+			.done = done,
+			.owner = owner,
+			.size = size });
 	return false;
 }
 

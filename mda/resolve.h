@@ -29,10 +29,11 @@ void resolve_reload(struct resolve *resolve, const struct common_settings *commo
 /*
  * Give the recipient its actions: what is to be kept where, or one refusal. True: it has them now.
  * False: done will be called, once, later. The recipient is in the arena, which must outlive it, and so
- * must both until then, or until resolve_forget().
+ * must both until then, or until resolve_forget(). size: octets that the client announced, or 0: who has
+ * no room for them is refused.
  */
 bool resolve_recipient(struct resolve *resolve, struct arena *arena,
-	struct plan_recipient *recipient, resolve_done *done, void *owner);
+	struct plan_recipient *recipient, uint64_t size, resolve_done *done, void *owner);
 
 /* Never call back for recipients in this arena that are still being asked for. */
 void resolve_forget(struct resolve *resolve, const struct arena *arena);

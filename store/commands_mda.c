@@ -13,7 +13,8 @@ void command_lookup(struct session *session, uint32_t tag, const struct store_lo
 {
 	session_reply_lookup(session, tag,
 		&(struct store_lookup_reply){
-			.failure = engine_lookup(session->server->engine, request->address),
+			.failure = engine_lookup(
+				session->server->engine, request->address, request->size),
 			.user = request->address,
 		},
 		-1);

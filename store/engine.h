@@ -42,7 +42,7 @@ struct engine_options {
 	 */
 	void (*broken)(void *owner);
 	/*
-	 * Users were added or removed, got a quota or are full: what engine_lookup() said before may no
+	 * Users were added or removed, got a quota or have less room: what engine_lookup() said before may no
 	 * longer hold. May be NULL.
 	 */
 	void (*directory)(void *owner, uint64_t version);
@@ -138,10 +138,11 @@ enum store_failure engine_usage(
 	struct engine *engine, struct text user, uint32_t *messages, uint64_t *octets);
 
 /*
- * May mail be accepted for this user? STORE_OK, STORE_NO_SUCH_USER or STORE_OVER_QUOTA. A user who was told
- * to have room and is full later is announced by engine_options.directory.
+ * May a message of so many octets (0: not known) be accepted for this user? STORE_OK, STORE_NO_SUCH_USER or
+ * STORE_OVER_QUOTA. A user who was told to have room for it and has not later is announced by
+ * engine_options.directory.
  */
-enum store_failure engine_lookup(struct engine *engine, struct text user);
+enum store_failure engine_lookup(struct engine *engine, struct text user, uint64_t size);
 
 /* Grows by every addition and removal of a user. */
 uint64_t engine_directory_version(const struct engine *engine);

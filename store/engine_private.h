@@ -103,7 +103,7 @@ struct user {
 	uint32_t next_mailbox; /* staged */
 	bool hidden;           /* being added: not there for anybody yet */
 	bool leaving;          /* being removed */
-	bool full;             /* as of the last look: no message fits */
+	uint64_t promised; /* octets for which engine_lookup() said that there is room; 0: none */
 	struct account *account; /* NULL: not in memory */
 };
 

@@ -102,8 +102,8 @@ struct store_listing {
 /* clang-format off */
 /* ---- fields of requests; a reply's first field is always its failure ---- */
 
-/* Is there a mailbox for this canonical address? Quota counts. */
-#define STORE_LOOKUP_FIELDS(F) F(text, address, STORE_ADDRESS_LIMIT)
+/* Is there a mailbox for this canonical address? Quota counts. size: octets as announced, or 0. */
+#define STORE_LOOKUP_FIELDS(F) F(text, address, STORE_ADDRESS_LIMIT) F(u64, size, 0)
 #define STORE_LOOKUP_REPLY_FIELDS(F) F(u8, failure, 0) F(text, user, STORE_ADDRESS_LIMIT)
 
 /*

@@ -18,22 +18,17 @@ bool quota_allows(const struct engine *engine, const struct account *account, ui
 	       (!messages || account->messages < messages);
 }
 
-/* No message is smaller than an octet: who has used up the last one is full. */
-static bool is_full(const struct engine *engine, const struct account *account)
-{
-	return !quota_allows(engine, account, 1);
-}
-
 void quota_follow(struct engine *engine, struct account *account)
 {
-	const bool full = is_full(engine, account);
+	struct user *user = account->user;
 
-	if (full && !account->user->full)
-		users_announce(engine);
-	account->user->full = full;
+	if (user->promised == 0 || quota_allows(engine, account, user->promised))
+		return;
+	user->promised = 0;
+	users_announce(engine);
 }
 
-enum store_failure engine_lookup(struct engine *engine, struct text user)
+enum store_failure engine_lookup(struct engine *engine, struct text user, uint64_t size)
 {
 	struct account *account;
 	const enum store_failure failure =
@@ -41,8 +36,14 @@ enum store_failure engine_lookup(struct engine *engine, struct text user)
 
 	if (failure != STORE_OK)
 		return failure;
-	account->user->full = is_full(engine, account);
-	return account->user->full ? STORE_OVER_QUOTA : STORE_OK;
+	/* No message is smaller than an octet: who has used up the last one is full. */
+	if (size == 0)
+		size = 1;
+	if (!quota_allows(engine, account, size))
+		return STORE_OVER_QUOTA;
+	if (account->user->promised < size)
+		account->user->promised = size;
+	return STORE_OK;
 }
 
 /* ---- a quota of one's own ---- */

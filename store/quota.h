@@ -13,8 +13,8 @@
 bool quota_allows(const struct engine *engine, const struct account *account, uint64_t size);
 
 /*
- * To be called when a change has added to the account: who was told that there is room learns when there
- * is none any more (engine_options.directory).
+ * To be called when a change has added to the account: who was told that there is room for a message learns
+ * when there is not any more (engine_options.directory).
  */
 void quota_follow(struct engine *engine, struct account *account);
 

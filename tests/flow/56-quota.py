@@ -70,6 +70,21 @@ class Quota(unittest.TestCase):
         self.refused(self.data(message, "carol", "bob"))
         self.assertEqual(self.listed("carol"), before)
 
+    def test_announced_size(self):
+        """Who has no room for what MAIL announces is refused alone; the others get it."""
+        message = b"Subject: large\r\n\r\n" + 800 * (b"x" * 70 + b"\r\n")
+        self.assertEqual(self.data(message, "bob")[0], 250)
+        with self.host.smtp() as client:
+            client.ehlo("client.test")
+            client.mail("sender@example.org", [f"size={len(message)}"])
+            self.assertEqual(client.rcpt(address("alice"))[0], 250)
+            self.refused(client.rcpt(address("bob")))
+            self.assertEqual(client.rcpt(address("carol"))[0], 250)
+            self.assertEqual(client.data(message)[0], 250)
+            client.mail("sender@example.org", [f"size={len(SMALL)}"])
+            self.assertEqual(client.rcpt(address("bob"))[0], 250, "a small one still fits")
+        self.assertEqual([len(self.host.messages(user)) for user in ("alice", "bob", "carol")], [1, 1, 1])
+
     def test_large_one_by_spool(self):
         message = b"Subject: very large\r\n\r\n" + 6000 * (b"x" * 70 + b"\r\n")
         self.refused(self.data(message, "carol"))

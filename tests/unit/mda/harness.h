@@ -55,6 +55,7 @@ struct harness {
 	size_t request_count;
 
 	unsigned lookups, spools, deliveries, drops, connections;
+	uint64_t lookup_size; /* of the last LOOKUP */
 	enum store_failure lookup_failure, spool_failure, deliver_failure;
 	const char *deliver_user; /* whom a failed DELIVER names */
 	int spool_fd;             /* our descriptor of the last spool file */
@@ -172,6 +173,7 @@ static void harness_on_frame(void *owner, struct ipc_frame *frame)
 	case STORE_LOOKUP:
 		assert_int_equal(store_lookup_unpack(frame->payload, &lookup), 0);
 		request.address = mem_copy(lookup.address.ptr, lookup.address.len);
+		h->lookup_size = lookup.size;
 		h->lookups++;
 		break;
 	case STORE_SPOOL:

@@ -924,6 +924,43 @@ static void what_the_store_said_holds_until_it_says_otherwise(void **state)
 	assert_int_equal(h->lookups, 2);
 }
 
+/* A larger message than any before has to be asked about again. */
+static void room_is_asked_for_by_announced_size(void **state)
+{
+	static const struct {
+		const char *parameter;
+		unsigned lookups;
+		uint64_t asked;
+	} messages[] = {
+		{ "", 1, 0 },
+		{ " SIZE=1000", 2, 1000 },
+		{ " SIZE=999", 2, 1000 },
+		{ "", 2, 1000 },
+		{ " SIZE=1001", 3, 1001 },
+	};
+	struct harness *h = *state;
+	char line[80];
+
+	harness_greet(h, false);
+	for (size_t i = 0; i < sizeof(messages) / sizeof(messages[0]); i++) {
+		snprintf(line, sizeof(line),
+			"MAIL FROM:<>%s\r\nRCPT TO:<alice@example.test>\r\nRSET\r\n",
+			messages[i].parameter);
+		harness_say(h, line);
+		harness_expect(h, "250 *");
+		harness_expect(h, "250 *");
+		harness_expect(h, "250 *");
+		assert_int_equal(h->lookups, messages[i].lookups);
+		assert_int_equal(h->lookup_size, messages[i].asked);
+	}
+	h->lookup_failure = STORE_OVER_QUOTA;
+	harness_say(h, "MAIL FROM:<> SIZE=2000\r\nRCPT TO:<alice@example.test>\r\nRSET\r\n");
+	harness_expect(h, "250 *");
+	harness_expect(h, "452 4.2.2 *");
+	harness_expect(h, "250 *");
+	assert_int_equal(h->lookup_size, 2000);
+}
+
 /* A change that overtakes an answer must not be remembered over. */
 static void an_answer_from_before_a_change_is_not_kept(void **state)
 {
@@ -1125,6 +1162,7 @@ int main(void)
 		TEST(what_was_asked_of_a_lost_store_is_temporary),
 		TEST(a_file_of_a_lost_store_is_no_message),
 		TEST(what_the_store_said_holds_until_it_says_otherwise),
+		TEST(room_is_asked_for_by_announced_size),
 		TEST(an_answer_from_before_a_change_is_not_kept),
 		TEST(postmaster_may_be_somebody),
 		TEST(a_client_that_leaves_at_the_end_loses_nothing),

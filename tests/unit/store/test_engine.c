@@ -26,8 +26,8 @@ static void test_users(void **state)
 	const struct engine_user *user = engine_user_find(fixture->engine, TEXT(BOB));
 	assert_string_equal(user->hash, fixture_hash);
 	assert_int_equal(user->number, 2);
-	assert_int_equal(engine_lookup(fixture->engine, TEXT(BOB)), STORE_OK);
-	assert_int_equal(engine_lookup(fixture->engine, TEXT("x@y")), STORE_NO_SUCH_USER);
+	assert_int_equal(engine_lookup(fixture->engine, TEXT(BOB), 0), STORE_OK);
+	assert_int_equal(engine_lookup(fixture->engine, TEXT("x@y"), 0), STORE_NO_SUCH_USER);
 	assert_int_equal(engine_directory_version(fixture->engine), 3);
 
 	engine_user_password(fixture->engine, TEXT(BOB), "$y$new", fixture_done, &answer);
@@ -196,8 +196,20 @@ static void test_quota(void **state)
 	assert_int_equal(
 		fixture_deliver_to(fixture, users, 1, TEXT("12345"), TEXT("")), STORE_OVER_QUOTA);
 	assert_int_equal(fixture_deliver_to(fixture, users, 1, TEXT("1234"), TEXT("")), STORE_OK);
-	assert_int_equal(engine_lookup(fixture->engine, TEXT(ALICE)), STORE_OVER_QUOTA);
-	assert_int_equal(engine_lookup(fixture->engine, TEXT(BOB)), STORE_OK);
+	assert_int_equal(engine_lookup(fixture->engine, TEXT(ALICE), 0), STORE_OVER_QUOTA);
+	assert_int_equal(engine_lookup(fixture->engine, TEXT(BOB), 10), STORE_OK);
+	assert_int_equal(engine_lookup(fixture->engine, TEXT(BOB), 11), STORE_OVER_QUOTA);
+	assert_int_equal(engine_lookup(fixture->engine, TEXT(BOB), UINT64_MAX), STORE_OVER_QUOTA);
+	/* Promised room that a delivery takes away is announced; room that stays is not. */
+	const uint64_t version = engine_directory_version(fixture->engine);
+	assert_int_equal(engine_lookup(fixture->engine, TEXT(CAROL), 4), STORE_OK);
+	assert_int_equal(fixture_deliver(fixture, CAROL, "123456"), STORE_OK);
+	assert_int_equal(engine_directory_version(fixture->engine), version);
+	assert_int_equal(fixture_deliver(fixture, CAROL, "1"), STORE_OK);
+	assert_int_equal(engine_directory_version(fixture->engine), version + 1);
+	assert_int_equal(engine_lookup(fixture->engine, TEXT(CAROL), 4), STORE_OVER_QUOTA);
+	assert_int_equal(engine_lookup(fixture->engine, TEXT(CAROL), 3), STORE_OK);
+	assert_int_equal(engine_lookup(fixture->engine, TEXT(BOB), 0), STORE_OK);
 	fixture_restart(fixture);
 	assert_int_equal(
 		fixture_deliver_to(fixture, users, 1, TEXT("1"), TEXT("")), STORE_OVER_QUOTA);
