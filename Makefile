@@ -23,7 +23,7 @@ MAKEFLAGS += --no-builtin-rules
 # ---- what has to be installed (Debian names) ----
 
 BUILD_PACKAGES := gcc libc6-dev linux-libc-dev libssl-dev libdb5.3-dev libevent-dev libconfuse-dev \
-	libcrypt-dev libseccomp-dev libgsasl-dev
+	libcrypt-dev libseccomp-dev libgsasl-dev libidn2-dev libunistring-dev
 RUN_PACKAGES   := $(BUILD_PACKAGES) curl ca-certificates
 TEST_PACKAGES  := $(RUN_PACKAGES) clang clang-format libclang-rt-dev libcmocka-dev libetpan-dev \
 	python3 openssl swaks libnet-ssleay-perl msmtp mpop fetchmail getmail6 maildrop mutt isync bsdutils
@@ -55,7 +55,7 @@ CFLAGS   := -std=c17 -g -fPIE $(FLAGS_$(VARIANT)) $(WARNINGS) $(EXTRA_CFLAGS)
 CPPFLAGS := -D_GNU_SOURCE -I. -MMD -MP
 LDFLAGS  := -pie -Wl,-z,relro -Wl,-z,now -Wl,--as-needed $(filter -fsanitize=%,$(FLAGS_$(VARIANT)))
 
-LIBS_base     := -levent_core -lssl -lcrypto -lconfuse -lseccomp
+LIBS_base     := -levent_core -lssl -lcrypto -lconfuse -lseccomp -lidn2 -lunistring
 LIBS_store    := -ldb-5.3 -lcrypt -lgsasl -lpthread
 LIBS_test     := -lcmocka -lcrypt -lgsasl -lpthread
 LIBS_clients  := -letpan -lssl -lcrypto

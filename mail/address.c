@@ -6,6 +6,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "mail/idn.h"
 #include "mail/utf8.h"
 
 enum { LABEL_LIMIT = 63 }; /* RFC 1035 section 2.3.4 */
@@ -432,14 +433,16 @@ void address_add(struct buf *out, const struct address *address)
 
 struct text address_canonical(struct arena *arena, const struct address *address)
 {
-	const struct text at = address->domain.len > 0 ? TEXT("@") : TEXT("");
-	char *out = arena_take(arena, address->local.len + at.len + address->domain.len + 1);
-	size_t n = append(out, 0, address->local);
+	const struct text local = idn_local(arena, address->local);
+	const struct text domain = idn_domain(arena, address->domain);
+	const struct text at = domain.len > 0 ? TEXT("@") : TEXT("");
 
+	if (!local.ptr || !domain.ptr)
+		return (struct text){ 0 };
+	char *out = arena_take(arena, local.len + at.len + domain.len + 1);
+	size_t n = append(out, 0, local);
 	n = append(out, n, at);
-	n = append(out, n, address->domain);
-	for (size_t i = 0; i < n; i++)
-		out[i] = text_lower(out[i]);
+	n = append(out, n, domain);
 	return (struct text){ .ptr = out, .len = n };
 }
 

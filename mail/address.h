@@ -55,8 +55,10 @@ struct text address_print(struct arena *arena, const struct address *address);
 void address_add(struct buf *out, const struct address *address);
 
 /*
- * The form under which the store knows a user: local part and domain in lower case ASCII, no quoting.
- * (RFC 5321 leaves the case of a local part to its host; this host does not distinguish it.)
+ * The form under which the store knows an address: no quoting, everything in lower case, the domain as
+ * A-labels, the local part in normalisation form C (mail/idn.h). ptr NULL: the domain is no valid
+ * internationalized name. (RFC 5321 leaves the case of a local part to its host; this host does not
+ * distinguish it.)
  */
 struct text address_canonical(struct arena *arena, const struct address *address);
 

@@ -284,6 +284,11 @@ bool resolve_recipient(struct resolve *resolve, struct arena *arena,
 		return true;
 	}
 	const struct text key = address_canonical(arena, &target);
+	if (!key.ptr) {
+		refuse(arena, recipient,
+			REPLY(501, 5, 1, 3, "domain is not a valid internationalized name"));
+		return true;
+	}
 	if (key.len > STORE_ADDRESS_LIMIT) {
 		refuse(arena, recipient, verdict_reply(STORE_NO_SUCH_USER));
 		return true;

@@ -331,6 +331,8 @@ static int read_address(
 		address.domain.len == 0)
 		return command_misused(line, "\"%s\" is not an address", word);
 	*only = address_canonical(arena, &address);
+	if (!only->ptr)
+		return command_misused(line, "\"%s\" has no valid internationalized domain", word);
 	return 0;
 }
 

@@ -288,6 +288,9 @@ static int read_request(const struct command_line *line, const struct option_lis
 		return command_misused(line, "\"%s\" is not an address (%s)", words->item[1],
 			fault == ADDRESS_OK ? "the domain is missing" : address_fault_text(fault));
 	request->address = address_canonical(arena, &address);
+	if (!request->address.ptr)
+		return command_misused(
+			line, "\"%s\" has no valid internationalized domain", words->item[1]);
 	return 0;
 }
 

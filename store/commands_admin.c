@@ -23,7 +23,7 @@ static bool canonical(struct server *server, struct text in, struct text *out)
 		address.domain.len == 0 || address.local.len == 0)
 		return false;
 	*out = address_canonical(server->scratch, &address);
-	return true;
+	return out->ptr != NULL;
 }
 
 /* ---- USER_ADD, USER_PASSWORD: the password is hashed first, in another thread ---- */

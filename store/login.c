@@ -255,7 +255,8 @@ static struct text resolve(struct logins *logins, struct text name)
 			logins->scratch, "%.*s@%s", TEXT_ARG(name), logins->options.domain);
 	if (address_parse(logins->scratch, whole, true, &address) != ADDRESS_OK)
 		return name;
-	return address_canonical(logins->scratch, &address);
+	const struct text canonical = address_canonical(logins->scratch, &address);
+	return canonical.ptr ? canonical : name;
 }
 
 static struct login *new_login(

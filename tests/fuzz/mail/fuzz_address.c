@@ -19,6 +19,22 @@ static void check_octets(struct text t, bool utf8)
 	}
 }
 
+/* The canonical form is its own canonical form, and its domain is ASCII. */
+static void check_canonical(struct arena *arena, struct text canonical, bool utf8)
+{
+	const ptrdiff_t at = canonical.ptr ? text_find_last(canonical, '@') : -1;
+
+	if (!canonical.ptr)
+		return;
+	check_octets(canonical, utf8);
+	if (at < 0)
+		return;
+	const struct address again = { .local = text_head(canonical, (size_t)at),
+		.domain = text_from(canonical, (size_t)at + 1) };
+	check_octets(again.domain, false);
+	REQUIRE(text_equal(address_canonical(arena, &again), canonical));
+}
+
 static void check_address(struct arena *arena, const struct address *address, bool utf8)
 {
 	const struct text printed = address_print(arena, address);
@@ -28,7 +44,8 @@ static void check_address(struct arena *arena, const struct address *address, bo
 
 	check_octets(address->local, utf8);
 	check_octets(address->domain, utf8);
-	REQUIRE(printed.len <= ADDRESS_PATH_LIMIT - 2 && canonical.len <= printed.len);
+	REQUIRE(printed.len <= ADDRESS_PATH_LIMIT - 2);
+	check_canonical(arena, canonical, utf8);
 	address_add(&out, address);
 	REQUIRE(text_equal(buf_text(&out), printed));
 	buf_release(&out);
