@@ -128,6 +128,19 @@ int text_to_number(struct text t, uint64_t max, uint64_t *value)
 	return 0;
 }
 
+size_t text_number(uint64_t number, char out[TEXT_NUMBER])
+{
+	char digits[TEXT_NUMBER];
+	size_t at = sizeof(digits);
+
+	do {
+		digits[--at] = (char)('0' + number % 10);
+		number /= 10;
+	} while (number > 0);
+	memcpy(out, digits + at, sizeof(digits) - at);
+	return sizeof(digits) - at;
+}
+
 char *text_string(struct arena *arena, struct text t)
 {
 	if (text_find(t, '\0') >= 0)

@@ -55,6 +55,10 @@ bool text_split(struct text *rest, char separator, struct text *part);
 /* Decimal digits only, at least one, value <= max: 0, else -1 and *value is untouched. */
 int text_to_number(struct text t, uint64_t max, uint64_t *value);
 
+/* The decimal digits of a number, without a NUL; how many. For long listings: printf takes ten times as long. */
+enum { TEXT_NUMBER = 20 };
+size_t text_number(uint64_t number, char out[TEXT_NUMBER]);
+
 /* A NUL-terminated copy in the arena, or NULL when t holds a NUL. */
 char *text_string(struct arena *arena, struct text t);
 

@@ -130,12 +130,36 @@ static void run_stat(struct session *session, const struct arguments *arguments)
 		maildrop->octets);
 }
 
+/* The lines of long listings are built in place: there may be a hundred thousand of them. */
+enum { LISTED_NUMBER = TEXT_NUMBER + 1 };
+
+static size_t begin_line(char *line, uint32_t number)
+{
+	const size_t length = text_number(number, line);
+
+	line[length] = ' ';
+	return length + 1;
+}
+
+static size_t end_line(char *line, size_t length)
+{
+	line[length] = '\r';
+	line[length + 1] = '\n';
+	return length + 2;
+}
+
 static void list_line(struct session *session, uint32_t number)
 {
 	const struct store_listing_entry *entry = maildrop_find(&session->maildrop, number);
+	char *line;
+	size_t length;
 
-	if (entry != NULL)
-		conn_printf(session->conn, "%" PRIu32 " %" PRIu64 "\r\n", number, entry->wire);
+	if (entry == NULL)
+		return;
+	line = conn_room(session->conn, LISTED_NUMBER + TEXT_NUMBER + 2);
+	length = begin_line(line, number);
+	length += text_number(entry->wire, line + length);
+	conn_commit(session->conn, end_line(line, length));
 }
 
 static void run_list(struct session *session, const struct arguments *arguments)
@@ -157,12 +181,15 @@ static void run_list(struct session *session, const struct arguments *arguments)
 static void uidl_line(struct session *session, uint32_t number)
 {
 	const struct store_listing_entry *entry = maildrop_find(&session->maildrop, number);
-	char uidl[MAILDROP_UIDL + 1];
+	char *line;
+	size_t length;
 
 	if (entry == NULL)
 		return;
-	maildrop_uidl(&session->maildrop, entry->uid, uidl);
-	conn_printf(session->conn, "%" PRIu32 " %s\r\n", number, uidl);
+	line = conn_room(session->conn, LISTED_NUMBER + MAILDROP_UIDL + 2);
+	length = begin_line(line, number);
+	maildrop_uidl(&session->maildrop, entry->uid, line + length);
+	conn_commit(session->conn, end_line(line, length + MAILDROP_UIDL));
 }
 
 static void run_uidl(struct session *session, const struct arguments *arguments)

@@ -1,7 +1,5 @@
 #include "pop3d/maildrop.h"
 
-#include <stdio.h>
-
 #include "base/mem.h"
 #include "store/client.h"
 
@@ -82,5 +80,10 @@ void maildrop_deleted_uids(const struct maildrop *maildrop, struct buf *out)
 
 void maildrop_uidl(const struct maildrop *maildrop, uint32_t uid, char out[MAILDROP_UIDL + 1])
 {
-	snprintf(out, MAILDROP_UIDL + 1, "%08x%08x", maildrop->uidvalidity, uid);
+	static const char digits[] = "0123456789abcdef";
+	uint64_t id = (uint64_t)maildrop->uidvalidity << 32 | uid;
+
+	for (int i = MAILDROP_UIDL - 1; i >= 0; i--, id >>= 4)
+		out[i] = digits[id & 15];
+	out[MAILDROP_UIDL] = '\0';
 }
