@@ -2,11 +2,12 @@
  *	characters 0..19, 5 bits each, most significant first:
  *	51 bits  microseconds since 2020, strictly growing within a process (so it is the counter too)
  *	22 bits  process id (Linux has at most 2^22)
- *	27 bits  random: tells process id namespaces and stepped clocks apart
+ *	27 bits  random, drawn once a process: tells process id namespaces and stepped clocks apart
  */
 #include "base/id.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
@@ -38,16 +39,33 @@ static uint64_t next_microsecond(void)
 	return mine;
 }
 
-struct id id_new(void)
+/* What is the same in every id of this process; a forked child gets its own. */
+static uint64_t process_part;
+
+static void draw_process_part(void)
 {
-	struct id id;
 	uint32_t random;
 
 	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
 		LOG_FATAL("no-random-octets", LOG_ERRNO(errno));
+	process_part = ((uint64_t)getpid() & ((1U << PROCESS_BITS) - 1)) << RANDOM_BITS |
+		       (random & ((1U << RANDOM_BITS) - 1));
+}
+
+static void prepare(void)
+{
+	draw_process_part();
+	pthread_atfork(NULL, NULL, draw_process_part);
+}
+
+struct id id_new(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	struct id id;
+
+	pthread_once(&once, prepare);
 	unsigned __int128 bits = next_microsecond() & ((UINT64_C(1) << TIME_BITS) - 1);
-	bits = bits << PROCESS_BITS | ((uint32_t)getpid() & ((1U << PROCESS_BITS) - 1));
-	bits = bits << RANDOM_BITS | (random & ((1U << RANDOM_BITS) - 1));
+	bits = bits << (PROCESS_BITS + RANDOM_BITS) | process_part;
 	for (int i = ID_LENGTH - 1; i >= 0; i--) {
 		id.string[i] = alphabet[(unsigned)bits & 31];
 		bits >>= 5;

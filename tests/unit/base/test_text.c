@@ -145,6 +145,28 @@ static void numbers(void **state)
 	assert_int_equal(value, 12);
 }
 
+static void printing_numbers(void **state)
+{
+	static const struct {
+		uint64_t number;
+		const char *digits;
+	} cases[] = {
+		{ 0, "0" },
+		{ 9, "9" },
+		{ 10, "10" },
+		{ 100200300, "100200300" },
+		{ UINT64_MAX, "18446744073709551615" },
+	};
+	char out[TEXT_NUMBER];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const size_t length = text_number(cases[i].number, out);
+		assert_true(text_equal(
+			(struct text){ .ptr = out, .len = length }, text_of(cases[i].digits)));
+	}
+}
+
 static void into_the_arena(void **state)
 {
 	struct arena *arena = arena_new(64);
@@ -173,6 +195,7 @@ int main(void)
 		cmocka_unit_test(cutting),
 		cmocka_unit_test(splitting),
 		cmocka_unit_test(numbers),
+		cmocka_unit_test(printing_numbers),
 		cmocka_unit_test(into_the_arena),
 	};
 
