@@ -55,7 +55,7 @@ bool text_split(struct text *rest, char separator, struct text *part);
 /* Decimal digits only, at least one, value <= max: 0, else -1 and *value is untouched. */
 int text_to_number(struct text t, uint64_t max, uint64_t *value);
 
-/* The decimal digits of a number, without a NUL, and how many. For long listings, where printf is too slow. */
+/* Decimal digits, without a NUL, and how many. For long listings, where printf is too slow. */
 enum { TEXT_NUMBER = 20 };
 size_t text_number(uint64_t number, char out[TEXT_NUMBER]);
 
