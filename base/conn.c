@@ -1,4 +1,3 @@
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdarg.h>
@@ -11,6 +10,7 @@
 #include "base/conn_private.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/net.h"
 #include "base/tls.h"
 
 void conn_close(struct conn *conn)
@@ -32,31 +32,25 @@ void conn_destroy(struct conn *conn)
 	mem_free(conn);
 }
 
+void conn_set_peer(struct conn *conn, const struct net_address *address)
+{
+	conn->peer_is_ipv6 = !net_address_is_ipv4(address);
+	net_address_print(address, conn->peer);
+}
+
 static void name_peer(struct conn *conn)
 {
-	struct sockaddr_storage address = { 0 };
-	socklen_t size = sizeof(address);
-	const struct sockaddr_in *v4 = (const struct sockaddr_in *)&address;
-	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&address;
-	const void *octets = NULL;
+	struct net_address address;
+	int family = AF_UNSPEC;
+	socklen_t size = sizeof(family);
 
-	snprintf(conn->peer, sizeof(conn->peer), "unknown");
-	if (getpeername(conn->fd, (struct sockaddr *)&address, &size) != 0)
-		return;
-	int family = address.ss_family;
-	if (family == AF_UNIX)
+	if (net_address_of_peer(conn->fd, &address) == 0)
+		conn_set_peer(conn, &address);
+	else if (getsockopt(conn->fd, SOL_SOCKET, SO_DOMAIN, &family, &size) == 0 &&
+		 family == AF_UNIX)
 		snprintf(conn->peer, sizeof(conn->peer), "local");
-	if (family == AF_INET)
-		octets = &v4->sin_addr;
-	if (family == AF_INET6)
-		octets = &v6->sin6_addr;
-	if (family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
-		octets = &v6->sin6_addr.s6_addr[12];
-		family = AF_INET;
-	}
-	conn->peer_is_ipv6 = family == AF_INET6;
-	if (octets)
-		inet_ntop(family, octets, conn->peer, sizeof(conn->peer));
+	else
+		snprintf(conn->peer, sizeof(conn->peer), "unknown");
 }
 
 struct conn *conn_new(struct event_base *loop, int fd, const struct conn_handlers *handlers,

@@ -25,6 +25,7 @@
 
 struct conn;
 struct event_base;
+struct net_address;
 struct tls;
 
 enum conn_end {
@@ -108,6 +109,8 @@ const char *conn_tls_channel_binding(
 
 /* The peer as text: "192.0.2.1" or "2001:db8::1", without port or brackets; "local" for a unix socket. */
 const char *conn_peer(const struct conn *conn);
+/* Who it is on whose behalf the peer speaks (base/proxy.h). */
+void conn_set_peer(struct conn *conn, const struct net_address *address);
 bool conn_peer_is_ipv6(const struct conn *conn);
 unsigned conn_local_port(const struct conn *conn);
 

@@ -5,6 +5,7 @@
  *	CONFIGURE settings
  *	LISTENER name + descriptor  (each)
  *	CERTIFICATE chain key       (each)
+ *	LIMITS workers + memory file           (base/limits.h; of roles that have limits)
  *	GO                          ------->   drops, confines itself, starts
  *	                            <-------   READY
  *	CONFIGURE, CERTIFICATE…, GO ------->   takes new settings over (SIGHUP), keeps its sessions
@@ -28,6 +29,7 @@ enum control_type {
 	CONTROL_COUNT,
 	CONTROL_COUNTERS,
 	CONTROL_STOP,
+	CONTROL_LIMITS,
 };
 
 enum { CONTROL_FD = 3, CONTROL_PAYLOAD = 1 << 20 };
@@ -42,6 +44,7 @@ enum { CONTROL_FD = 3, CONTROL_PAYLOAD = 1 << 20 };
 #define CONTROL_COUNT_FIELDS(F) F(u32, worker, 0)
 #define CONTROL_COUNTERS_FIELDS(F) F(text, lines, 1 << 16) /* "name=number\n" each */
 #define CONTROL_STOP_FIELDS(F) F(u32, seconds, 0)
+#define CONTROL_LIMITS_FIELDS(F) F(u32, workers, 64)
 
 MESSAGE_DECLARE(control_configure, CONTROL_CONFIGURE_FIELDS)
 MESSAGE_DECLARE(control_listener, CONTROL_LISTENER_FIELDS)
@@ -51,5 +54,6 @@ MESSAGE_DECLARE(control_ready, CONTROL_READY_FIELDS)
 MESSAGE_DECLARE(control_count, CONTROL_COUNT_FIELDS)
 MESSAGE_DECLARE(control_counters, CONTROL_COUNTERS_FIELDS)
 MESSAGE_DECLARE(control_stop, CONTROL_STOP_FIELDS)
+MESSAGE_DECLARE(control_limits, CONTROL_LIMITS_FIELDS)
 
 #endif

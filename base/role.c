@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/role_private.h"
@@ -161,6 +162,19 @@ static int confine(struct role_run *run, uint32_t uid, uint32_t gid)
 	return 0;
 }
 
+/* Before the sandbox, as the hash comes from a library that may look for files. */
+static int open_limits(struct role_run *run)
+{
+	if (run->limits_fd < 0)
+		return 0;
+	run->context.limits = limits_open(run->limits_fd, run->limits_workers, run->context.worker);
+	run->limits_fd = -1;
+	if (run->context.limits)
+		return 0;
+	LOG_ERROR("limits-refused", LOG_ERRNO(errno));
+	return -1;
+}
+
 /* From GO to READY. 0, or -1 with the status to exit with. */
 static int start(struct role_run *run)
 {
@@ -171,7 +185,7 @@ static int start(struct role_run *run)
 	role_free_news(run);
 	open_log(run);
 	warm_libraries(run);
-	if (role->prepare && role->prepare(&run->context) != 0) {
+	if (open_limits(run) != 0 || (role->prepare && role->prepare(&run->context) != 0)) {
 		role_fail(run, EX_UNAVAILABLE);
 		return -1;
 	}
@@ -210,6 +224,9 @@ static void tear_down(struct role_run *run)
 		ipc_flush(run->control, LAST_WORDS_MILLISECONDS);
 	ipc_free(&run->control);
 	role_free_listeners(run);
+	limits_close(&run->context.limits);
+	if (run->limits_fd >= 0)
+		close(run->limits_fd);
 	role_free_news(run);
 	role_swap_news(run);
 	role_free_news(run);
@@ -250,7 +267,7 @@ static struct event_base *new_loop(void)
 
 int role_main(int argc, char **argv, const struct role *role)
 {
-	struct role_run run = { .role = role };
+	struct role_run run = { .role = role, .limits_fd = -1 };
 
 	if (argc == 2 && strcmp(argv[1], "--help") == 0)
 		return usage(role->name, true);

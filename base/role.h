@@ -16,6 +16,7 @@
 #include "base/settings.h"
 
 struct event_base;
+struct limits;
 struct tls;
 
 struct role_context {
@@ -24,6 +25,7 @@ struct role_context {
 	const void *settings; /* the role's own section */
 	struct tls
 		*tls; /* NULL when there is no certificate; role_main() replaces it at a reload */
+	struct limits *limits; /* shared with the other workers; NULL: the role has none */
 	unsigned worker;
 };
 

@@ -103,6 +103,19 @@ static int take_listener(struct role_run *run, struct ipc_frame *frame)
 	return role_add_listener(run, message.name, fd);
 }
 
+static int take_limits(struct role_run *run, struct ipc_frame *frame)
+{
+	struct control_limits message;
+
+	if (run->going || run->limits_fd >= 0 || frame->fd < 0 ||
+		control_limits_unpack(frame->payload, &message) != 0)
+		return -1;
+	run->limits_fd = frame->fd;
+	run->limits_workers = message.workers;
+	frame->fd = -1;
+	return 0;
+}
+
 void role_say_ready(struct role_run *run)
 {
 	const struct control_ready ready = { .worker = run->context.worker };
@@ -189,7 +202,7 @@ static int take_stop(struct role_run *run, struct text payload)
 
 static int take(struct role_run *run, struct ipc_frame *frame)
 {
-	if (frame->fd >= 0 && frame->type != CONTROL_LISTENER)
+	if (frame->fd >= 0 && frame->type != CONTROL_LISTENER && frame->type != CONTROL_LIMITS)
 		return -1;
 	switch ((enum control_type)frame->type) {
 	case CONTROL_CONFIGURE:
@@ -204,6 +217,8 @@ static int take(struct role_run *run, struct ipc_frame *frame)
 		return take_count(run, frame->payload);
 	case CONTROL_STOP:
 		return take_stop(run, frame->payload);
+	case CONTROL_LIMITS:
+		return take_limits(run, frame);
 	case CONTROL_READY:
 	case CONTROL_COUNTERS:
 		break;

@@ -34,6 +34,8 @@ struct role_run {
 	struct role_context context; /* first: what the role holds a pointer to */
 	const struct role *role;
 	struct ipc *control;
+	int limits_fd; /* between LIMITS and GO; -1: none */
+	unsigned limits_workers;
 	struct role_news news;
 	struct common_settings *common; /* what the context points to, to be freed here */
 	void *settings;

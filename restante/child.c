@@ -8,6 +8,7 @@
 
 #include "base/control.h"
 #include "base/ipc.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "restante/spawn.h"
 
@@ -150,6 +151,17 @@ static void send_certificates(struct child *child)
 	}
 }
 
+static void send_limits(struct child *child)
+{
+	const struct host_limits *limits = &child->host->limits[child->role];
+	const struct control_limits message = { .workers = limits->workers };
+
+	if (!limits->table)
+		return;
+	control_limits_pack(ipc_begin(child->ipc, CONTROL_LIMITS, 0), &message);
+	ipc_end(child->ipc, limits->fd);
+}
+
 static void send_go(struct child *child)
 {
 	const struct control_go go = { .worker = child->worker };
@@ -212,6 +224,7 @@ static void on_sigchld(evutil_socket_t number, short what, void *argument)
 	event_del(&child->patience);
 	ipc_free(&child->ipc);
 	child->state = CHILD_DOWN;
+	limits_forget(child->host->limits[child->role].table, child->worker);
 	child->handlers->ended(child->owner, status, child_now() - child->started);
 }
 
@@ -272,6 +285,7 @@ int child_start(struct child *child)
 	send_configure(child);
 	send_listeners(child);
 	send_certificates(child);
+	send_limits(child);
 	send_go(child);
 	LOG_DEBUG("child-started", LOG_CHILD(child));
 	return 0;

@@ -2,12 +2,14 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -19,12 +21,43 @@ void host_init(struct host *host, const struct host_source *source)
 		.state = { .store = -1, .run = -1, .lock = -1 },
 		.listeners = { .admin = -1 },
 	};
+	for (enum host_role_id role = 0; role < HOST_ROLES; role++)
+		host->limits[role].fd = -1;
 	if (!host->loop)
 		LOG_FATAL("no-event-loop", LOG_ERRNO(errno));
 }
 
+int host_make_limits(struct host *host)
+{
+	for (enum host_role_id role = 0; role < HOST_ROLES; role++) {
+		struct host_limits *limits = &host->limits[role];
+		if (!host_roles[role].limits)
+			continue;
+		limits->workers = host_settings_workers(host->settings, role);
+		limits->fd = limits_make(limits->workers);
+		limits->table = limits->fd < 0 ? NULL
+					       : limits_open(fcntl(limits->fd, F_DUPFD_CLOEXEC, 3),
+							 limits->workers, LIMITS_NO_WORKER);
+		if (!limits->table)
+			return -1;
+	}
+	return 0;
+}
+
+static void free_limits(struct host *host)
+{
+	for (enum host_role_id role = 0; role < HOST_ROLES; role++) {
+		struct host_limits *limits = &host->limits[role];
+		limits_close(&limits->table);
+		if (limits->fd >= 0)
+			close(limits->fd);
+		limits->fd = -1;
+	}
+}
+
 void host_free(struct host *host)
 {
+	free_limits(host);
 	listeners_free(&host->listeners);
 	certificates_free(&host->certificates);
 	host_settings_free(&host->settings);

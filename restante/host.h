@@ -10,6 +10,7 @@
 #include "restante/state.h"
 
 struct event_base;
+struct limits;
 
 struct host {
 	struct event_base *loop;
@@ -18,6 +19,12 @@ struct host {
 	struct state state;
 	struct listeners listeners;
 	struct certificates certificates;
+	/* What the workers of a role share; nothing for roles without. */
+	struct host_limits {
+		int fd;
+		unsigned workers;
+		struct limits *table;
+	} limits[HOST_ROLES];
 	char *libexec; /* where the roles' programs are */
 };
 
@@ -42,6 +49,9 @@ char *host_absolute(const char *file);
  */
 int host_enter_state(struct host *host, const char *path);
 int host_open_store(struct host *host);
+
+/* For each role that has limits, for the workers that its settings want. 0, or -1 with errno. */
+int host_make_limits(struct host *host);
 
 /* Lines to standard error, "restante: " before each: a host_report. */
 void host_complain(void *owner, const char *sentence);

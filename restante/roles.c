@@ -21,12 +21,14 @@ const struct host_role host_roles[HOST_ROLES] = {
 		.section = &smtp_in_section,
 		.stop = HOST_STOP_NETWORK,
 		.tls = true,
+		.limits = true,
 		.ready_seconds = 30 },
 	[HOST_POP3D] = { .name = "pop3d",
 		.priv = PRIV_POP3D,
 		.section = &pop3d_section,
 		.stop = HOST_STOP_NETWORK,
 		.tls = true,
+		.limits = true,
 		.ready_seconds = 30 },
 };
 

@@ -23,6 +23,7 @@ struct host_role {
 	const struct settings_section *section;
 	enum host_stop stop;
 	bool tls;               /* gets the certificates */
+	bool limits;            /* its workers count together what clients take */
 	unsigned ready_seconds; /* from start to READY; the store may have a long log to replay */
 };
 

@@ -476,6 +476,12 @@ static int prepare(struct host *host, const char *advice)
 		status = host_enter_state(host, host_settings_common(host->settings)->state);
 	if (status == EX_OK)
 		status = host_open_store(host);
+	if (status == EX_OK && host_make_limits(host) != 0) {
+		snprintf(
+			error, sizeof(error), "memory for limits of clients: %s", log_errno(errno));
+		host_complain(NULL, error);
+		status = EX_OSERR;
+	}
 	if (status == EX_OK &&
 		listeners_bind(&host->listeners, host->settings, advice, host_complain, NULL) != 0)
 		status = EX_UNAVAILABLE;

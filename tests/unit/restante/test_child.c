@@ -20,6 +20,7 @@
 
 #include "base/control.h"
 #include "base/ipc.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "restante/child.h"
 
@@ -108,6 +109,20 @@ static void puppet_count(struct puppet *puppet)
 	ipc_end(puppet->ipc, -1);
 }
 
+/* One client that it will not live to let go. */
+static void puppet_limits(struct ipc_frame *frame)
+{
+	const struct net_address address = { .octets = { 1 } };
+	struct control_limits message;
+
+	if (control_limits_unpack(frame->payload, &message) != 0)
+		_exit(95);
+	struct limits *limits = limits_open(dup(frame->fd), message.workers, 0);
+	if (!limits || limits_enter(limits, &address).tag == 0)
+		_exit(94);
+	limits_enter_everybody(limits);
+}
+
 static void puppet_frame(void *owner, struct ipc_frame *frame)
 {
 	struct puppet *puppet = owner;
@@ -130,6 +145,9 @@ static void puppet_frame(void *owner, struct ipc_frame *frame)
 		break;
 	case CONTROL_STOP:
 		_exit(0);
+	case CONTROL_LIMITS:
+		puppet_limits(frame);
+		break;
 	case CONTROL_READY:
 	case CONTROL_COUNTERS:
 		_exit(97);
@@ -317,6 +335,31 @@ static void test_store_stands_in_its_directory(void **state)
 	child_deinit(&stage->child);
 }
 
+/* What clients hold of a process ends with it, whichever way that was. */
+static void test_limits_are_given_back(void **state)
+{
+	struct stage *stage = *state;
+	struct host_limits *limits = &stage->host.limits[HOST_SMTP_IN];
+	struct limits *other;
+	struct limits_client everybody;
+
+	limits->workers = 2;
+	limits->fd = limits_make(2);
+	limits->table = limits_open(dup(limits->fd), 2, LIMITS_NO_WORKER);
+	other = limits_open(dup(limits->fd), 2, 1);
+	assert_non_null(limits->table);
+	assert_non_null(other);
+	everybody = limits_enter_everybody(other);
+	start(stage, HOST_SMTP_IN, "works");
+	run_until(stage, &stage->ready);
+	assert_int_equal(limits_connections(other, &everybody), 2);
+	child_kill(&stage->child);
+	run_until(stage, &stage->ended);
+	assert_int_equal(limits_connections(other, &everybody), 1);
+	limits_close(&other);
+	child_deinit(&stage->child);
+}
+
 /* New settings and certificates reach a process that runs; only roles that speak TLS get keys. */
 static void test_reconfigure(void **state)
 {
@@ -411,6 +454,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_life, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 			test_store_stands_in_its_directory, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_limits_are_given_back, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_reconfigure, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_ends, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_starts_again_in_its_place, set_up, tear_down),
