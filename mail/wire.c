@@ -244,7 +244,7 @@ static int data_pass(struct wire_data *data, struct text in, size_t *used, struc
 	while (at < end) {
 		switch (data->state) {
 		case LINE_START:
-			if (*at == '.') {
+			if (*at == '.' && !data->plain) {
 				data->state = DOT;
 				at++;
 				continue;
@@ -286,6 +286,13 @@ static int data_pass(struct wire_data *data, struct text in, size_t *used, struc
 	}
 	*used = in.len;
 	return 0;
+}
+
+bool wire_data_end(struct wire_data *data)
+{
+	if (data->state == AFTER_CR)
+		data_stray(data, WIRE_BARE_CR);
+	return data->state == LINE_START;
 }
 
 int wire_data_scan(struct wire_data *data, struct text in, size_t *used)

@@ -46,18 +46,26 @@ int wire_line(struct wire_lines *lines, struct text in, size_t limit, struct tex
 enum { WIRE_TEXT_LINE_LIMIT = 65536 };
 
 /*
- * The body of DATA as it passes by. {0} to begin with, which stands at the start of a line. It finds
- * the end, counts, and notices faults; a body at fault is still read to its end so that the reply meets
- * the right command. size counts octets without dot-stuffing and with CRLF: what SIZE (RFC 1870) means.
+ * The body of DATA, or of a run of BDATs, as it passes by. {0} to begin with, which stands at the start of
+ * a line. It finds the end, counts, and notices faults; a body at fault is still read to its end so that
+ * the reply meets the right command. size counts octets without dot-stuffing and with CRLF: what SIZE
+ * (RFC 1870) means.
  */
 struct wire_data {
 	int state;
+	bool plain;            /* set at first: BDAT (RFC 3030), where dots are dots */
 	enum wire_fault fault; /* the first; WIRE_TOO_LONG: line_length over its limit */
 	uint64_t size;
 	uint64_t lines;
 	uint64_t line_length;
 	bool eight_bit; /* an octet above 127 was seen */
 };
+
+/*
+ * A plain body has its last octet behind it: a CR that stands there is bare. False: its last line lacks
+ * CRLF, which is no fault, and an empty body lacks nothing.
+ */
+bool wire_data_end(struct wire_data *data);
 
 /*
  * Look at more octets. 1: the terminating CRLF.CRLF ended at *used (it is part of the used octets);

@@ -533,6 +533,56 @@ static void faults_have_sentences(void **state)
 	assert_string_equal(wire_fault_text(WIRE_TOO_LONG), "line too long");
 }
 
+/* Bodies of BDAT: no dots, no end but the last octet. */
+static const struct {
+	struct text in;
+	struct text stored;
+	enum wire_fault fault;
+	uint64_t size;
+	bool whole_lines;
+} plain_cases[] = {
+	{ T(""), T(""), WIRE_OK, 0, true },
+	{ T("a\r\n"), T("a\n"), WIRE_OK, 3, true },
+	{ T("a"), T("a"), WIRE_OK, 1, false },
+	{ T(".\r\n"), T(".\n"), WIRE_OK, 3, true },
+	{ T("..\r\n.a\r\n"), T("..\n.a\n"), WIRE_OK, 8, true },
+	{ T("a\r\n.\r\nb\r\n"), T("a\n.\nb\n"), WIRE_OK, 9, true },
+	{ T("a\r\n."), T("a\n."), WIRE_OK, 4, false },
+	{ T("a\nb\r\n"), T("a"), WIRE_BARE_LF, 5, true },
+	{ T("a\rb\r\n"), T("a"), WIRE_BARE_CR, 5, true },
+	{ T("a\r\n.\n"), T("a\n."), WIRE_BARE_LF, 5, false },
+	{ T("a\n.\r\n"), T("a"), WIRE_BARE_LF, 5, true },
+	{ T("a\r"), T("a"), WIRE_BARE_CR, 2, false },
+	{ T("a\r\n\r"), T("a\n"), WIRE_BARE_CR, 4, false },
+	{ T("a\0b\r\n"), T("a"), WIRE_NUL, 5, true },
+};
+
+static void bodies_without_dots(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(plain_cases); i++) {
+		const struct text in = plain_cases[i].in;
+
+		for (size_t cut = 0; cut <= in.len; cut++) {
+			struct wire_data data = { .plain = true };
+			struct buf out = { 0 };
+			size_t used;
+
+			assert_int_equal(
+				wire_data_decode(&data, text_head(in, cut), &used, &out, 0), 0);
+			assert_int_equal(used, cut);
+			assert_int_equal(
+				wire_data_decode(&data, text_from(in, cut), &used, &out, 0), 0);
+			assert_int_equal(used, in.len - cut);
+			CHECK_NUMBER(wire_data_end(&data), plain_cases[i].whole_lines, in);
+			CHECK_NUMBER(data.fault, plain_cases[i].fault, in);
+			CHECK_NUMBER(data.size, plain_cases[i].size, in);
+			CHECK_TEXT(buf_text(&out), plain_cases[i].stored, in);
+			buf_release(&out);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -547,6 +597,7 @@ int main(void)
 		cmocka_unit_test(what_is_encoded_decodes),
 		cmocka_unit_test(lines_end_in_crlf_only),
 		cmocka_unit_test(faults_have_sentences),
+		cmocka_unit_test(bodies_without_dots),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
