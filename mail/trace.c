@@ -111,6 +111,18 @@ static void add_tls(struct fold *fold, const struct trace_received *received)
 	fold_word(fold, TEXT(")"));
 }
 
+struct text trace_protocol(struct trace_with with)
+{
+	static const char *const ascii[] = { "ESMTP", "ESMTPS", "ESMTPA", "ESMTPSA" };
+	static const char *const utf8[] = { "UTF8SMTP", "UTF8SMTPS", "UTF8SMTPA", "UTF8SMTPSA" };
+	const unsigned row = (with.tls ? 1 : 0) + (with.authenticated ? 2 : 0);
+
+	if (with.utf8)
+		return text_of(utf8[row]);
+	/* There is no word for TLS without EHLO. */
+	return with.esmtp ? text_of(ascii[row]) : TEXT("SMTP");
+}
+
 void trace_add_received(
 	struct buf *out, const struct trace_received *received, const char *line_end)
 {

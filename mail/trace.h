@@ -11,12 +11,23 @@
 #include "base/id.h"
 #include "mail/address.h"
 
+/* How a message came, for the "with" clause (RFC 3848, RFC 6531 section 4.3). */
+struct trace_with {
+	bool esmtp; /* the client said EHLO */
+	bool utf8;  /* SMTPUTF8 */
+	bool tls;
+	bool authenticated;
+};
+
+/* "SMTP", "ESMTP", "ESMTPS", "ESMTPA", "ESMTPSA", and the four that begin with UTF8SMTP. */
+struct text trace_protocol(struct trace_with with);
+
 struct trace_received {
 	struct text helo; /* what the client called itself */
 	struct text peer; /* its address as text; "local" for a unix socket */
 	bool peer_ipv6;
 	struct text by;          /* our host name */
-	struct text with;        /* SMTP ESMTP ESMTPS ESMTPSA LMTP … (RFC 3848, RFC 6531) */
+	struct text with;        /* trace_protocol(), or LMTP and its kin */
 	const char *tls_version; /* NULL: in the clear */
 	const char *tls_cipher;
 	struct text id;

@@ -209,19 +209,6 @@ void transaction_start(struct transaction *transaction)
 	lmtp_start_message(transaction->lmtp);
 }
 
-/* RFC 3848, RFC 6531 section 4.3. */
-static struct text protocol(const struct transaction *transaction)
-{
-	const struct session *session = transaction->session;
-	const bool secure = conn_is_secure(session->conn);
-
-	if (transaction->envelope.utf8)
-		return secure ? TEXT("UTF8SMTPS") : TEXT("UTF8SMTP");
-	if (!session->esmtp)
-		return TEXT("SMTP");
-	return secure ? TEXT("ESMTPS") : TEXT("ESMTP");
-}
-
 static void add_trace(struct transaction *transaction)
 {
 	const struct session *session = transaction->session;
@@ -234,7 +221,11 @@ static void add_trace(struct transaction *transaction)
 			.peer = text_of(conn_peer(session->conn)),
 			.peer_ipv6 = conn_peer_is_ipv6(session->conn),
 			.by = worker_hostname(session->worker),
-			.with = protocol(transaction),
+			.with = trace_protocol((struct trace_with){
+				.esmtp = session->esmtp,
+				.utf8 = transaction->envelope.utf8,
+				.tls = conn_is_secure(session->conn),
+			}),
 			.tls_version = conn_tls_version(session->conn),
 			.tls_cipher = conn_tls_cipher(session->conn),
 			.id = id_text(transaction),

@@ -321,6 +321,30 @@ static void own_fields_are_recognised(void **state)
 	buf_release(&out);
 }
 
+static void protocols_are_named(void **state)
+{
+	static const struct {
+		struct trace_with with;
+		struct text name;
+	} cases[] = {
+		{ { 0 }, T("SMTP") },
+		{ { .tls = true }, T("SMTP") },
+		{ { .esmtp = true }, T("ESMTP") },
+		{ { .esmtp = true, .tls = true }, T("ESMTPS") },
+		{ { .esmtp = true, .authenticated = true }, T("ESMTPA") },
+		{ { .esmtp = true, .tls = true, .authenticated = true }, T("ESMTPSA") },
+		{ { .esmtp = true, .utf8 = true }, T("UTF8SMTP") },
+		{ { .esmtp = true, .utf8 = true, .tls = true }, T("UTF8SMTPS") },
+		{ { .esmtp = true, .utf8 = true, .authenticated = true }, T("UTF8SMTPA") },
+		{ { .esmtp = true, .utf8 = true, .tls = true, .authenticated = true },
+			T("UTF8SMTPSA") },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++)
+		CHECK_TEXT(trace_protocol(cases[i].with), cases[i].name, cases[i].name);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -332,6 +356,7 @@ int main(void)
 		cmocka_unit_test(every_month_and_day_has_its_name),
 		cmocka_unit_test(loops_are_found),
 		cmocka_unit_test(own_fields_are_recognised),
+		cmocka_unit_test(protocols_are_named),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
