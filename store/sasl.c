@@ -36,8 +36,9 @@ struct sasl_exchange {
 	const char *binding_type; /* NULL: none */
 	char binding[CODED_LIMIT];
 	bool is_scram;
-	bool proven; /* the server's last word is said, and the client's empty answer is due */
-	bool known;  /* the verifier is a real one */
+	bool is_login; /* at its start: the library's first step asks for the name in any case */
+	bool proven;   /* the server's last word is said, and the client's empty answer is due */
+	bool known;    /* the verifier is a real one */
 	char *user, *password;
 };
 
@@ -291,6 +292,7 @@ struct sasl_exchange *sasl_begin(
 	exchange = mem_new(sizeof(*exchange));
 	exchange->sasl = sasl;
 	exchange->is_scram = text_begins(text_of(name), TEXT("SCRAM"));
+	exchange->is_login = strcmp(name, "LOGIN") == 0;
 	if (binding.len > 0 && text_equal(binding_type, TEXT("tls-unique")))
 		exchange->binding_type = "tls-unique";
 	else if (binding.len > 0 && text_equal(binding_type, TEXT("tls-exporter")))
@@ -345,6 +347,14 @@ static enum sasl_result complete(struct sasl_exchange *exchange)
 	return exchange->known ? SASL_PROVEN : SASL_FAILED;
 }
 
+/* LOGIN was never specified: many a client looks for these words, which are not the library's. */
+static struct text prompt(struct text challenge)
+{
+	if (text_equal(challenge, TEXT("User Name")))
+		return TEXT("Username:");
+	return text_equal(challenge, TEXT("Password")) ? TEXT("Password:") : challenge;
+}
+
 enum sasl_result sasl_step(
 	struct sasl_exchange *exchange, struct text response, struct buf *challenge)
 {
@@ -354,9 +364,14 @@ enum sasl_result sasl_step(
 
 	if (exchange->proven)
 		return response.len == 0 ? complete(exchange) : SASL_FAILED;
+	/* A name in the initial response answers a question not yet asked. */
+	if (exchange->is_login && response.len > 0 &&
+		gsasl_step(exchange->session, "", 0, &output, &length) == GSASL_NEEDS_MORE)
+		gsasl_free(output);
+	exchange->is_login = false;
 	status = gsasl_step(exchange->session, response.ptr, response.len, &output, &length);
 	if (status == GSASL_OK || status == GSASL_NEEDS_MORE)
-		buf_add(challenge, (struct text){ .ptr = output, .len = length });
+		buf_add(challenge, prompt((struct text){ .ptr = output, .len = length }));
 	gsasl_free(output);
 	if (status == GSASL_NEEDS_MORE)
 		return SASL_GOES_ON;
