@@ -59,7 +59,8 @@ void banner_print(struct buf *out, const struct listeners *listeners, const char
 {
 	static const struct row rows[] = {
 		{ "push", "smtp", "SMTP, with STARTTLS" },
-		{ "", "smtps", "SMTP over TLS" },
+		{ "", "submission", "SMTP of the users, who log in, with STARTTLS" },
+		{ "", "submissions", "the same over TLS" },
 		{ "pull", "pop3", "POP3, with STLS" },
 		{ "", "pop3s", "POP3 over TLS" },
 	};

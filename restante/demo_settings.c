@@ -39,7 +39,8 @@ void demo_settings_print(struct buf *out, const struct demo_options *options)
 	print_quoted(out, options->directory);
 	buf_add_string(out, "\ncertificates = { \"certificate.pem:key.pem\" }\n\nsmtp-in {\n");
 	print_listen(out, options, "listen", 25);
-	print_listen(out, options, "listen-tls", 465);
+	print_listen(out, options, "listen-submission", 587);
+	print_listen(out, options, "listen-submissions", 465);
 	buf_add_string(out, "}\n\npop3d {\n");
 	print_listen(out, options, "listen", 110);
 	print_listen(out, options, "listen-tls", 995);

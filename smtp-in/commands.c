@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/role.h"
 #include "mail/command.h"
+#include "smtp-in/auth.h"
 #include "smtp-in/envelope.h"
 #include "smtp-in/session.h"
 #include "smtp-in/transaction.h"
@@ -19,6 +20,7 @@ enum verb_flag {
 	VERB_PIPELINED = 64,      /* need not wait for the verdicts on recipients */
 	VERB_AUTHENTICATED = 128, /* on submission listeners: of authenticated users only */
 	VERB_UNSEEN = 256,        /* not told by HELP */
+	VERB_SUBMISSION = 512,    /* on submission listeners only */
 };
 
 struct verb {
@@ -94,6 +96,11 @@ static void tell_extensions(struct session *session)
 		if (extensions[i].offered(session))
 			session_reply_line(session, 250, false, text_of(extensions[i].keyword));
 	}
+	buf_add_string(&line, "AUTH");
+	auth_add_mechanisms(session, &line);
+	if (session->listener->submission)
+		session_reply_line(session, 250, false, buf_text(&line));
+	buf_clear(&line);
 	/* RFC 9422. A session may send any number of messages: no MAILMAX. */
 	buf_format(&line, "LIMITS RCPTMAX=%llu",
 		(unsigned long long)worker_settings(session->worker)->recipients);
@@ -142,6 +149,7 @@ static enum commands_result run_starttls(struct session *session, struct text ar
 		session_reply(session, REPLY(454, 4, 7, 0, "TLS is not available"));
 	} else {
 		session_reset(session);
+		auth_end(session);
 		session_reply(session, REPLY(220, 2, 0, 0, "Begin TLS"));
 		session->state = SESSION_SECURING;
 	}
@@ -201,6 +209,12 @@ static enum commands_result run_data(struct session *session, struct text argume
 
 /* ---- the others ---- */
 
+static enum commands_result run_auth(struct session *session, struct text argument)
+{
+	auth_begin(session, argument);
+	return COMMANDS_DONE;
+}
+
 static enum commands_result run_rset(struct session *session, struct text argument)
 {
 	(void)argument;
@@ -259,6 +273,8 @@ static const struct verb verbs[] = {
 	VERB("EHLO", run_ehlo, VERB_BEFORE_HELLO | VERB_ARGUMENT | VERB_JUNK, "EHLO your.host.name"),
 	VERB("HELO", run_helo, VERB_BEFORE_HELLO | VERB_ARGUMENT | VERB_JUNK, "HELO your.host.name"),
 	VERB("STARTTLS", run_starttls, VERB_NO_ARGUMENT, "STARTTLS"),
+	VERB("AUTH", run_auth, VERB_NO_TRANSACTION | VERB_ARGUMENT | VERB_SUBMISSION,
+		"AUTH mechanism [initial response]"),
 	VERB("MAIL", run_mail, VERB_NO_TRANSACTION | VERB_ARGUMENT | VERB_AUTHENTICATED,
 		"MAIL FROM:<sender> [SIZE=octets] [BODY=7BIT|8BITMIME] [SMTPUTF8]"),
 	VERB("RCPT", run_rcpt, VERB_IN_TRANSACTION | VERB_ARGUMENT | VERB_PIPELINED, "RCPT TO:<recipient>"),
@@ -284,6 +300,12 @@ static const struct verb *find_verb(struct text name)
 	return NULL;
 }
 
+static bool is_told(const struct session *session, const struct verb *verb)
+{
+	return !(verb->flags & VERB_UNSEEN) &&
+	       (!(verb->flags & VERB_SUBMISSION) || session->listener->submission);
+}
+
 static void help_line(struct session *session, bool last, struct text text)
 {
 	struct buf line = { 0 };
@@ -298,12 +320,12 @@ static enum commands_result run_help(struct session *session, struct text argume
 {
 	const struct verb *verb = find_verb(argument);
 
-	if (verb && !(verb->flags & VERB_UNSEEN)) {
+	if (verb && is_told(session, verb)) {
 		help_line(session, true, verb->usage);
 		return COMMANDS_DONE;
 	}
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
-		if (!(verbs[i].flags & VERB_UNSEEN))
+		if (is_told(session, &verbs[i]))
 			help_line(session, false, verbs[i].usage);
 	}
 	help_line(session, true, TEXT("End of HELP"));
@@ -314,13 +336,16 @@ static enum commands_result run_help(struct session *session, struct text argume
 static bool is_out_of_place(
 	const struct session *session, const struct verb *verb, struct reply *fault)
 {
-	if (!(verb->flags & VERB_BEFORE_HELLO) && !session->helo.ptr)
+	if ((verb->flags & VERB_SUBMISSION) && !session->listener->submission)
+		*fault = REPLY(502, 5, 5, 1, "Not here; logins are for the submission ports");
+	else if (!(verb->flags & VERB_BEFORE_HELLO) && !session->helo.ptr)
 		*fault = REPLY(503, 5, 5, 1, "EHLO first");
 	else if ((verb->flags & VERB_IN_TRANSACTION) && !session->transaction)
 		*fault = REPLY(503, 5, 5, 1, "MAIL first");
 	else if ((verb->flags & VERB_NO_TRANSACTION) && session->transaction)
 		*fault = REPLY(503, 5, 5, 1, "MAIL was given already; RSET forgets it");
-	else if ((verb->flags & VERB_AUTHENTICATED) && session->listener->submission)
+	else if ((verb->flags & VERB_AUTHENTICATED) && session->listener->submission &&
+		 !auth_user(session).ptr)
 		*fault = REPLY(530, 5, 7, 0, "Authentication required");
 	else
 		return false;

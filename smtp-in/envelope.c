@@ -2,6 +2,7 @@
 
 #include "base/arena.h"
 #include "mail/command.h"
+#include "mail/xtext.h"
 #include "smtp-in/session.h"
 #include "smtp-in/transaction.h"
 
@@ -47,20 +48,44 @@ static bool take_utf8(struct transaction *transaction, struct text value, struct
 	return false;
 }
 
+/*
+ * RFC 4954 section 5: who is said to have submitted the message first. Whoever logs in here is that
+ * person, so it is looked at for its form only.
+ */
+static bool take_auth(struct transaction *transaction, struct text value, struct reply *fault)
+{
+	struct address address;
+	struct buf who = { 0 };
+	bool good = value.len && xtext_decode(value, &who);
+
+	good = good && (text_equal(buf_text(&who), TEXT("<>")) ||
+			       address_parse(transaction->arena, buf_text(&who), true, &address) ==
+				       ADDRESS_OK);
+	buf_release(&who);
+	if (!good)
+		*fault = REPLY(501, 5, 5, 4, "AUTH is an address in xtext, or <>");
+	return good;
+}
+
 static const struct parameter {
 	struct text keyword;
 	bool (*take)(struct transaction *transaction, struct text value, struct reply *fault);
+	bool submission; /* there only */
 } mail_parameters[] = {
-	{ { "SIZE", 4 }, take_size },
-	{ { "BODY", 4 }, take_body },
-	{ { "SMTPUTF8", 8 }, take_utf8 },
+	{ { "SIZE", 4 }, take_size, false },
+	{ { "BODY", 4 }, take_body, false },
+	{ { "SMTPUTF8", 8 }, take_utf8, false },
+	{ { "AUTH", 4 }, take_auth, true },
 };
 
 static bool take_mail_parameter(
 	struct transaction *transaction, const struct command_parameter *given, struct reply *fault)
 {
+	const bool submission = transaction->session->listener->submission;
+
 	for (size_t i = 0; i < sizeof(mail_parameters) / sizeof(mail_parameters[0]); i++) {
-		if (text_equal_nocase(given->keyword, mail_parameters[i].keyword))
+		if (text_equal_nocase(given->keyword, mail_parameters[i].keyword) &&
+			(submission || !mail_parameters[i].submission))
 			return mail_parameters[i].take(transaction, given->value, fault);
 	}
 	*fault = reply_with(REPLY(555, 5, 5, 4, ""),

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/role.h"
 #include "mail/command.h"
+#include "smtp-in/auth.h"
 #include "smtp-in/commands.h"
 #include "smtp-in/transaction.h"
 
@@ -119,12 +120,14 @@ static bool must_hold(const struct session *session)
 	switch (session->state) {
 	case SESSION_COMMANDS:
 		return session->waiting;
+	case SESSION_AUTHENTICATING:
 	case SESSION_ASKING:
 	case SESSION_VERDICT:
 		return true;
 	case SESSION_MESSAGE:
 		return transaction_is_full(session->transaction);
 	case SESSION_SECURING:
+	case SESSION_ANSWER:
 	case SESSION_CLOSING:
 		return false;
 	}
@@ -164,14 +167,23 @@ void session_resume(struct session *session)
 
 /* ---- input ---- */
 
+/* An initial response of AUTH may be longer than any other command. */
+static size_t line_limit(const struct session *session)
+{
+	if (session->listener->submission &&
+		text_begins_nocase(conn_input(session->conn), TEXT("AUTH ")))
+		return AUTH_LINE_LIMIT;
+	return COMMAND_MAIL_LIMIT;
+}
+
 static bool read_command(struct session *session)
 {
 	const struct wire_lines before = session->lines;
 	enum wire_fault fault;
 	struct text line;
 	size_t used;
-	int found = wire_line(&session->lines, conn_input(session->conn), COMMAND_MAIL_LIMIT, &line,
-		&used, &fault);
+	int found = wire_line(&session->lines, conn_input(session->conn), line_limit(session),
+		&line, &used, &fault);
 
 	if (found > 0) {
 		session->waiting = commands_run(session, line) == COMMANDS_WAIT;
@@ -190,6 +202,22 @@ static bool read_command(struct session *session)
 	return found != 0;
 }
 
+static bool read_answer(struct session *session)
+{
+	enum wire_fault fault;
+	struct text line;
+	size_t used;
+	const int found = wire_line(
+		&session->lines, conn_input(session->conn), AUTH_LINE_LIMIT, &line, &used, &fault);
+
+	if (found > 0)
+		auth_answer(session, line);
+	else if (found < 0)
+		auth_answer_fault(session, fault == WIRE_TOO_LONG);
+	conn_consume(session->conn, used);
+	return found != 0;
+}
+
 static bool read_input(struct session *session)
 {
 	switch (session->state) {
@@ -197,7 +225,10 @@ static bool read_input(struct session *session)
 		return !session->waiting && read_command(session);
 	case SESSION_MESSAGE:
 		return transaction_read(session->transaction);
+	case SESSION_ANSWER:
+		return read_answer(session);
 	case SESSION_SECURING:
+	case SESSION_AUTHENTICATING:
 	case SESSION_ASKING:
 	case SESSION_VERDICT:
 	case SESSION_CLOSING:
@@ -305,6 +336,7 @@ void session_reset(struct session *session)
 void session_free(struct session *session)
 {
 	session_reset(session);
+	auth_end(session);
 	conn_free(&session->conn);
 	LIST_REMOVE(session, link);
 	session->worker->session_count--;
@@ -318,6 +350,8 @@ void session_stop(struct session *session)
 		session_free(session);
 		break;
 	case SESSION_COMMANDS:
+	case SESSION_AUTHENTICATING:
+	case SESSION_ANSWER:
 		session_close(session, REPLY(421, 4, 3, 2, "Shutting down"));
 		break;
 	case SESSION_ASKING:

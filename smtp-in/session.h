@@ -15,14 +15,17 @@
 #include "mail/wire.h"
 #include "smtp-in/worker.h"
 
+struct auth;
 struct transaction;
 
 enum session_state {
 	SESSION_SECURING, /* TLS handshake, at the start or after STARTTLS */
 	SESSION_COMMANDS,
-	SESSION_ASKING,  /* DATA was passed on, 354 is awaited */
-	SESSION_MESSAGE, /* octets of a message come */
-	SESSION_VERDICT, /* the message has ended, the verdict is awaited */
+	SESSION_AUTHENTICATING, /* the store's answer about a login is awaited */
+	SESSION_ANSWER,         /* the client's answer to a challenge of AUTH is the next line */
+	SESSION_ASKING,         /* DATA was passed on, 354 is awaited */
+	SESSION_MESSAGE,        /* octets of a message come */
+	SESSION_VERDICT,        /* the message has ended, the verdict is awaited */
 	SESSION_CLOSING,
 };
 
@@ -41,9 +44,10 @@ struct session {
 	struct transaction *transaction; /* NULL: no MAIL was given */
 	struct text helo; /* what the client calls itself, on the heap; ptr NULL: it has not said */
 	bool esmtp;       /* it said EHLO */
-	bool held;        /* reading is stopped */
-	bool waiting;     /* the next command waits for verdicts on recipients */
-	bool owes_mail;   /* the reply to MAIL, which leaves together with the next */
+	struct auth *auth; /* NULL: nothing of AUTH yet */
+	bool held;         /* reading is stopped */
+	bool waiting;      /* the next command waits for verdicts on recipients */
+	bool owes_mail;    /* the reply to MAIL, which leaves together with the next */
 	struct wire_lines lines;
 	unsigned errors, junk; /* since the last message */
 	int64_t deadline; /* worker_seconds() at which it has timed out; 0: it is not its turn */

@@ -80,6 +80,13 @@ static const struct settings_item items[] = {
 		.offset = AT(junk),
 		.help = "Commands that lead to nothing (NOOP, RSET, HELP, VRFY and the like) after "
 			"which a session that delivers nothing is ended." },
+	{ .name = "login-failures",
+		.type = SETTINGS_NUMBER,
+		.preset = "3",
+		.least = 1,
+		.most = 1000,
+		.offset = AT(login_failures),
+		.help = "Wrong logins after which a session is ended." },
 	{ .name = "command-timeout",
 		.type = SETTINGS_SECONDS,
 		.preset = "5m",

@@ -24,6 +24,7 @@ struct smtp_in_settings {
 	uint64_t clients;                        /* sessions at once in one worker */
 	uint64_t errors;                         /* commands in error without a message between */
 	uint64_t junk;                           /* commands that lead to nothing, likewise */
+	uint64_t login_failures;                 /* of one session */
 	uint64_t command_seconds;                /* waiting for a command */
 	uint64_t data_seconds;                   /* waiting for more of a message */
 	uint64_t send_seconds;                   /* the client takes nothing of a reply */

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "mail/trace.h"
+#include "smtp-in/auth.h"
 #include "smtp-in/session.h"
 
 enum {
@@ -225,6 +226,7 @@ static void add_trace(struct transaction *transaction)
 				.esmtp = session->esmtp,
 				.utf8 = transaction->envelope.utf8,
 				.tls = conn_is_secure(session->conn),
+				.authenticated = auth_user(session).ptr != NULL,
 			}),
 			.tls_version = conn_tls_version(session->conn),
 			.tls_cipher = conn_tls_cipher(session->conn),
@@ -424,6 +426,8 @@ static void on_failed(void *owner, const char *reason)
 		finish(transaction);
 		break;
 	case SESSION_COMMANDS:
+	case SESSION_AUTHENTICATING:
+	case SESSION_ANSWER:
 	case SESSION_SECURING:
 	case SESSION_CLOSING:
 		session_resume(session);

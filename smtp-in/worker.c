@@ -12,6 +12,7 @@
 #include "base/role.h"
 #include "smtp-in/lmtp.h"
 #include "smtp-in/session.h"
+#include "smtp-in/store_link.h"
 #include "smtp-in/transaction.h"
 
 enum {
@@ -146,6 +147,7 @@ void worker_free(struct worker **at)
 	while (!LIST_EMPTY(&worker->sessions))
 		session_free(LIST_FIRST(&worker->sessions));
 	free_spares(worker);
+	store_link_free(worker);
 	lmtp_pool_free(&worker->pool);
 	event_free(worker->tick);
 	buf_release(&worker->scratch);
@@ -214,6 +216,8 @@ void worker_count(const struct worker *worker, struct buf *out)
 		{ "refused-connections", worker->total.refused_connections },
 		{ "tls-sessions", worker->total.tls_sessions },
 		{ "timeouts", worker->total.timeouts },
+		{ "logins", worker->total.logins },
+		{ "login-failures", worker->total.login_failures },
 		{ "recipients", worker->total.recipients },
 		{ "refused-recipients", worker->total.refused_recipients },
 		{ "messages", worker->total.messages },

@@ -16,6 +16,7 @@ struct event;
 struct lmtp_pool;
 struct role_context;
 struct session;
+struct store_client;
 struct transaction;
 
 LIST_HEAD(session_list, session);
@@ -26,6 +27,8 @@ struct worker {
 	struct role_context
 		*context; /* settings, certificate: read at each use, a reload changes them */
 	struct lmtp_pool *pool;
+	struct store_client *store; /* see store_link.h */
+	uint64_t store_links;       /* connections to the store so far: the number of this one */
 	struct session_list sessions;
 	unsigned session_count;
 	bool stopping;
@@ -37,6 +40,7 @@ struct worker {
 	struct {
 		uint64_t connections, refused_connections, timeouts;
 		uint64_t tls_sessions;
+		uint64_t logins, login_failures;
 		uint64_t recipients, refused_recipients;
 		uint64_t messages, octets; /* accepted */
 		uint64_t refused_messages, lost_messages;

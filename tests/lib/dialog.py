@@ -1,7 +1,7 @@
 """Dialogs: plain text files of C: and S: lines, held against real processes.
 
 	# comment
-	with: smtp                 the listener: smtp smtps pop3 pop3s lmtp lmtp-smtp-in
+	with: smtp                 the listener: smtp smtps submission submissions pop3 pop3s lmtp lmtp-smtp-in
 	set: smtp-in.recipients=3  a setting this dialog needs (dialogs with the same ones share a host)
 	mail: alice: Subject: x\\r\\n\\r\\nbody\\r\\n   empty alice's mailbox first, then deliver this
 	C: EHLO client.test        send the text and CRLF; consecutive C lines leave in one segment
@@ -97,7 +97,7 @@ class Peer:
         self.sock = host.connect(listener, 30)
         self.queued = b""
         self.received = b""
-        if listener in ("smtps", "pop3s"):
+        if listener in ("smtps", "submissions", "pop3s"):
             self._tls()
 
     def step(self, keyword, rest, repeat):

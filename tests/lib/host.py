@@ -48,7 +48,8 @@ class Host:
         self.keep = directory is not None
         self.dir = pathlib.Path(directory or tempfile.mkdtemp(prefix="restante-test-"))
         self.log_path = self.dir / "test.log"
-        self.options = list(arguments)
+        # Beside what the demo has: TLS from the first octet for anybody.
+        self.options = [*arguments, "-o", "smtp-in.listen-tls=127.0.0.1:0"]
         for name, value in (set or {}).items():
             self.options += ["-o", f"{name}={value}"]
         if limits:
