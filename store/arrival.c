@@ -111,6 +111,9 @@ static void keep(
 		recipients[i].mailbox = text_copy(arena, from->recipients[i].mailbox);
 		recipients[i].flags = from->recipients[i].flags;
 		recipients[i].keywords = text_copy(arena, from->recipients[i].keywords);
+		recipients[i].once = text_copy(arena, from->recipients[i].once);
+		recipients[i].once_seconds = from->recipients[i].once_seconds;
+		recipients[i].group = from->recipients[i].group;
 	}
 }
 

@@ -52,6 +52,7 @@ enum {
 	STORE_ONCE_LIMIT = 255,
 	STORE_INLINE_LIMIT = 256 * 1024, /* larger bodies do not travel in DELIVER but by SPOOL */
 	STORE_RECIPIENTS_LIMIT = 1000,
+	STORE_DELIVER_RECIPIENTS_LIMIT = STORE_RECIPIENTS_LIMIT * 1024, /* octets of the run */
 	STORE_UIDS_LIMIT = 4 << 20, /* octets: a run of u32 little-endian */
 	STORE_PAYLOAD_LIMIT = (4 << 20) + 4096,
 	STORE_FETCH_LIMIT = 256, /* messages in one FETCH */
@@ -114,19 +115,35 @@ struct store_listing {
 #define STORE_SPOOL_FIELDS(F) F(u64, size_hint, 0)
 #define STORE_SPOOL_REPLY_FIELDS(F) F(u8, failure, 0) F(u32, spool, 0)
 
-/* One recipient of a delivery; `recipients` of DELIVER is a run of these. */
+/*
+ * One recipient of a delivery; `recipients` of DELIVER is a run of these. once: "" or the key under which
+ * this acceptance counts only once for the user; of once_seconds' age the key counts no more (0: it
+ * counts for ever). group: those of one number, who stand together, get the message all or none.
+ */
 #define STORE_RECIPIENT_FIELDS(F) \
 	F(text, user, STORE_ADDRESS_LIMIT) F(text, mailbox, STORE_MAILBOX_LIMIT) F(u32, flags, 0) \
-	F(text, keywords, STORE_KEYWORDS_LIMIT)
+	F(text, keywords, STORE_KEYWORDS_LIMIT) F(text, once, STORE_ONCE_LIMIT) F(u32, once_seconds, 0) \
+	F(u32, group, 0)
 
 /*
- * All recipients or none, durable when answered. spool 0: the message is in body, LF line ends, trace
- * fields and all. once: "" or the key under which this acceptance counts only once per recipient.
+ * One transaction, durable when answered. spool 0: the message is in body, LF line ends, trace fields and
+ * all. once: the key of recipients who have none of their own.
+ *
+ * When there are several groups, one whose users are gone or full is left out and the others go on; any
+ * other failure is one for all. The reply's failure is STORE_OK as soon as one group went well. verdicts:
+ * an octet for each recipient, in order (enum store_failure; STORE_ALREADY_EXISTS: its key had counted
+ * before); empty: the failure holds for all. uids: u32 each, 0 where nothing was stored. file: the part
+ * of the names that the message's files have in common.
+ *
+ * A peer that breaks off before DELIVER leaves nothing behind: what it wrote to a spool file goes with
+ * the connection, and what it still held was never here.
  */
 #define STORE_DELIVER_FIELDS(F) \
 	F(text, id, 20) F(text, once, STORE_ONCE_LIMIT) F(i64, received, 0) F(u32, spool, 0) \
-	F(text, recipients, STORE_RECIPIENTS_LIMIT * 640) F(text, body, STORE_INLINE_LIMIT)
-#define STORE_DELIVER_REPLY_FIELDS(F) F(u8, failure, 0) F(text, user, STORE_ADDRESS_LIMIT)
+	F(text, recipients, STORE_DELIVER_RECIPIENTS_LIMIT) F(text, body, STORE_INLINE_LIMIT)
+#define STORE_DELIVER_REPLY_FIELDS(F) \
+	F(u8, failure, 0) F(text, user, STORE_ADDRESS_LIMIT) F(text, verdicts, STORE_RECIPIENTS_LIMIT) \
+	F(text, uids, STORE_RECIPIENTS_LIMIT * 4) F(text, file, 255)
 
 /*
  * peer: the client's address, for limits and the log. spacing: seconds that have to lie between two logins of
