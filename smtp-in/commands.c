@@ -7,6 +7,7 @@
 #include "mail/command.h"
 #include "smtp-in/auth.h"
 #include "smtp-in/envelope.h"
+#include "smtp-in/sender.h"
 #include "smtp-in/session.h"
 #include "smtp-in/transaction.h"
 
@@ -165,7 +166,10 @@ static enum commands_result run_mail(struct session *session, struct text argume
 
 	if (envelope_take_mail(transaction, argument, &fault)) {
 		session->transaction = transaction;
-		session_reply_mail(session);
+		if (session->listener->submission)
+			sender_judge(session);
+		else
+			session_reply_mail(session);
 	} else {
 		session_reply(session, fault);
 		transaction_free(&transaction);

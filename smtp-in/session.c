@@ -121,6 +121,7 @@ static bool must_hold(const struct session *session)
 	case SESSION_COMMANDS:
 		return session->waiting;
 	case SESSION_AUTHENTICATING:
+	case SESSION_SENDER:
 	case SESSION_ASKING:
 	case SESSION_VERDICT:
 		return true;
@@ -229,6 +230,7 @@ static bool read_input(struct session *session)
 		return read_answer(session);
 	case SESSION_SECURING:
 	case SESSION_AUTHENTICATING:
+	case SESSION_SENDER:
 	case SESSION_ASKING:
 	case SESSION_VERDICT:
 	case SESSION_CLOSING:
@@ -352,6 +354,7 @@ void session_stop(struct session *session)
 	case SESSION_COMMANDS:
 	case SESSION_AUTHENTICATING:
 	case SESSION_ANSWER:
+	case SESSION_SENDER:
 		session_close(session, REPLY(421, 4, 3, 2, "Shutting down"));
 		break;
 	case SESSION_ASKING:

@@ -23,6 +23,7 @@ enum session_state {
 	SESSION_COMMANDS,
 	SESSION_AUTHENTICATING, /* the store's answer about a login is awaited */
 	SESSION_ANSWER,         /* the client's answer to a challenge of AUTH is the next line */
+	SESSION_SENDER,         /* whether MAIL names a sender of theirs is asked */
 	SESSION_ASKING,         /* DATA was passed on, 354 is awaited */
 	SESSION_MESSAGE,        /* octets of a message come */
 	SESSION_VERDICT,        /* the message has ended, the verdict is awaited */

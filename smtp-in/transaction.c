@@ -8,11 +8,15 @@
 #include "base/mem.h"
 #include "mail/trace.h"
 #include "smtp-in/auth.h"
+#include "smtp-in/sender.h"
 #include "smtp-in/session.h"
+#include "smtp-in/submission.h"
 
 enum {
 	ARENA_BLOCK = 2048,
 	SPARES_LIMIT = 256, /* transactions kept for the next messages */
+	HEADER_LIMIT =
+		256 * 1024, /* octets of a submission's header, which is kept until it is over */
 };
 
 struct transaction_recipient {
@@ -64,6 +68,8 @@ void transaction_free(struct transaction **at)
 		return;
 	struct worker *worker = transaction->session->worker;
 	lmtp_end(&transaction->lmtp);
+	submission_free(&transaction->submission);
+	buf_release(&transaction->header);
 	arena_empty(transaction->arena);
 	if (worker->spares < SPARES_LIMIT && !worker->stopping) {
 		transaction->next_spare = worker->spare;
@@ -358,19 +364,67 @@ static bool is_endless(const struct transaction *transaction)
 	       transaction->data.size - transaction->refused_at > limit;
 }
 
-bool transaction_read(struct transaction *transaction)
+void transaction_refuse(struct transaction *transaction, struct reply verdict)
+{
+	if (transaction->verdict.code == 0)
+		refuse(transaction, verdict);
+}
+
+/* ---- submissions: the header is filtered, and judged when it is over ---- */
+
+static void begin_submission(struct transaction *transaction)
+{
+	const struct text sender = transaction->envelope.sender,
+			  user = auth_user(transaction->session);
+
+	transaction->submission = submission_new(&(struct submission_options){
+		.dot_ends = true,
+		.sender = text_copy(transaction->arena, sender.len ? sender : user),
+		.id = id_text(transaction),
+		.host = worker_hostname(transaction->session->worker),
+		.when = time(NULL),
+	});
+}
+
+static bool in_header(const struct transaction *transaction)
+{
+	return transaction->session->listener->submission && transaction->verdict.code == 0 &&
+	       (!transaction->submission || !submission_is_over(transaction->submission));
+}
+
+/* The octets of the header, or of its part that has come. */
+static struct text filter(struct transaction *transaction, struct text in)
+{
+	if (!transaction->submission)
+		begin_submission(transaction);
+	return text_head(in, submission_take(transaction->submission, in, &transaction->header));
+}
+
+static void pass_on_header(struct transaction *transaction)
+{
+	if (buf_length(&transaction->header))
+		pass_on(transaction, buf_text(&transaction->header));
+	buf_release(&transaction->header);
+}
+
+/* The header stays here until it is over: then its authors are known. */
+static void judge_header(struct transaction *transaction)
+{
+	if (buf_length(&transaction->header) > HEADER_LIMIT)
+		transaction_refuse(transaction,
+			REPLY(552, 5, 3, 4, "The header is too long; 256 KiB is the most"));
+	if (!submission_is_over(transaction->submission) || transaction->verdict.code)
+		return;
+	sender_judge_authors(transaction);
+	if (!transaction->judging)
+		pass_on_header(transaction);
+}
+
+/* What follows from the octets that were read last. */
+static void conclude(struct transaction *transaction, bool ended)
 {
 	struct session *session = transaction->session;
-	const struct text in = conn_input(session->conn);
-	size_t used;
 
-	if (in.len == 0)
-		return false;
-	const bool ended = wire_data_scan(&transaction->data, in, &used) == 1;
-	if (transaction->verdict.code == 0)
-		judge(transaction);
-	pass_on(transaction, text_head(in, used));
-	conn_consume(session->conn, used);
 	if (ended && transaction->lmtp) {
 		session->state = SESSION_VERDICT;
 		lmtp_end_message(transaction->lmtp);
@@ -383,12 +437,45 @@ bool transaction_read(struct transaction *transaction)
 		session_reply(session, verdict);
 		session_close(session, REPLY(421, 4, 7, 0, "The message was refused and goes on"));
 	}
+}
+
+void transaction_go_on(struct transaction *transaction)
+{
+	struct session *session = transaction->session;
+
+	pass_on_header(transaction);
+	conclude(transaction, transaction->ended);
+	session_resume(session);
+}
+
+bool transaction_read(struct transaction *transaction)
+{
+	struct session *session = transaction->session;
+	struct text in = conn_input(session->conn);
+	const bool header = in_header(transaction);
+	size_t used;
+
+	if (in.len == 0 || transaction->judging)
+		return false;
+	if (header)
+		in = filter(transaction, in);
+	const bool ended = wire_data_scan(&transaction->data, in, &used) == 1;
+	if (transaction->verdict.code == 0)
+		judge(transaction);
+	if (header)
+		judge_header(transaction);
+	else
+		pass_on(transaction, text_head(in, used));
+	conn_consume(session->conn, used);
+	transaction->ended = ended;
+	if (!transaction->judging)
+		conclude(transaction, ended);
 	return true;
 }
 
 bool transaction_is_full(const struct transaction *transaction)
 {
-	return transaction->lmtp && lmtp_is_full(transaction->lmtp);
+	return transaction->judging || (transaction->lmtp && lmtp_is_full(transaction->lmtp));
 }
 
 static void on_drained(void *owner)
@@ -428,6 +515,7 @@ static void on_failed(void *owner, const char *reason)
 	case SESSION_COMMANDS:
 	case SESSION_AUTHENTICATING:
 	case SESSION_ANSWER:
+	case SESSION_SENDER:
 	case SESSION_SECURING:
 	case SESSION_CLOSING:
 		session_resume(session);

@@ -17,6 +17,7 @@
 #include "smtp-in/lmtp.h"
 
 struct arena;
+struct submission;
 struct session;
 struct transaction_recipient;
 
@@ -39,8 +40,16 @@ struct transaction {
 	bool traced; /* our trace field was passed on */
 	struct wire_data data;
 	struct reply verdict; /* code 0: none yet. Its text is in the arena, or a constant. */
-	uint64_t refused_at;  /* size when the message was refused before its end */
-	size_t verdicts;      /* of the LMTP server, at the end of the message */
+	/* Of a submission, until its header is over (sender.h, submission.h). */
+	struct submission *submission;
+	struct buf header; /* filtered, and kept back until it is known that it may go on */
+	struct address *authors;
+	size_t authors_left; /* about whom the store has not been asked */
+	struct text author;  /* about whom it has */
+	bool judging;
+	bool ended;          /* while judging: so has the message */
+	uint64_t refused_at; /* size when the message was refused before its end */
+	size_t verdicts;     /* of the LMTP server, at the end of the message */
 	size_t delivered;
 };
 
@@ -61,7 +70,13 @@ void transaction_start(struct transaction *transaction);
 /* Take message octets from the session's input. False: there is nothing to be done for now. */
 bool transaction_read(struct transaction *transaction);
 
-/* The LMTP server is behind: take no more for now. */
+/* Nothing more is passed on; verdict is the reply at the end, if there is none yet. */
+void transaction_refuse(struct transaction *transaction, struct reply verdict);
+
+/* It was judging, and is no more. */
+void transaction_go_on(struct transaction *transaction);
+
+/* The LMTP server is behind, or the store's answer is awaited: take no more for now. */
 bool transaction_is_full(const struct transaction *transaction);
 
 /* A message was begun and will not come to its end. reason: for the log. */

@@ -171,6 +171,10 @@ struct store_listing {
 	F(u32, exchange, 0) F(u8, cancel, 1) F(text, response, STORE_SASL_LIMIT)
 #define STORE_SASL_STEP_REPLY_FIELDS(F) STORE_SASL_START_REPLY_FIELDS(F)
 
+/* May the user, who logged in at smtp-in, send as this address? STORE_REFUSED: no. */
+#define STORE_OWNS_FIELDS(F) F(text, user, STORE_ADDRESS_LIMIT) F(text, address, STORE_ADDRESS_LIMIT)
+#define STORE_OWNS_REPLY_FIELDS(F) F(u8, failure, 0)
+
 #define STORE_MAILBOXES_FIELDS(F) F(u32, options, 0)
 /* `mailboxes` is a run of STORE_MAILBOX. */
 #define STORE_MAILBOXES_REPLY_FIELDS(F) F(u8, failure, 0) F(text, mailboxes, 4 << 20)
@@ -279,7 +283,8 @@ struct store_listing {
 	REQUEST(rebuild, REBUILD, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
 	REQUEST(stats, STATS, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
 	REQUEST(sasl_start, SASL_START, STORE_BY_LOGIN, STORE_NEEDS_NOTHING) \
-	REQUEST(sasl_step, SASL_STEP, STORE_BY_LOGIN, STORE_NEEDS_NOTHING)
+	REQUEST(sasl_step, SASL_STEP, STORE_BY_LOGIN, STORE_NEEDS_NOTHING) \
+	REQUEST(owns, OWNS, STORE_BY_SMTP_IN, STORE_NEEDS_NOTHING)
 
 #define STORE_NOTICES(NOTICE) \
 	NOTICE(changed, CHANGED, STORE_BY_IMAPD) \
