@@ -3,6 +3,7 @@
  * nothing into a line that could end it or begin another parameter.
  */
 #include "base/arena.h"
+#include "base/buf.h"
 #include "mail/dsn.h"
 #include "tests/fuzz/mail/require.h"
 
