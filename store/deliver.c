@@ -160,11 +160,14 @@ static enum store_failure add_target(struct work *work, const struct engine_reci
 	work->count++;
 	*found = target;
 	target->before = mailbox->row;
-	if (!quota_allows(work->engine, account, work->size))
+	if (!work->delivery->is_import && !quota_allows(work->engine, account, work->size))
 		return STORE_OVER_QUOTA;
 	if (mailbox->row.uidnext >= UINT32_MAX - ENGINE_CEILING_BLOCK)
 		return STORE_DAMAGED;
-	target->uid = mailbox->row.uidnext++;
+	target->uid = recipient->uid ? recipient->uid : mailbox->row.uidnext;
+	if (target->uid < mailbox->row.uidnext)
+		return STORE_INVALID;
+	mailbox->row.uidnext = target->uid + 1;
 	target->flags = recipient->flags & FLAGS;
 	mailbox->row.messages++;
 	mailbox->row.unseen += !(target->flags & STORE_FLAG_SEEN);
@@ -271,7 +274,9 @@ static enum store_failure resolve_one(struct work *work, size_t number)
 	const struct engine_recipient *recipient = &work->delivery->recipients[number];
 	struct account *account;
 	bool before = false;
-	enum store_failure failure = account_of(work->engine, recipient->user, &account);
+	enum store_failure failure = work->delivery->is_import
+					     ? account_look(work->engine, recipient->user, &account)
+					     : account_of(work->engine, recipient->user, &account);
 
 	if (failure == STORE_OK)
 		failure = once_before(work, recipient, account, &before);
@@ -567,7 +572,8 @@ void deliver(struct engine *engine, struct change *change, const struct engine_d
 
 	if (engine->broken)
 		failure = STORE_BUSY;
-	else if (engine->options.message_octets && size > engine->options.message_octets)
+	else if (!delivery->is_import && engine->options.message_octets &&
+		 size > engine->options.message_octets)
 		failure = STORE_TOO_LARGE;
 	else if (engine_space_is_low(engine))
 		failure = STORE_NO_SPACE;

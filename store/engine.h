@@ -161,6 +161,7 @@ struct engine_recipient {
 	struct text once;      /* "": the delivery's */
 	uint32_t once_seconds; /* that the key counts; 0: for ever */
 	uint32_t group;        /* who stand together with the same number stand or fall together */
+	uint32_t uid;          /* of an import: the UID to get; 0: the next one */
 };
 
 struct engine_delivery {
@@ -171,6 +172,7 @@ struct engine_delivery {
 	struct text body; /* LF line ends */
 	const struct engine_recipient *recipients;
 	size_t count;
+	bool is_import; /* store/import.h: to a user who is closed for it, whatever the quota */
 };
 
 /*

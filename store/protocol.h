@@ -35,6 +35,10 @@ enum store_peer { STORE_SOCKETS(STORE_SOCKET_ENUM_) };
 
 #define STORE_QUOTA_NONE ((uint64_t)INT64_MAX)
 
+/* Of what another server made, the largest numbers that leave enough to count on with. */
+#define STORE_UIDVALIDITY_LIMIT (UINT32_MAX - (1U << 24))
+#define STORE_UID_LIMIT (UINT32_MAX / 2 - 1)
+
 /* In which state of the connection a request may come. */
 enum store_need {
 	STORE_NEEDS_NOTHING,
@@ -250,6 +254,28 @@ struct store_listing {
 /* The index is thrown away and made anew by a store that starts again: the connection ends. really: 1. */
 #define STORE_REBUILD_FIELDS(F) F(u8, really, 1)
 #define STORE_REBUILD_REPLY_FIELDS(F) F(u8, failure, 0)
+/*
+ * Taking over what another server made (store/import.h). folder: as Maildir++ names it, "" for INBOX.
+ * IMPORT_MAILBOX gives the next UID and those there are (u32 little-endian): messages with other UIDs from
+ * the next one on may follow, by ascending UID.
+ */
+#define STORE_IMPORT_BEGIN_FIELDS(F) F(text, user, STORE_ADDRESS_LIMIT)
+#define STORE_IMPORT_BEGIN_REPLY_FIELDS(F) F(u8, failure, 0)
+#define STORE_IMPORT_MAILBOX_FIELDS(F) \
+	F(text, user, STORE_ADDRESS_LIMIT) F(text, folder, STORE_MAILBOX_LIMIT) F(u32, uidvalidity, 0) \
+	F(u32, uidnext, 0)
+#define STORE_IMPORT_MAILBOX_REPLY_FIELDS(F) \
+	F(u8, failure, 0) F(u32, uidnext, 0) F(text, uids, STORE_UIDS_LIMIT)
+#define STORE_IMPORT_MESSAGE_FIELDS(F) \
+	F(text, user, STORE_ADDRESS_LIMIT) F(text, folder, STORE_MAILBOX_LIMIT) F(u32, uid, 0) \
+	F(u32, flags, 0) F(text, keywords, STORE_KEYWORDS_LIMIT) F(i64, received, 0) F(u32, spool, 0) \
+	F(text, body, STORE_INLINE_LIMIT)
+#define STORE_IMPORT_MESSAGE_REPLY_FIELDS(F) F(u8, failure, 0)
+/* subscriptions: folders, one a line, each with the line's end. */
+#define STORE_IMPORT_END_FIELDS(F) \
+	F(text, user, STORE_ADDRESS_LIMIT) F(text, subscriptions, 256 * 1024)
+#define STORE_IMPORT_END_REPLY_FIELDS(F) F(u8, failure, 0)
+
 /* "name=number\n" each. */
 #define STORE_STATS_FIELDS(F) F(u32, options, 0)
 #define STORE_STATS_REPLY_FIELDS(F) F(u8, failure, 0) F(text, counters, 1 << 16)
@@ -263,7 +289,7 @@ struct store_listing {
 
 #define STORE_REQUESTS(REQUEST) \
 	REQUEST(lookup, LOOKUP, STORE_BY_MDA, STORE_NEEDS_NOTHING) \
-	REQUEST(spool, SPOOL, STORE_BY_MDA, STORE_NEEDS_NOTHING) \
+	REQUEST(spool, SPOOL, STORE_BY_MDA | STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
 	REQUEST(deliver, DELIVER, STORE_BY_MDA, STORE_NEEDS_NOTHING) \
 	REQUEST(login, LOGIN, STORE_BY_LOGIN, STORE_NEEDS_NOTHING) \
 	REQUEST(mailboxes, MAILBOXES, STORE_BY_USER, STORE_NEEDS_LOGIN) \
@@ -284,7 +310,11 @@ struct store_listing {
 	REQUEST(stats, STATS, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
 	REQUEST(sasl_start, SASL_START, STORE_BY_LOGIN, STORE_NEEDS_NOTHING) \
 	REQUEST(sasl_step, SASL_STEP, STORE_BY_LOGIN, STORE_NEEDS_NOTHING) \
-	REQUEST(owns, OWNS, STORE_BY_SMTP_IN, STORE_NEEDS_NOTHING)
+	REQUEST(owns, OWNS, STORE_BY_SMTP_IN, STORE_NEEDS_NOTHING) \
+	REQUEST(import_begin, IMPORT_BEGIN, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
+	REQUEST(import_mailbox, IMPORT_MAILBOX, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
+	REQUEST(import_message, IMPORT_MESSAGE, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
+	REQUEST(import_end, IMPORT_END, STORE_BY_ADMIN, STORE_NEEDS_NOTHING)
 
 #define STORE_NOTICES(NOTICE) \
 	NOTICE(changed, CHANGED, STORE_BY_IMAPD) \
