@@ -13,7 +13,4 @@
  */
 struct reply verdict_reply(enum store_failure failure);
 
-/* The same after the last octet of a message for one recipient. */
-struct reply verdict_at_end(enum store_failure failure);
-
 #endif
