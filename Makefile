@@ -26,9 +26,9 @@ BUILD_PACKAGES := gcc libc6-dev linux-libc-dev libssl-dev libdb5.3-dev libevent-
 	libcrypt-dev libseccomp-dev libgsasl-dev libidn2-dev libunistring-dev
 RUN_PACKAGES   := $(BUILD_PACKAGES) curl ca-certificates
 TEST_PACKAGES  := $(RUN_PACKAGES) clang clang-format libclang-rt-dev libcmocka-dev libetpan-dev \
-	python3 openssl swaks libnet-ssleay-perl msmtp mpop fetchmail getmail6 maildrop mutt isync bsdutils
+	python3 openssl swaks libnet-ssleay-perl msmtp mpop fetchmail getmail6 maildrop mutt isync bsdutils s-nail
 # Other mail servers that some tests stand beside ours; PEERS=no leaves them out.
-PEER_PACKAGES  := postfix dovecot-core dovecot-lmtpd dovecot-pop3d
+PEER_PACKAGES  := postfix dovecot-core dovecot-lmtpd dovecot-pop3d dovecot-imapd
 PEERS          ?= yes
 
 # ---- compilers and flags ----

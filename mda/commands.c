@@ -5,86 +5,9 @@
 #include "base/arena.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "mda/parameters.h"
 #include "mda/session.h"
 #include "mda/verdict.h"
-
-/* ---- extensions ---- */
-
-/* What MAIL's parameters said. */
-struct mail_parameters {
-	uint64_t size;
-	struct id id;
-	bool utf8;
-};
-
-/* A service extension: how LHLO announces it, and its parameter of MAIL, if it has one. */
-struct extension {
-	struct text keyword;
-	struct text parameter; /* "": none */
-	bool trusted;          /* between our smtp-in and us only */
-	bool shows_limit;      /* announced with the message size */
-	bool bare;             /* its parameter has no value */
-	bool (*take)(struct text value, struct mail_parameters *parameters);
-};
-
-/* RFC 6152. Stored as it comes either way. */
-static bool take_body(struct text value, struct mail_parameters *parameters)
-{
-	(void)parameters;
-	return text_equal_nocase(value, TEXT("7BIT")) || text_equal_nocase(value, TEXT("8BITMIME"));
-}
-
-/* RFC 1870. */
-static bool take_size(struct text value, struct mail_parameters *parameters)
-{
-	return value.len <= 20 && text_to_number(value, UINT64_MAX, &parameters->size) == 0;
-}
-
-/* RFC 6531. */
-static bool take_utf8(struct text value, struct mail_parameters *parameters)
-{
-	(void)value;
-	parameters->utf8 = true;
-	return true;
-}
-
-/* The id that smtp-in gave the message. */
-static bool take_id(struct text value, struct mail_parameters *parameters)
-{
-	return id_parse(value, &parameters->id) == 0;
-}
-
-static const struct extension extensions[] = {
-	{ .keyword = TEXT("PIPELINING") },
-	{ .keyword = TEXT("ENHANCEDSTATUSCODES") },
-	{ .keyword = TEXT("8BITMIME"), .parameter = TEXT("BODY"), .take = take_body },
-	{ .keyword = TEXT("SMTPUTF8"),
-		.parameter = TEXT("SMTPUTF8"),
-		.bare = true,
-		.take = take_utf8 },
-	{ .keyword = TEXT("SIZE"),
-		.parameter = TEXT("SIZE"),
-		.shows_limit = true,
-		.take = take_size },
-	{ .keyword = TEXT("XID"), .parameter = TEXT("XID"), .trusted = true, .take = take_id },
-};
-
-enum { EXTENSIONS = sizeof(extensions) / sizeof(extensions[0]) };
-
-static bool is_offered(const struct session *session, const struct extension *extension)
-{
-	return session->trusted || !extension->trusted;
-}
-
-static const struct extension *find_parameter(const struct session *session, struct text keyword)
-{
-	for (size_t i = 0; i < EXTENSIONS; i++) {
-		if (extensions[i].take && text_equal_nocase(extensions[i].parameter, keyword) &&
-			is_offered(session, &extensions[i]))
-			return &extensions[i];
-	}
-	return NULL;
-}
 
 /* ---- LHLO ---- */
 
@@ -102,32 +25,23 @@ static bool is_client_name(struct text name)
 	return true;
 }
 
-static void announce(struct session *session, const struct extension *extension, bool last)
-{
-	if (!extension->shows_limit) {
-		session_reply_line(session, 250, last, extension->keyword);
-		return;
-	}
-	struct buf line = { 0 };
-	buf_format(&line, "%.*s %llu", TEXT_ARG(extension->keyword),
-		(unsigned long long)session->worker->options.settings->message_size);
-	session_reply_line(session, 250, last, buf_text(&line));
-	buf_release(&line);
-}
-
 static void announce_all(struct session *session)
 {
-	const struct extension *previous = NULL;
+	const struct worker *worker = session->worker;
+	struct buf line = { 0 }, next = { 0 };
+	bool more = true;
 
-	session_reply_line(session, 250, false, text_of(session->worker->options.common->hostname));
-	for (size_t i = 0; i < EXTENSIONS; i++) {
-		if (!is_offered(session, &extensions[i]))
-			continue;
-		if (previous)
-			announce(session, previous, false);
-		previous = &extensions[i];
+	buf_add_string(&line, worker->options.common->hostname);
+	for (size_t i = 0; more; i++) {
+		buf_clear(&next);
+		more = parameters_announcement(
+			i, session->trusted, worker->options.settings->message_size, &next);
+		session_reply_line(session, 250, !more, buf_text(&line));
+		buf_clear(&line);
+		buf_add(&line, buf_text(&next));
 	}
-	announce(session, previous, true);
+	buf_release(&line);
+	buf_release(&next);
 }
 
 static void run_lhlo(struct session *session, struct text argument)
@@ -186,25 +100,6 @@ static struct reply command_reply(enum command_fault fault)
 	return REPLY(501, 5, 5, 4, "syntax: MAIL FROM:<address> or RCPT TO:<address>");
 }
 
-static bool take_parameters(struct session *session, const struct command_path *path,
-	struct mail_parameters *parameters)
-{
-	for (size_t i = 0; i < path->parameters; i++) {
-		const struct command_parameter *given = &path->parameter[i];
-		const struct extension *extension = find_parameter(session, given->keyword);
-		if (!extension) {
-			session_fault(session, &REPLY(555, 5, 5, 4, "parameter not known"));
-			return false;
-		}
-		if (!given->value.ptr != extension->bare ||
-			!extension->take(given->value, parameters)) {
-			session_fault(session, &REPLY(501, 5, 5, 4, "parameter has no such value"));
-			return false;
-		}
-	}
-	return true;
-}
-
 static void refuse_size(struct session *session, uint64_t size)
 {
 	const struct reply reply = verdict_reply(STORE_TOO_LARGE);
@@ -215,12 +110,17 @@ static void refuse_size(struct session *session, uint64_t size)
 	session_reply(session, &reply);
 }
 
-static void begin_mail(struct session *session, const struct command_path *path)
+static void begin_mail(
+	struct session *session, struct arena *arena, const struct command_path *path)
 {
-	struct mail_parameters parameters = { 0 };
+	struct parameters parameters = { 0 };
+	const struct reply *bad =
+		parameters_take(arena, PARAMETERS_MAIL, session->trusted, path, &parameters);
 
-	if (!take_parameters(session, path, &parameters))
+	if (bad) {
+		session_fault(session, bad);
 		return;
+	}
 	/* <postmaster> without a domain is a recipient only. */
 	if (path->address.local.len && !path->address.domain.len) {
 		const struct reply fault = sender_fault(ADDRESS_SYNTAX);
@@ -234,7 +134,9 @@ static void begin_mail(struct session *session, const struct command_path *path)
 	session_begin_mail(session, &(struct session_sender){ .address = path->address,
 					    .size = parameters.size,
 					    .id = parameters.id,
-					    .utf8 = parameters.utf8 });
+					    .utf8 = parameters.utf8,
+					    .each = parameters.each || !session->trusted,
+					    .date = parameters.date });
 	session_reply(session, &REPLY(250, 2, 1, 0, "sender ok"));
 }
 
@@ -248,7 +150,7 @@ static void run_mail(struct session *session, struct text argument)
 		command_parse_path(arena, argument, TEXT("FROM"), utf8, &path, &address);
 
 	if (fault == COMMAND_OK) {
-		begin_mail(session, &path);
+		begin_mail(session, arena, &path);
 	} else {
 		const struct reply reply =
 			fault == COMMAND_ADDRESS ? sender_fault(address) : command_reply(fault);
@@ -260,22 +162,26 @@ static void run_mail(struct session *session, struct text argument)
 static void run_rcpt(struct session *session, struct text argument)
 {
 	struct arena *arena = session->mail->arena;
+	struct parameters parameters = { 0 };
+	const struct reply *bad = NULL;
 	struct command_path path;
 	enum address_fault address;
 	enum command_fault fault = command_parse_path(
 		arena, argument, TEXT("TO"), session->mail->utf8, &path, &address);
 	struct reply reply;
 
-	if (fault == COMMAND_OK && path.address.local.len && path.parameters == 0) {
-		session_add_recipient(session, &path.address);
+	if (fault == COMMAND_OK)
+		bad = parameters_take(arena, PARAMETERS_RCPT, session->trusted, &path, &parameters);
+	if (fault == COMMAND_OK && !bad && path.address.local.len) {
+		session_add_recipient(session, &path.address, &parameters.wish);
 		return;
 	}
 	if (fault == COMMAND_ADDRESS)
 		reply = recipient_fault(address);
 	else if (fault != COMMAND_OK)
 		reply = command_reply(fault);
-	else if (path.parameters)
-		reply = REPLY(555, 5, 5, 4, "parameter not known");
+	else if (bad)
+		reply = *bad;
 	else
 		reply = recipient_fault(ADDRESS_SYNTAX);
 	session_refuse_recipient(session, &reply);

@@ -6,7 +6,7 @@
 #include "mda/resolve.h"
 #include "mda/session.h"
 
-enum { LOGGED_RECIPIENTS = 16 };
+enum { LOGGED_LIMIT = 16 }; /* names in one line */
 
 /* ---- the body ---- */
 
@@ -70,79 +70,150 @@ void session_begin_body(struct session *session)
 
 /* ---- the verdict ---- */
 
-static struct text join_recipients(const struct session_mail *mail)
+static bool is_same(const struct reply *a, const struct reply *b)
 {
-	struct text all = TEXT("");
+	return a->code == b->code && text_equal(a->text, b->text);
+}
+
+/* The recipients with this verdict, as text for the log; the number of them. */
+static size_t join_recipients(
+	const struct session_mail *mail, const struct reply *verdict, struct buf *out)
+{
 	size_t named = 0;
 
 	for (const struct plan_recipient *at = mail->plan.first; at; at = at->next) {
-		if (named++ == LOGGED_RECIPIENTS)
-			return text_format(mail->arena, "%.*s,...", TEXT_ARG(all));
-		const struct text address = address_print(mail->arena, &at->address);
-		all = text_format(mail->arena, "%.*s%s%.*s", TEXT_ARG(all), all.len ? "," : "",
-			TEXT_ARG(address));
+		if (!is_same(&at->verdict, verdict))
+			continue;
+		if (++named > LOGGED_LIMIT)
+			continue;
+		if (named > 1)
+			buf_add_char(out, ',');
+		address_add(out, &at->address);
 	}
-	return all;
+	if (named > LOGGED_LIMIT)
+		buf_add_string(out, ",...");
+	return named;
 }
 
-static void log_verdict(const struct session *session, const struct commit_outcome *outcome)
+/* "user/mailbox:uid", for what was stored, or was there before. */
+static void join_targets(const struct commit *commit, enum store_failure fate, struct buf *out)
+{
+	size_t named = 0;
+
+	for (size_t i = 0; i < commit->count; i++) {
+		const struct plan_target *target = &commit->targets[i];
+		if (target->failure != fate || ++named > LOGGED_LIMIT)
+			continue;
+		buf_format(out, "%s%.*s/%.*s", named > 1 ? "," : "", TEXT_ARG(target->keep->user),
+			TEXT_ARG(target->keep->mailbox));
+		if (target->uid)
+			buf_format(out, ":%u", target->uid);
+	}
+	if (named > LOGGED_LIMIT)
+		buf_add_string(out, ",...");
+}
+
+/* One line for the recipients who share a verdict. */
+static void log_verdict(
+	const struct session *session, const struct reply *verdict, struct text file)
 {
 	const struct session_mail *mail = session->mail;
-	const struct reply *reply = &outcome->reply;
 	const int64_t now = session_now();
-	const char *event = reply->code < 300   ? "delivered"
-			    : reply->code < 500 ? "deferred"
-						: "refused";
+	const bool good = verdict->code < 300;
+	const char *event = good ? "delivered" : verdict->code < 500 ? "deferred" : "refused";
+	struct buf to = { 0 }, stored = { 0 }, before = { 0 };
+	const size_t recipients = join_recipients(mail, verdict, &to);
 
+	if (good) {
+		join_targets(&mail->commit, STORE_OK, &stored);
+		join_targets(&mail->commit, STORE_ALREADY_EXISTS, &before);
+	}
 	LOG_INFO(event, LOG_STRING("id", mail->id.string),
+		LOG_STRING("peer", session->conn ? conn_peer(session->conn) : "gone"),
 		LOG_TEXT("from", address_print(mail->arena, &mail->sender)),
-		LOG_TEXT("to", join_recipients(mail)),
-		LOG_NUMBER("recipients", mail->plan.recipients),
-		LOG_NUMBER("size", mail->body.data.size), LOG_NUMBER("code", reply->code),
-		LOG_TEXT("verdict", reply->text), LOG_TEXT("user", outcome->user),
+		LOG_TEXT("to", buf_text(&to)), LOG_NUMBER("recipients", recipients),
+		LOG_NUMBER("size", mail->body.data.size), LOG_NUMBER("code", verdict->code),
+		LOG_TEXT("verdict", verdict->text), LOG_TEXT("stored", buf_text(&stored)),
+		LOG_TEXT("before", buf_text(&before)), LOG_TEXT("file", good ? file : TEXT("")),
 		LOG_NUMBER("ms", now - mail->begun),
 		LOG_NUMBER("store-ms", mail->handed_over ? now - mail->handed_over : 0));
+	buf_release(&to);
+	buf_release(&stored);
+	buf_release(&before);
 }
 
-static void count_verdict(struct session *session, const struct reply *reply)
+/* One line for each verdict that differs from those before it; they are few. */
+static void log_verdicts(const struct session *session, struct text file)
+{
+	const struct plan *plan = &session->mail->plan;
+
+	for (const struct plan_recipient *at = plan->first; at; at = at->next) {
+		const struct plan_recipient *earlier = plan->first;
+		while (earlier != at && !is_same(&earlier->verdict, &at->verdict))
+			earlier = earlier->next;
+		if (earlier == at)
+			log_verdict(session, &at->verdict, file);
+	}
+}
+
+static void count_verdicts(struct session *session)
 {
 	struct worker_counters *counters = &session->worker->counters;
+	const struct session_mail *mail = session->mail;
+	size_t good = 0;
+	unsigned worst = 0;
 
-	if (reply->code >= 500) {
-		counters->messages_refused++;
-	} else if (reply->code >= 400) {
-		counters->messages_deferred++;
-	} else {
+	for (const struct plan_recipient *at = mail->plan.first; at; at = at->next) {
+		good += at->verdict.code < 300;
+		worst = at->verdict.code > worst ? at->verdict.code : worst;
+	}
+	if (good) {
 		counters->messages++;
-		counters->recipients += session->mail->plan.recipients;
-		counters->octets += session->mail->body.data.size;
+		counters->recipients += good;
+		counters->octets += mail->body.data.size;
+	} else if (worst >= 500) {
+		counters->messages_refused++;
+	} else {
+		counters->messages_deferred++;
 	}
 }
 
 /* RFC 2033 section 4.2: one reply for each recipient that was accepted, in their order. */
-static void reply_to_all(struct session *session, const struct reply *verdict)
+static void reply_to_all(struct session *session)
 {
 	const struct session_mail *mail = session->mail;
-	struct reply reply = *verdict;
 
-	if (reply.code < 300)
-		reply.text = text_format(mail->arena, "%s stored", mail->id.string);
-	for (size_t i = 0; i < mail->plan.recipients; i++)
+	for (const struct plan_recipient *at = mail->plan.first; at; at = at->next) {
+		struct reply reply = at->verdict;
+		if (reply.code < 300)
+			reply.text = text_format(
+				mail->arena, "%s %.*s", mail->id.string, TEXT_ARG(reply.text));
 		session_reply(session, &reply);
+	}
 }
 
-static void conclude(struct session *session, const struct commit_outcome *outcome)
+/* Whoever was in the way: what is remembered of him no longer holds. */
+static void drop_culprits(struct session *session)
 {
-	log_verdict(session, outcome);
-	count_verdict(session, &outcome->reply);
-	if (outcome->user.len)
-		resolve_drop_user(session->worker->resolve, outcome->user);
+	const struct commit *commit = &session->mail->commit;
+
+	for (size_t i = 0; i < commit->count; i++) {
+		if (commit->targets[i].culprit)
+			resolve_drop_user(session->worker->resolve, commit->targets[i].keep->user);
+	}
+}
+
+static void conclude(struct session *session, struct text file)
+{
+	log_verdicts(session, file);
+	count_verdicts(session);
+	drop_culprits(session);
 	session->phase = SESSION_COMMANDS;
 	if (!session->conn) {
 		session_free(session);
 		return;
 	}
-	reply_to_all(session, &outcome->reply);
+	reply_to_all(session);
 	session_drop_mail(session);
 	session->errors = session->idle_commands = 0;
 	session_set_timeout(session);
@@ -150,13 +221,13 @@ static void conclude(struct session *session, const struct commit_outcome *outco
 		session_stop(session);
 }
 
-static void on_committed(void *owner, const struct commit_outcome *outcome)
+static void on_committed(void *owner, struct text file)
 {
 	struct session *session = owner;
 
 	if (session->conn)
 		conn_release(session->conn);
-	conclude(session, outcome);
+	conclude(session, file);
 }
 
 static void commit(struct session *session)
@@ -164,21 +235,19 @@ static void commit(struct session *session)
 	struct session_mail *mail = session->mail;
 	const struct commit_message message = {
 		.id = mail->id,
-		.once = TEXT(""),
-		.received = time(NULL),
+		.received = mail->date ? mail->date : time(NULL),
 		.body = buf_text(&mail->body.text),
 		.spool = mail->body.spool,
 		.generation = mail->body.generation,
 	};
-	struct commit_outcome outcome;
 
-	mail->commit = (struct commit){ .done = on_committed, .owner = session };
+	mail->commit =
+		(struct commit){ .done = on_committed, .owner = session, .each = mail->each };
 	mail->handed_over = session_now();
-	bool started =
-		commit_start(&mail->commit, session->worker->link, &mail->plan, &message, &outcome);
+	bool started = commit_start(&mail->commit, session->worker->link, &mail->plan, &message);
 	body_hand_over(&mail->body);
 	if (!started) {
-		conclude(session, &outcome);
+		conclude(session, TEXT(""));
 		return;
 	}
 	session->phase = SESSION_COMMIT;
@@ -187,14 +256,16 @@ static void commit(struct session *session)
 
 static void end_body(struct session *session)
 {
-	const struct reply *refusal = body_finish(&session->mail->body);
+	struct session_mail *mail = session->mail;
+	const struct reply *refusal = body_finish(&mail->body);
 
-	if (refusal)
-		conclude(session,
-			&(struct commit_outcome){
-				.failure = STORE_REFUSED, .reply = *refusal, .user = TEXT("") });
-	else
+	if (!refusal) {
 		commit(session);
+		return;
+	}
+	for (struct plan_recipient *at = mail->plan.first; at; at = at->next)
+		at->verdict = *refusal;
+	conclude(session, TEXT(""));
 }
 
 bool session_take_body(struct session *session)

@@ -1,7 +1,7 @@
 #include "base/arena.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "mda/resolve.h"
+#include "mda/redirect.h"
 #include "mda/session.h"
 #include "mda/verdict.h"
 
@@ -20,6 +20,8 @@ void session_begin_mail(struct session *session, const struct session_sender *se
 	mail->sender.domain = text_copy(mail->arena, sender->address.domain);
 	mail->size = sender->size;
 	mail->utf8 = sender->utf8;
+	mail->each = sender->each;
+	mail->date = sender->date;
 	mail->last_answer = &mail->first_answer;
 	mail->begun = session_now();
 	plan_init(&mail->plan, mail->arena);
@@ -56,6 +58,7 @@ static void answer(struct session *session, const struct session_answer *answer)
 			session->worker->counters.recipients_deferred++;
 		session_reply(session, refusal);
 	} else {
+		plan_wish(session->mail->arena, answer->recipient, &answer->wish);
 		plan_add(&session->mail->plan, answer->recipient);
 		session_reply(session, &REPLY(250, 2, 1, 5, "recipient ok"));
 	}
@@ -111,7 +114,8 @@ static bool has_room(const struct session *session)
 	       session->worker->options.settings->recipients;
 }
 
-void session_add_recipient(struct session *session, const struct address *address)
+void session_add_recipient(
+	struct session *session, const struct address *address, const struct plan_wish *wish)
 {
 	struct session_mail *mail = session->mail;
 	const bool room = has_room(session);
@@ -124,13 +128,17 @@ void session_add_recipient(struct session *session, const struct address *addres
 	struct session_answer *answer = queue_answer(session);
 
 	answer->recipient = plan_recipient_new(mail->arena, address);
+	answer->wish = (struct plan_wish){ .mailbox = text_copy(mail->arena, wish->mailbox),
+		.keywords = text_copy(mail->arena, wish->keywords),
+		.once = text_copy(mail->arena, wish->once),
+		.flags = wish->flags };
 	answer->ready = true;
 	if (!room)
 		plan_add_refuse(mail->arena, answer->recipient,
 			&REPLY(452, 4, 5, 3,
 				"too many recipients, send the rest in another message"));
 	else
-		answer->ready = resolve_recipient(session->worker->resolve, mail->arena,
+		answer->ready = redirect_recipient(session->worker->resolve, mail->arena,
 			answer->recipient, mail->size, on_resolved, answer);
 	answer_in_turn(session);
 }

@@ -31,15 +31,43 @@ static struct plan_action *add_action(
 	return action;
 }
 
+static void add_keep(struct arena *arena, struct plan_recipient *recipient, enum plan_kind kind,
+	const struct plan_keep *keep)
+{
+	struct plan_keep *kept = &add_action(arena, recipient, kind)->of.keep;
+
+	*kept = *keep;
+	kept->user = text_copy(arena, keep->user);
+	kept->mailbox = text_copy(arena, keep->mailbox);
+	kept->keywords = text_copy(arena, keep->keywords);
+	kept->once = text_copy(arena, keep->once);
+}
+
 void plan_add_keep(
 	struct arena *arena, struct plan_recipient *recipient, const struct plan_keep *keep)
 {
-	add_action(arena, recipient, PLAN_KEEP)->of.keep = (struct plan_keep){
-		.user = text_copy(arena, keep->user),
-		.mailbox = text_copy(arena, keep->mailbox),
-		.keywords = text_copy(arena, keep->keywords),
-		.flags = keep->flags,
-	};
+	add_keep(arena, recipient, PLAN_KEEP, keep);
+}
+
+void plan_add_file_into(
+	struct arena *arena, struct plan_recipient *recipient, const struct plan_keep *keep)
+{
+	add_keep(arena, recipient, PLAN_FILE_INTO, keep);
+}
+
+void plan_add_redirect(
+	struct arena *arena, struct plan_recipient *recipient, const struct address *address)
+{
+	struct plan_redirect *redirect = &add_action(arena, recipient, PLAN_REDIRECT)->of.redirect;
+
+	redirect->address.local = text_copy(arena, address->local);
+	redirect->address.domain = text_copy(arena, address->domain);
+	redirect->depth = 1;
+}
+
+void plan_add_discard(struct arena *arena, struct plan_recipient *recipient, struct text why)
+{
+	add_action(arena, recipient, PLAN_DISCARD)->of.discard.why = text_copy(arena, why);
 }
 
 void plan_add_refuse(
@@ -51,11 +79,48 @@ void plan_add_refuse(
 	refuse->text = text_copy(arena, reply->text);
 }
 
+static void wish_keep(struct arena *arena, struct plan_keep *keep, const struct plan_wish *wish)
+{
+	if (wish->mailbox.len)
+		keep->mailbox = text_copy(arena, wish->mailbox);
+	if (wish->keywords.len)
+		keep->keywords = text_format(arena, "%.*s%s%.*s", TEXT_ARG(keep->keywords),
+			keep->keywords.len ? " " : "", TEXT_ARG(wish->keywords));
+	if (wish->once.len)
+		keep->once = text_copy(arena, wish->once);
+	keep->flags |= wish->flags;
+}
+
+void plan_wish(struct arena *arena, struct plan_recipient *recipient, const struct plan_wish *wish)
+{
+	for (struct plan_action *at = recipient->first; at; at = at->next) {
+		if (!plan_action_keep(at))
+			continue;
+		wish_keep(arena, &at->of.keep, wish);
+		if (wish->mailbox.len)
+			at->kind = PLAN_FILE_INTO;
+	}
+}
+
 void plan_add(struct plan *plan, struct plan_recipient *recipient)
 {
 	*plan->end = recipient;
 	plan->end = &recipient->next;
 	plan->recipients++;
+}
+
+const struct plan_keep *plan_action_keep(const struct plan_action *action)
+{
+	switch (action->kind) {
+	case PLAN_KEEP:
+	case PLAN_FILE_INTO:
+		return &action->of.keep;
+	case PLAN_REDIRECT:
+	case PLAN_DISCARD:
+	case PLAN_REFUSE:
+		break;
+	}
+	return NULL;
 }
 
 const struct reply *plan_recipient_refusal(const struct plan_recipient *recipient)
@@ -67,72 +132,78 @@ const struct reply *plan_recipient_refusal(const struct plan_recipient *recipien
 	return NULL;
 }
 
-const struct reply *plan_refusal(const struct plan *plan)
+/* ---- what is kept ---- */
+
+/* All that is kept, into targets when there is room for it; how much it is. */
+static size_t gather(const struct plan *plan, struct plan_target *targets)
 {
-	for (const struct plan_recipient *at = plan->first; at; at = at->next) {
-		const struct reply *refusal = plan_recipient_refusal(at);
-		if (refusal)
-			return refusal;
+	size_t count = 0, number = 0;
+
+	for (const struct plan_recipient *at = plan->first; at; at = at->next, number++) {
+		if (plan_recipient_refusal(at))
+			continue;
+		for (const struct plan_action *action = at->first; action; action = action->next) {
+			const struct plan_keep *keep = plan_action_keep(action);
+			if (!keep)
+				continue;
+			if (targets)
+				targets[count] =
+					(struct plan_target){ .keep = keep, .recipient = number };
+			count++;
+		}
 	}
-	return NULL;
+	return count;
 }
 
-/* The next thing to keep after *action of *recipient, through all recipients; NULL at the end. */
-static const struct plan_keep *next_keep(
-	const struct plan_recipient **recipient, const struct plan_action **action)
+static int compare_mailboxes(const struct plan_target *a, const struct plan_target *b)
 {
-	while (*recipient) {
-		*action = *action ? (*action)->next : (*recipient)->first;
-		if (!*action)
-			*recipient = (*recipient)->next;
-		else if ((*action)->kind == PLAN_KEEP)
-			return &(*action)->of.keep;
-	}
-	return NULL;
+	int order = text_compare(a->keep->user, b->keep->user);
+
+	return order ? order : text_compare(a->keep->mailbox, b->keep->mailbox);
 }
 
-static int compare(const void *left, const void *right)
+static int compare_for_all(const void *left, const void *right)
 {
-	const struct plan_keep *a = *(const struct plan_keep *const *)left;
-	const struct plan_keep *b = *(const struct plan_keep *const *)right;
-	int order = text_compare(a->user, b->user);
+	const struct plan_target *a = left, *b = right;
+	int order = compare_mailboxes(a, b);
 
-	return order ? order : text_compare(a->mailbox, b->mailbox);
+	/* Of several that lead there the first decides on flags. */
+	return order ? order : (a->recipient > b->recipient) - (a->recipient < b->recipient);
 }
 
-size_t plan_mailboxes(const struct plan *plan, const struct plan_keep ***mailboxes)
+static int compare_for_each(const void *left, const void *right)
 {
-	const struct plan_recipient *recipient = plan->first;
-	const struct plan_action *action = NULL;
-	size_t count = 0, kept = 0;
+	const struct plan_target *a = left, *b = right;
 
-	while (next_keep(&recipient, &action))
-		count++;
-	const struct plan_keep **all = arena_take(plan->arena, (count + 1) * sizeof(*all));
-	recipient = plan->first;
-	action = NULL;
-	for (size_t i = 0; i < count; i++)
-		all[i] = next_keep(&recipient, &action);
-	qsort(all, count, sizeof(*all), compare);
+	if (a->recipient != b->recipient)
+		return a->recipient < b->recipient ? -1 : 1;
+	return compare_mailboxes(a, b);
+}
+
+size_t plan_targets(const struct plan *plan, bool each, struct plan_target **targets)
+{
+	const size_t count = gather(plan, NULL);
+	struct plan_target *all = arena_take(plan->arena, (count + 1) * sizeof(*all));
+	size_t kept = 0;
+
+	gather(plan, all);
+	qsort(all, count, sizeof(*all), each ? compare_for_each : compare_for_all);
 	for (size_t i = 0; i < count; i++) {
-		if (kept == 0 || compare(&all[kept - 1], &all[i]) != 0)
+		if (kept == 0 || compare_mailboxes(&all[kept - 1], &all[i]) != 0 ||
+			(each && all[kept - 1].recipient != all[i].recipient))
 			all[kept++] = all[i];
 	}
-	*mailboxes = all;
+	*targets = all;
 	return kept;
 }
 
 struct text plan_only_user(const struct plan *plan)
 {
-	const struct plan_recipient *recipient = plan->first;
-	const struct plan_action *action = NULL;
-	const struct plan_keep *keep = next_keep(&recipient, &action);
-	const struct text user = keep ? keep->user : (struct text){ 0 };
+	struct plan_target *targets;
+	const size_t count = plan_targets(plan, false, &targets);
 
-	while (keep) {
-		if (!text_equal(keep->user, user))
-			return (struct text){ 0 };
-		keep = next_keep(&recipient, &action);
-	}
-	return user;
+	/* They are in order. */
+	if (count == 0 || !text_equal(targets[0].keep->user, targets[count - 1].keep->user))
+		return (struct text){ 0 };
+	return targets[0].keep->user;
 }

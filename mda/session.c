@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "mda/commands.h"
+#include "mda/parameters.h"
 
 enum {
 	ERRORS_LIMIT = 20,
@@ -171,8 +172,9 @@ static bool take_command(struct session *session)
 
 	if (conn_output_full(session->conn))
 		return false;
-	int found = wire_line(
-		&lines, conn_input(session->conn), COMMAND_MAIL_LIMIT, &line, &used, &fault);
+	int found = wire_line(&lines, conn_input(session->conn),
+		session->trusted ? PARAMETERS_LINE_LIMIT : COMMAND_MAIL_LIMIT, &line, &used,
+		&fault);
 	const struct commands_entry *command = found > 0 ? commands_find(line) : NULL;
 	if (found && must_wait(session, command)) {
 		session->held = true;

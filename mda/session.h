@@ -33,6 +33,7 @@ enum session_phase {
 struct session_answer {
 	struct session *session;
 	struct plan_recipient *recipient; /* NULL: the command itself was at fault */
+	struct plan_wish wish;
 	struct reply reply;
 	bool ready;
 	struct session_answer *next;
@@ -45,6 +46,8 @@ struct session_mail {
 	struct address sender;
 	uint64_t size; /* announced, or 0 */
 	bool utf8;     /* SMTPUTF8 */
+	bool each;     /* recipients get verdicts of their own */
+	int64_t date;  /* the message's internal date, seconds since 1970; 0: now */
 	struct plan plan;
 	struct session_answer *first_answer, **last_answer;
 	size_t answers; /* in the queue */
@@ -98,6 +101,8 @@ struct session_sender {
 	uint64_t size;
 	struct id id; /* empty: make one */
 	bool utf8;
+	bool each;    /* see struct session_mail */
+	int64_t date; /* likewise */
 };
 
 void session_begin_mail(struct session *session, const struct session_sender *sender);
@@ -105,8 +110,9 @@ void session_begin_mail(struct session *session, const struct session_sender *se
 /* Forget the transaction, whatever state it is in; what the store is still asked for comes to nothing. */
 void session_drop_mail(struct session *session);
 
-/* A RCPT that is well formed: look the address up and answer in turn. */
-void session_add_recipient(struct session *session, const struct address *address);
+/* A RCPT that is well formed: look the address up and answer in turn. The wish is copied. */
+void session_add_recipient(
+	struct session *session, const struct address *address, const struct plan_wish *wish);
 
 /* A RCPT that is not: answer in turn. */
 void session_refuse_recipient(struct session *session, const struct reply *reply);

@@ -35,3 +35,10 @@ struct reply verdict_reply(enum store_failure failure)
 	}
 	return REPLY(451, 4, 3, 0, "local error, try again later");
 }
+
+struct reply verdict_at_end(enum store_failure failure)
+{
+	if (failure == STORE_OVER_QUOTA)
+		return REPLY(452, 4, 2, 2, "message would take the mailbox over its quota");
+	return verdict_reply(failure);
+}

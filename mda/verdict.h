@@ -13,4 +13,7 @@
  */
 struct reply verdict_reply(enum store_failure failure);
 
+/* The same after the last octet of a message for one recipient. */
+struct reply verdict_at_end(enum store_failure failure);
+
 #endif

@@ -1,5 +1,6 @@
 /*
- * restante store verify | rebuild | stats: the index held against the Maildirs, whether a host runs or not.
+ * restante store verify | rebuild | stats: the index held against the Maildirs, whether a host runs or not;
+ * and store import, in import.c.
  */
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -16,9 +17,10 @@
 #include "mail/address.h"
 #include "restante/command.h"
 #include "restante/desk.h"
+#include "restante/import.h"
+#include "restante/progress.h"
 
 enum {
-	BAR = 40,
 	BUSY_MICROSECONDS = 20000, /* until a mailbox at work is asked about again */
 	BUSY_LIMIT = 500,
 	PROGRESS_MICROSECONDS = 200000,
@@ -38,7 +40,7 @@ struct work {
 	struct account *accounts, **last;
 	uint64_t messages, done_messages; /* of everybody; looked at */
 	uint64_t findings;
-	bool bar;            /* standard error is a terminal */
+	struct progress bar;
 	char progress[4200]; /* the path of the store's file about it */
 
 	bool done;
@@ -47,28 +49,6 @@ struct work {
 	struct buf mailbox; /* where to go on */
 	uint32_t from;
 };
-
-/* ---- progress ---- */
-
-static void draw_bar(const struct work *work, uint64_t at, uint64_t of, const char *what)
-{
-	char bar[BAR + 1];
-	const uint64_t full = of ? at * BAR / of : BAR;
-
-	if (!work->bar)
-		return;
-	for (size_t i = 0; i < BAR; i++)
-		bar[i] = i < full ? '#' : '.';
-	bar[BAR] = '\0';
-	fprintf(stderr, "\r[%s] %llu of %llu %s", bar, (unsigned long long)at,
-		(unsigned long long)of, what);
-}
-
-static void clear_bar(const struct work *work)
-{
-	if (work->bar)
-		fputs("\r\033[K", stderr);
-}
 
 /* ---- questions ---- */
 
@@ -139,7 +119,7 @@ static void on_verified(void *owner, struct store_reply *reply)
 	while (rest.len && text_split(&rest, '\n', &line)) {
 		if (!line.len)
 			continue;
-		clear_bar(work);
+		progress_clear(&work->bar);
 		printf("%.*s\n", TEXT_ARG(line));
 		work->findings++;
 	}
@@ -160,7 +140,7 @@ static enum store_failure verify_account(struct work *work, const struct account
 			usleep(BUSY_MICROSECONDS);
 			continue;
 		}
-		draw_bar(work, work->done_messages, work->messages, "messages");
+		progress_show(&work->bar, work->done_messages, work->messages, "messages");
 		if (work->failure != STORE_OK)
 			return work->failure;
 	} while (work->failure == STORE_BUSY || buf_length(&work->mailbox));
@@ -184,12 +164,12 @@ static int verify(struct work *work, struct text only)
 		if (failure != STORE_OK)
 			return failure == STORE_BUSY ? EX_TEMPFAIL : EX_UNAVAILABLE;
 		users++;
-		if (!work->bar)
+		if (!work->bar.on)
 			printf("%.*s: %llu finding%s\n", TEXT_ARG(account->address),
 				(unsigned long long)(work->findings - before),
 				work->findings - before == 1 ? "" : "s");
 	}
-	clear_bar(work);
+	progress_clear(&work->bar);
 	if (only.len && users == 0) {
 		work->failure = STORE_NO_SUCH_USER;
 		return EX_NOUSER;
@@ -258,7 +238,7 @@ static int await_rebuilt(struct work *work, struct text only)
 /* The store says how far it is in a file: it cannot answer yet. */
 static void on_progress(evutil_socket_t fd, short what, void *argument)
 {
-	const struct work *work = argument;
+	struct work *work = argument;
 	size_t size;
 	char *octets = sys_read_file(AT_FDCWD, work->progress, PROGRESS_LIMIT, &size);
 	unsigned long long users, of, messages;
@@ -267,7 +247,7 @@ static void on_progress(evutil_socket_t fd, short what, void *argument)
 	(void)fd, (void)what;
 	if (octets && sscanf(octets, "%llu %llu %llu", &users, &of, &messages) == 3) {
 		snprintf(text, sizeof(text), "users, %llu messages", messages);
-		draw_bar(work, users, of, text);
+		progress_show(&work->bar, users, of, text);
 	}
 	mem_free(octets);
 }
@@ -278,12 +258,13 @@ typedef int store_duty(struct work *work, struct text only);
 
 static int serve(const char *file, store_duty *duty, struct text only)
 {
-	struct work work = { .arena = arena_new(4096), .bar = isatty(STDERR_FILENO) };
+	struct work work = { .arena = arena_new(4096) };
 	const struct timeval often = { .tv_usec = PROGRESS_MICROSECONDS };
 	struct host host;
 	struct event timer;
 	int status = EX_CONFIG;
 
+	progress_init(&work.bar);
 	work.last = &work.accounts;
 	host_init(&host, &(struct host_source){ .file = file });
 	event_assign(&timer, host.loop, -1, EV_PERSIST, on_progress, &work);
@@ -336,33 +317,61 @@ static int read_address(
 	return 0;
 }
 
+/* The one word of an import is a directory. */
+static int run_verb(const struct command_line *line, const char *verb, const char *word,
+	const char *file, const struct import_options *import)
+{
+	struct arena *arena = arena_new(1024);
+	struct text only = TEXT("");
+	int status = EX_OK;
+
+	if (strcmp(verb, "import") == 0)
+		status = import_command(line, file, import, word);
+	else if (word)
+		status = read_address(line, word, arena, &only);
+	if (status == EX_OK && strcmp(verb, "rebuild") == 0)
+		status = serve_rebuild(file);
+	else if (status == EX_OK && strcmp(verb, "import") != 0)
+		status = serve(file, strcmp(verb, "verify") == 0 ? verify : stats, only);
+	arena_free(&arena);
+	return status;
+}
+
 int command_store(const struct command_line *line)
 {
+	static const struct {
+		const char *verb;
+		size_t least, most; /* words behind it */
+	} verbs[] = { { "verify", 0, 1 }, { "rebuild", 0, 0 }, { "stats", 0, 0 },
+		{ "import", 1, 1 } };
+	enum { VERBS = sizeof(verbs) / sizeof(verbs[0]) };
 	const char *file = HOST_SETTINGS_FILE;
+	struct import_options import = { 0 };
 	struct option_list words;
-	struct text only = TEXT("");
-	const struct option options[] = { { "-c", OPTION_VALUE, &file } };
-	struct arena *arena = arena_new(1024);
-	int status = option_parse(line, options, 1, &words);
+	const struct option options[] = { { "-c", OPTION_VALUE, &file },
+		{ "--from", OPTION_VALUE, &import.from },
+		{ "--user", OPTION_VALUE, &import.user } };
+	int status = option_parse(line, options, sizeof(options) / sizeof(options[0]), &words);
 	const char *verb = words.count ? words.item[0] : "";
-	const bool verifies = strcmp(verb, "verify") == 0;
+	size_t at = 0;
 
-	if (status == 0 && !verifies && strcmp(verb, "rebuild") != 0 && strcmp(verb, "stats") != 0)
-		status = command_misused(line, "say store verify, rebuild or stats");
-	if (status == 0 && words.count > (verifies ? 2 : 1))
+	while (at < VERBS && strcmp(verb, verbs[at].verb) != 0)
+		at++;
+	if (status == 0 && at == VERBS)
+		status = command_misused(line, "say store verify, rebuild, stats or import");
+	if (status == 0 && words.count - 1 > verbs[at].most)
 		status = command_misused(
 			line, "%s does not take \"%s\"", verb, words.item[words.count - 1]);
-	if (status == 0 && words.count == 2)
-		status = read_address(line, words.item[1], arena, &only);
+	if (status == 0 && words.count - 1 < verbs[at].least)
+		status = command_misused(line, "%s needs a directory", verb);
+	if (status == 0 && (import.from || import.user) && strcmp(verb, "import") != 0)
+		status = command_misused(line, "--from and --user are for store import");
 	if (status == 0) {
 		char *absolute = host_absolute(file);
-		if (strcmp(verb, "rebuild") == 0)
-			status = serve_rebuild(absolute);
-		else
-			status = serve(absolute, verifies ? verify : stats, only);
+		status = run_verb(
+			line, verb, words.count > 1 ? words.item[1] : NULL, absolute, &import);
 		mem_free(absolute);
 	}
-	arena_free(&arena);
 	mem_free(words.item);
 	return status;
 }

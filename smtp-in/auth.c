@@ -16,7 +16,6 @@ struct auth {
 	const char *mechanism; /* of the exchange at hand, or of the login */
 	uint32_t exchange;     /* at the store; 0: none */
 	uint64_t link;         /* the connection to it on which that number means something */
-	bool asked;            /* the store owes an answer */
 	char *user;            /* who has logged in; NULL: nobody */
 	unsigned failures;
 };
@@ -172,7 +171,6 @@ static void on_stepped(struct session *session, enum store_failure failure,
 {
 	struct auth *auth = session->auth;
 
-	auth->asked = false;
 	auth->exchange = 0;
 	/* The session was ended meanwhile. */
 	if (session->state != SESSION_AUTHENTICATING)
@@ -206,12 +204,6 @@ static void on_start(void *owner, struct store_reply *reply)
 			.user = said->user });
 }
 
-static void wait_for_store(struct session *session)
-{
-	session->auth->asked = true;
-	session->state = SESSION_AUTHENTICATING;
-}
-
 static void start(struct session *session, const struct mechanism *mechanism, bool begins,
 	struct text initial)
 {
@@ -222,7 +214,7 @@ static void start(struct session *session, const struct mechanism *mechanism, bo
 	if (!session->auth)
 		session->auth = mem_new(sizeof(*session->auth));
 	session->auth->mechanism = mechanism->name;
-	wait_for_store(session);
+	session->state = SESSION_AUTHENTICATING;
 	struct store_client *store = store_link(session->worker);
 	session->auth->link = session->worker->store_links;
 	store_client_sasl_start(store,
@@ -315,7 +307,7 @@ void auth_answer(struct session *session, struct text line)
 		session->state = SESSION_COMMANDS;
 		fail(session, STORE_AWAY);
 	} else {
-		wait_for_store(session);
+		session->state = SESSION_AUTHENTICATING;
 		store_client_sasl_step(store_link(session->worker),
 			&(struct store_sasl_step){ .exchange = session->auth->exchange,
 				.response = octets_of(&octets) },
@@ -338,8 +330,7 @@ void auth_end(struct session *session)
 
 	if (!auth)
 		return;
-	if (auth->asked)
-		store_link_forget(session->worker, session);
+	store_link_forget(session->worker, session);
 	cancel(session);
 	session->auth = NULL;
 	mem_free(auth->user);

@@ -32,7 +32,7 @@ void auth_answer_fault(struct session *session, bool is_too_long);
 /* Who has logged in, as the store calls them; ptr NULL: nobody. */
 struct text auth_user(const struct session *session);
 
-/* Forget login and exchange. */
+/* Forget login and exchange, and whatever the store was asked for this session. */
 void auth_end(struct session *session);
 
 #endif

@@ -6,10 +6,8 @@
 #include "base/role.h"
 #include "mail/command.h"
 #include "smtp-in/auth.h"
-#include "smtp-in/bdat.h"
 #include "smtp-in/envelope.h"
-#include "smtp-in/lmtp.h"
-#include "smtp-in/message.h"
+#include "smtp-in/sender.h"
 #include "smtp-in/session.h"
 #include "smtp-in/transaction.h"
 
@@ -24,8 +22,6 @@ enum verb_flag {
 	VERB_AUTHENTICATED = 128, /* on submission listeners: of authenticated users only */
 	VERB_UNSEEN = 256,        /* not told by HELP */
 	VERB_SUBMISSION = 512,    /* on submission listeners only */
-	VERB_NO_CHUNKS = 1024,    /* not once BDAT has begun the message */
-	VERB_CHUNK = 2048,        /* octets follow it, whatever becomes of it */
 };
 
 struct verb {
@@ -74,12 +70,6 @@ static bool offers_tls(const struct session *session)
 	return session->worker->context->tls && !conn_is_secure(session->conn);
 }
 
-/* What senders want to be told is for those who deliver: they have to know about it. */
-static bool offers_dsn(const struct session *session)
-{
-	return lmtp_pool_offers_dsn(session->worker->pool);
-}
-
 static bool offers_always(const struct session *session)
 {
 	(void)session;
@@ -91,12 +81,9 @@ static const struct extension {
 	bool (*offered)(const struct session *session);
 } extensions[] = {
 	{ "PIPELINING", offers_always },
-	{ "CHUNKING", offers_always },
 	{ "8BITMIME", offers_always },
 	{ "SMTPUTF8", offers_always },
 	{ "ENHANCEDSTATUSCODES", offers_always },
-	{ "DSN", offers_dsn },
-	{ "PRDR", offers_always },
 	{ "STARTTLS", offers_tls },
 	{ "HELP", offers_always },
 };
@@ -134,8 +121,6 @@ static enum commands_result hello(struct session *session, struct text name, boo
 				"That is no host name; give yours, or your address in brackets"));
 		return COMMANDS_DONE;
 	}
-	if (esmtp && lmtp_pool_is_asking(session->worker->pool))
-		return COMMANDS_WAIT;
 	session_reset(session);
 	session->helo = (struct text){ .ptr = mem_copy(name.ptr, name.len), .len = name.len };
 	session->esmtp = esmtp;
@@ -181,7 +166,10 @@ static enum commands_result run_mail(struct session *session, struct text argume
 
 	if (envelope_take_mail(transaction, argument, &fault)) {
 		session->transaction = transaction;
-		session_reply_mail(session);
+		if (session->listener->submission)
+			sender_judge(session);
+		else
+			session_reply_mail(session);
 	} else {
 		session_reply(session, fault);
 		transaction_free(&transaction);
@@ -191,11 +179,11 @@ static enum commands_result run_mail(struct session *session, struct text argume
 
 static enum commands_result run_rcpt(struct session *session, struct text argument)
 {
-	struct envelope_recipient recipient;
+	struct address address;
 	struct reply fault;
 
-	if (envelope_take_recipient(session->transaction, argument, &recipient, &fault))
-		transaction_add_recipient(session->transaction, &recipient.address, &recipient.dsn);
+	if (envelope_take_recipient(session->transaction, argument, &address, &fault))
+		transaction_add_recipient(session->transaction, &address);
 	else if (transaction_is_awaited(session->transaction))
 		return COMMANDS_WAIT;
 	else
@@ -209,7 +197,8 @@ static enum commands_result run_data(struct session *session, struct text argume
 
 	(void)argument;
 	if (transaction->failed) {
-		session_reply(session, transaction_unavailable());
+		session_reply(session,
+			REPLY(451, 4, 3, 0, "Mail cannot be taken just now, try again later"));
 		transaction_free(&session->transaction);
 	} else if (transaction->recipients == 0) {
 		session_reply(session, REPLY(503, 5, 5, 1, "RCPT first"));
@@ -217,7 +206,7 @@ static enum commands_result run_data(struct session *session, struct text argume
 		session_reply(session, REPLY(554, 5, 5, 1, "No valid recipients"));
 		transaction_free(&session->transaction);
 	} else {
-		message_start(transaction, LMTP_BODY_STUFFED);
+		transaction_start(transaction);
 	}
 	return COMMANDS_DONE;
 }
@@ -291,12 +280,9 @@ static const struct verb verbs[] = {
 	VERB("AUTH", run_auth, VERB_NO_TRANSACTION | VERB_ARGUMENT | VERB_SUBMISSION,
 		"AUTH mechanism [initial response]"),
 	VERB("MAIL", run_mail, VERB_NO_TRANSACTION | VERB_ARGUMENT | VERB_AUTHENTICATED,
-		"MAIL FROM:<sender> [SIZE=octets] [BODY=7BIT|8BITMIME] [SMTPUTF8] [PRDR]"),
-	VERB("RCPT", run_rcpt, VERB_IN_TRANSACTION | VERB_NO_CHUNKS | VERB_ARGUMENT | VERB_PIPELINED,
-		"RCPT TO:<recipient>"),
-	VERB("DATA", run_data, VERB_IN_TRANSACTION | VERB_NO_CHUNKS | VERB_NO_ARGUMENT | VERB_PIPELINED,
-		"DATA"),
-	VERB("BDAT", bdat_run, VERB_IN_TRANSACTION | VERB_PIPELINED | VERB_CHUNK, "BDAT octets [LAST]"),
+		"MAIL FROM:<sender> [SIZE=octets] [BODY=7BIT|8BITMIME] [SMTPUTF8]"),
+	VERB("RCPT", run_rcpt, VERB_IN_TRANSACTION | VERB_ARGUMENT | VERB_PIPELINED, "RCPT TO:<recipient>"),
+	VERB("DATA", run_data, VERB_IN_TRANSACTION | VERB_NO_ARGUMENT | VERB_PIPELINED, "DATA"),
 	VERB("RSET", run_rset, VERB_BEFORE_HELLO | VERB_NO_ARGUMENT | VERB_JUNK, "RSET"),
 	VERB("NOOP", run_noop, VERB_BEFORE_HELLO | VERB_JUNK, "NOOP [anything]"),
 	VERB("VRFY", run_vrfy, VERB_BEFORE_HELLO | VERB_ARGUMENT | VERB_JUNK, "VRFY name"),
@@ -362,8 +348,6 @@ static bool is_out_of_place(
 		*fault = REPLY(503, 5, 5, 1, "MAIL first");
 	else if ((verb->flags & VERB_NO_TRANSACTION) && session->transaction)
 		*fault = REPLY(503, 5, 5, 1, "MAIL was given already; RSET forgets it");
-	else if ((verb->flags & VERB_NO_CHUNKS) && session->transaction->chunked)
-		*fault = REPLY(503, 5, 5, 1, "BDAT has begun the message; RSET forgets it");
 	else if ((verb->flags & VERB_AUTHENTICATED) && session->listener->submission &&
 		 !auth_user(session).ptr)
 		*fault = REPLY(530, 5, 7, 0, "Authentication required");
@@ -399,9 +383,7 @@ enum commands_result commands_run(struct session *session, struct text line)
 	if (transaction_is_awaited(session->transaction) &&
 		(wrong_place || wrong_form || !(verb->flags & VERB_PIPELINED)))
 		return COMMANDS_WAIT;
-	if (wrong_place && verb && (verb->flags & VERB_CHUNK))
-		bdat_refuse(session, command.argument, fault);
-	else if (wrong_place)
+	if (wrong_place)
 		session_reply(session, fault);
 	else if (wrong_form)
 		tell_form(session, verb);

@@ -9,7 +9,6 @@
 #include "mail/command.h"
 #include "smtp-in/auth.h"
 #include "smtp-in/commands.h"
-#include "smtp-in/message.h"
 #include "smtp-in/transaction.h"
 
 /* ---- replies ---- */
@@ -65,12 +64,6 @@ void session_reply(struct session *session, struct reply reply)
 	write_reply(session, &reply);
 }
 
-void session_reply_part(struct session *session, const struct reply *reply)
-{
-	if (session->state != SESSION_CLOSING)
-		write_reply(session, reply);
-}
-
 void session_reply_line(struct session *session, unsigned code, bool last, struct text text)
 {
 	struct buf *out = begin_reply(session);
@@ -87,7 +80,7 @@ void session_close(struct session *session, struct reply reply)
 
 	if (session->state == SESSION_CLOSING)
 		return;
-	if (reply.code == 421 && transaction_is_begun(session->transaction) &&
+	if (session->state >= SESSION_MESSAGE && reply.code == 421 && session->transaction &&
 		session->transaction->verdict.code == 0)
 		transaction_log_lost(session->transaction, "the session was ended");
 	session->state = SESSION_CLOSING;
@@ -128,12 +121,12 @@ static bool must_hold(const struct session *session)
 	case SESSION_COMMANDS:
 		return session->waiting;
 	case SESSION_AUTHENTICATING:
+	case SESSION_SENDER:
 	case SESSION_ASKING:
 	case SESSION_VERDICT:
 		return true;
 	case SESSION_MESSAGE:
-	case SESSION_CHUNK:
-		return message_is_full(session->transaction);
+		return transaction_is_full(session->transaction);
 	case SESSION_SECURING:
 	case SESSION_ANSWER:
 	case SESSION_CLOSING:
@@ -146,15 +139,13 @@ static void set_deadline(struct session *session)
 {
 	const struct smtp_in_settings *settings = worker_settings(session->worker);
 
-	const bool in_message =
-		session->state == SESSION_MESSAGE || session->state == SESSION_CHUNK;
-
 	if (session->held || session->state == SESSION_CLOSING)
 		session->deadline = 0;
 	else
 		session->deadline =
-			worker_seconds() +
-			(int64_t)(in_message ? settings->data_seconds : settings->command_seconds);
+			worker_seconds() + (int64_t)(session->state == SESSION_MESSAGE
+							     ? settings->data_seconds
+							     : settings->command_seconds);
 }
 
 static void settle(struct session *session)
@@ -234,13 +225,12 @@ static bool read_input(struct session *session)
 	case SESSION_COMMANDS:
 		return !session->waiting && read_command(session);
 	case SESSION_MESSAGE:
-		return message_read(session->transaction);
-	case SESSION_CHUNK:
-		return bdat_read(session);
+		return transaction_read(session->transaction);
 	case SESSION_ANSWER:
 		return read_answer(session);
 	case SESSION_SECURING:
 	case SESSION_AUTHENTICATING:
+	case SESSION_SENDER:
 	case SESSION_ASKING:
 	case SESSION_VERDICT:
 	case SESSION_CLOSING:
@@ -300,7 +290,7 @@ static void on_ended(void *owner, enum conn_end end, const char *detail)
 	LOG_DEBUG("session-ended", LOG_STRING("listener", session->listener->name),
 		LOG_STRING("peer", conn_peer(session->conn)), LOG_STRING("reason", end_name(end)),
 		LOG_STRING("detail", detail));
-	if (transaction_is_begun(session->transaction))
+	if (session->transaction && session->state >= SESSION_MESSAGE)
 		transaction_log_lost(session->transaction, end_name(end));
 	session_free(session);
 }
@@ -364,11 +354,11 @@ void session_stop(struct session *session)
 	case SESSION_COMMANDS:
 	case SESSION_AUTHENTICATING:
 	case SESSION_ANSWER:
+	case SESSION_SENDER:
 		session_close(session, REPLY(421, 4, 3, 2, "Shutting down"));
 		break;
 	case SESSION_ASKING:
 	case SESSION_MESSAGE:
-	case SESSION_CHUNK:
 	case SESSION_VERDICT:
 	case SESSION_CLOSING:
 		break;

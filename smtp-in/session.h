@@ -13,7 +13,6 @@
 
 #include "mail/reply.h"
 #include "mail/wire.h"
-#include "smtp-in/bdat.h"
 #include "smtp-in/worker.h"
 
 struct auth;
@@ -24,9 +23,9 @@ enum session_state {
 	SESSION_COMMANDS,
 	SESSION_AUTHENTICATING, /* the store's answer about a login is awaited */
 	SESSION_ANSWER,         /* the client's answer to a challenge of AUTH is the next line */
-	SESSION_ASKING,         /* DATA or BDAT was passed on, 354 is awaited */
-	SESSION_MESSAGE,        /* octets of DATA come */
-	SESSION_CHUNK,          /* octets of BDAT come */
+	SESSION_SENDER,         /* whether MAIL names a sender of theirs is asked */
+	SESSION_ASKING,         /* DATA was passed on, 354 is awaited */
+	SESSION_MESSAGE,        /* octets of a message come */
 	SESSION_VERDICT,        /* the message has ended, the verdict is awaited */
 	SESSION_CLOSING,
 };
@@ -48,11 +47,10 @@ struct session {
 	bool esmtp;       /* it said EHLO */
 	struct auth *auth; /* NULL: nothing of AUTH yet */
 	bool held;         /* reading is stopped */
-	bool waiting;      /* the next command waits for the LMTP server's word */
+	bool waiting;      /* the next command waits for verdicts on recipients */
 	bool owes_mail;    /* the reply to MAIL, which leaves together with the next */
 	struct wire_lines lines;
-	struct bdat_chunk chunk; /* CHUNK: this one */
-	unsigned errors, junk;   /* since the last message */
+	unsigned errors, junk; /* since the last message */
 	int64_t deadline; /* worker_seconds() at which it has timed out; 0: it is not its turn */
 };
 
@@ -68,13 +66,10 @@ void session_expire(struct session *session);
 /* Ends without a word. */
 void session_free(struct session *session);
 
-/* ---- for commands and transactions ---- */
+/* ---- for commands.c and transaction.c ---- */
 
 /* 5xx counts as an error; the session ends after too many. */
 void session_reply(struct session *session, struct reply reply);
-
-/* One of several replies to one command: never an error of the client's. */
-void session_reply_part(struct session *session, const struct reply *reply);
 
 /*
  * The good reply to MAIL. It goes out together with the replies to the RCPTs that came with it, as RFC 2920

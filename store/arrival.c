@@ -110,7 +110,11 @@ static void keep(
 		recipients[i].user = text_copy(arena, from->recipients[i].user);
 		recipients[i].mailbox = text_copy(arena, from->recipients[i].mailbox);
 		recipients[i].flags = from->recipients[i].flags;
+		recipients[i].uid = from->recipients[i].uid;
 		recipients[i].keywords = text_copy(arena, from->recipients[i].keywords);
+		recipients[i].once = text_copy(arena, from->recipients[i].once);
+		recipients[i].once_seconds = from->recipients[i].once_seconds;
+		recipients[i].group = from->recipients[i].group;
 	}
 }
 

@@ -415,6 +415,7 @@ static void fail_list(struct change_list *list, enum store_failure failure)
 	while ((change = STAILQ_FIRST(list)) != NULL) {
 		STAILQ_REMOVE_HEAD(list, link);
 		change->result.failure = failure;
+		change->result.verdicts = TEXT(""); /* it holds for all */
 		answer(change);
 	}
 }

@@ -11,6 +11,11 @@
  * Every request is answered by exactly one callback (FETCH: one per UID asked for), with STORE_AWAY when
  * the connection is lost or cannot be made; callbacks never run inside the call that makes the request.
  * After STORE_AWAY the client is dead: free it and connect anew, with back-off.
+ *
+ * A spool file belongs to whoever asked for it until DELIVER names it, with recipients (it becomes the
+ * message or is gone) or without (it is gone). When the reply to SPOOL comes after its owner was forgotten,
+ * the library drops the file itself. So a client of the front end that breaks off in the middle of a
+ * large message leaves nothing: its owner names the file in an empty DELIVER, or the connection ends.
  */
 #ifndef STORE_CLIENT_H
 #define STORE_CLIENT_H

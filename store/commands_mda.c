@@ -38,14 +38,21 @@ void command_spool(struct session *session, uint32_t tag, const struct store_spo
 static void on_delivered(void *owner, const struct engine_result *result)
 {
 	struct request *request = owner;
+	struct buf uids = { 0 };
 
+	for (size_t i = 0; result->uids && i < result->verdicts.len; i++)
+		message_add_u32(&uids, result->uids[i]);
 	if (request->session)
 		session_reply_deliver(request->session, request->tag,
 			&(struct store_deliver_reply){
 				.failure = result->failure,
 				.user = result->user,
+				.verdicts = result->verdicts,
+				.uids = buf_text(&uids),
+				.file = result->file,
 			},
 			-1);
+	buf_release(&uids);
 	request_end(request);
 }
 
@@ -67,6 +74,9 @@ static int read_recipients(struct server *server, struct text run)
 			.mailbox = recipient.mailbox,
 			.flags = recipient.flags,
 			.keywords = recipient.keywords,
+			.once = recipient.once,
+			.once_seconds = recipient.once_seconds,
+			.group = recipient.group,
 		};
 	}
 	return count;

@@ -33,36 +33,59 @@ struct work {
 	const struct engine_delivery *delivery;
 	const char *spool; /* its name, or NULL */
 	uint64_t size, wire;
-	int64_t received;
+	int64_t received, now;
 	struct maildir_unique unique;
 	struct env_txn *txn;
 	struct target *targets;
 	size_t count;
+	char *verdicts;            /* enum store_failure, one for each recipient */
+	struct target **recipient; /* where its message went; NULL: nowhere new */
 };
 
 /* ---- recipients ---- */
 
-static enum store_failure once_before(
-	struct work *work, const struct account *account, bool *before)
+static struct text once_of(const struct work *work, const struct engine_recipient *recipient)
 {
+	return recipient->once.len ? recipient->once : work->delivery->once;
+}
+
+/* Whether this user had it before under the recipient's key. */
+static enum store_failure once_before(struct work *work, const struct engine_recipient *recipient,
+	const struct account *account, bool *before)
+{
+	const struct text once = once_of(work, recipient);
 	unsigned char key[INDEX_ONCE_KEY_LIMIT];
+	struct index_once row;
 	int error = 0;
 
 	*before = false;
-	if (work->delivery->once.len == 0)
+	if (once.len == 0)
 		return STORE_OK;
-	const struct text once = { .ptr = (char *)key,
-		.len = index_once_key(account->user->public.number, work->delivery->once, key) };
-	const int found =
-		env_get(work->engine->env, work->txn, ENV_ONCE, once, &work->engine->value, &error);
-	*before = found == 1;
-	if (found == 0) {
-		const struct index_once row = { .version = INDEX_VERSION, .time = work->received };
-		buf_clear(&work->engine->value);
-		index_once_pack(&work->engine->value, &row);
-		error = env_put(work->engine->env, work->txn, ENV_ONCE, once,
-			buf_text(&work->engine->value));
-	}
+	const struct text row_key = { .ptr = (char *)key,
+		.len = index_once_key(account->user->public.number, once, key) };
+	if (env_get(work->engine->env, work->txn, ENV_ONCE, row_key, &work->engine->value,
+		    &error) == 1)
+		*before = recipient->once_seconds == 0 ||
+			  index_once_decode(buf_text(&work->engine->value), &row) != 0 ||
+			  work->now - row.time < recipient->once_seconds;
+	return error ? engine_env_failure(work->engine, "once", error) : STORE_OK;
+}
+
+static enum store_failure once_note(
+	struct work *work, const struct engine_recipient *recipient, const struct account *account)
+{
+	const struct text once = once_of(work, recipient);
+	const struct index_once row = { .version = INDEX_VERSION, .time = work->now };
+	unsigned char key[INDEX_ONCE_KEY_LIMIT];
+
+	if (once.len == 0)
+		return STORE_OK;
+	const struct text row_key = { .ptr = (char *)key,
+		.len = index_once_key(account->user->public.number, once, key) };
+	buf_clear(&work->engine->value);
+	index_once_pack(&work->engine->value, &row);
+	const int error = env_put(
+		work->engine->env, work->txn, ENV_ONCE, row_key, buf_text(&work->engine->value));
 	return error ? engine_env_failure(work->engine, "once", error) : STORE_OK;
 }
 
@@ -108,9 +131,18 @@ static enum store_failure find_mailbox(struct work *work, struct account *accoun
 				  work->engine, work->txn, work->change, account, name, mailbox);
 }
 
+static struct target *find_target(const struct work *work, const struct mailbox *mailbox)
+{
+	for (size_t i = 0; i < work->count; i++) {
+		if (work->targets[i].mailbox == mailbox)
+			return &work->targets[i];
+	}
+	return NULL;
+}
+
 /* Staged state moves on at once, so that the next recipient of the same user counts on it. */
-static enum store_failure add_target(
-	struct work *work, const struct engine_recipient *recipient, struct account *account)
+static enum store_failure add_target(struct work *work, const struct engine_recipient *recipient,
+	struct account *account, struct target **found)
 {
 	struct target *target = &work->targets[work->count];
 	enum store_failure failure =
@@ -119,17 +151,23 @@ static enum store_failure add_target(
 	if (failure != STORE_OK)
 		return failure;
 	struct mailbox *mailbox = target->mailbox;
-	if (mailbox->stamp == work->engine->last_stamp)
-		return STORE_OK; /* named twice */
+	if (mailbox->stamp == work->engine->last_stamp) { /* named twice */
+		*found = find_target(work, mailbox);
+		return STORE_OK;
+	}
 	mailbox->stamp = work->engine->last_stamp;
 	mailbox->pins++;
 	work->count++;
+	*found = target;
 	target->before = mailbox->row;
-	if (!quota_allows(work->engine, account, work->size))
+	if (!work->delivery->is_import && !quota_allows(work->engine, account, work->size))
 		return STORE_OVER_QUOTA;
 	if (mailbox->row.uidnext >= UINT32_MAX - ENGINE_CEILING_BLOCK)
 		return STORE_DAMAGED;
-	target->uid = mailbox->row.uidnext++;
+	target->uid = recipient->uid ? recipient->uid : mailbox->row.uidnext;
+	if (target->uid < mailbox->row.uidnext)
+		return STORE_INVALID;
+	mailbox->row.uidnext = target->uid + 1;
 	target->flags = recipient->flags & FLAGS;
 	mailbox->row.messages++;
 	mailbox->row.unseen += !(target->flags & STORE_FLAG_SEEN);
@@ -141,28 +179,161 @@ static enum store_failure add_target(
 	return provide(work, target, recipient->keywords);
 }
 
+/* ---- groups that stand or fall alone ---- */
+
+static bool has_groups(const struct engine_delivery *delivery)
+{
+	return delivery->recipients[0].group != delivery->recipients[delivery->count - 1].group;
+}
+
+/* Whether a recipient before this one, of a group that went well, leads to the same mailbox. */
+static bool is_named_before(const struct work *work, size_t number)
+{
+	const struct engine_recipient *recipient = work->delivery->recipients;
+
+	for (size_t i = 0; i < number; i++) {
+		if (work->verdicts[i] == STORE_OK &&
+			text_equal(recipient[i].user, recipient[number].user) &&
+			text_equal(recipient[i].mailbox, recipient[number].mailbox))
+			return true;
+	}
+	return false;
+}
+
+/* Whether there is such a user with room; then *taker, unless NULL, has that much less of it. */
+static enum store_failure look_for_room(struct work *work, size_t number, struct account **taker)
+{
+	const struct engine_recipient *recipient = &work->delivery->recipients[number];
+	struct account *account;
+	bool before;
+	enum store_failure failure = account_of(work->engine, recipient->user, &account);
+
+	*taker = NULL;
+	if (failure == STORE_OK)
+		failure = once_before(work, recipient, account, &before);
+	if (failure != STORE_OK || before || is_named_before(work, number))
+		return failure;
+	if (!quota_allows(work->engine, account, work->size))
+		return STORE_OVER_QUOTA;
+	account->messages++;
+	account->octets += work->size;
+	*taker = account;
+	return STORE_OK;
+}
+
+static void give_room_back(const struct work *work, struct account **takers, size_t from, size_t to)
+{
+	for (size_t i = from; i < to; i++) {
+		if (takers[i]) {
+			takers[i]->messages--;
+			takers[i]->octets -= work->size;
+		}
+	}
+}
+
+/*
+ * Groups that cannot have the message are marked so, before anything is altered for anybody. The first
+ * failure when there is none that can.
+ */
+static enum store_failure screen(struct work *work)
+{
+	const struct engine_delivery *delivery = work->delivery;
+	struct account **takers =
+		arena_take(work->change->arena, delivery->count * sizeof(*takers));
+	enum store_failure first = STORE_OK;
+	bool any = false;
+
+	for (size_t begin = 0, end; begin < delivery->count; begin = end) {
+		enum store_failure failure = STORE_OK;
+		for (end = begin;
+			end < delivery->count && failure == STORE_OK &&
+			delivery->recipients[end].group == delivery->recipients[begin].group;
+			end++)
+			failure = look_for_room(work, end, &takers[end]);
+		any = any || failure == STORE_OK;
+		if (failure == STORE_OK)
+			continue;
+		if (first == STORE_OK) {
+			first = failure;
+			work->change->result.user =
+				text_copy(work->change->arena, delivery->recipients[end - 1].user);
+		}
+		give_room_back(work, takers, begin, end);
+		while (end < delivery->count &&
+			delivery->recipients[end].group == delivery->recipients[begin].group)
+			end++;
+		memset(&work->verdicts[begin], (int)failure, end - begin);
+		memset(&takers[begin], 0, (end - begin) * sizeof(*takers));
+	}
+	give_room_back(work, takers, 0, delivery->count);
+	return any ? STORE_OK : first;
+}
+
+static enum store_failure resolve_one(struct work *work, size_t number)
+{
+	const struct engine_recipient *recipient = &work->delivery->recipients[number];
+	struct account *account;
+	bool before = false;
+	enum store_failure failure = work->delivery->is_import
+					     ? account_look(work->engine, recipient->user, &account)
+					     : account_of(work->engine, recipient->user, &account);
+
+	if (failure == STORE_OK)
+		failure = once_before(work, recipient, account, &before);
+	if (before)
+		work->verdicts[number] = STORE_ALREADY_EXISTS;
+	if (failure != STORE_OK || before)
+		return failure;
+	failure = once_note(work, recipient, account);
+	if (failure != STORE_OK)
+		return failure;
+	return add_target(work, recipient, account, &work->recipient[number]);
+}
+
 static enum store_failure resolve(struct work *work)
 {
 	const struct engine_delivery *delivery = work->delivery;
+	struct arena *arena = work->change->arena;
+	enum store_failure failure = STORE_OK;
 
 	work->engine->last_stamp++;
-	work->targets = arena_take(work->change->arena, delivery->count * sizeof(*work->targets));
-	for (size_t i = 0; i < delivery->count; i++) {
-		struct account *account;
-		bool before = false;
-		enum store_failure failure =
-			account_of(work->engine, delivery->recipients[i].user, &account);
-		if (failure == STORE_OK)
-			failure = once_before(work, account, &before);
-		if (failure == STORE_OK && !before)
-			failure = add_target(work, &delivery->recipients[i], account);
+	work->targets = arena_take(arena, delivery->count * sizeof(*work->targets));
+	work->recipient = arena_take(arena, delivery->count * sizeof(*work->recipient));
+	work->verdicts = arena_take(arena, delivery->count);
+	if (has_groups(delivery)) {
+		failure = screen(work);
 		if (failure != STORE_OK) {
-			work->change->result.user =
-				text_copy(work->change->arena, delivery->recipients[i].user);
+			work->change->result.verdicts =
+				(struct text){ .ptr = work->verdicts, .len = delivery->count };
+			return failure;
+		}
+	}
+	for (size_t i = 0; i < delivery->count; i++) {
+		if (work->verdicts[i] == STORE_OK)
+			failure = resolve_one(work, i);
+		if (failure != STORE_OK) {
+			work->change->result.user = text_copy(arena, delivery->recipients[i].user);
 			return failure;
 		}
 	}
 	return STORE_OK;
+}
+
+/* What became of each recipient, for the answer. */
+static void tell(struct work *work)
+{
+	struct engine_result *result = &work->change->result;
+	uint32_t *uids = arena_take(work->change->arena, work->delivery->count * sizeof(*uids));
+
+	for (size_t i = 0; i < work->delivery->count; i++)
+		uids[i] = work->recipient[i] ? work->recipient[i]->uid : 0;
+	result->verdicts = (struct text){ .ptr = work->verdicts, .len = work->delivery->count };
+	result->uids = uids;
+	if (work->count) {
+		const struct text base = names_base(work->targets[0].leaf);
+		const ptrdiff_t comma = text_find(base, ',');
+		result->file = comma < 0 ? base : text_head(base, (size_t)comma);
+	}
 }
 
 static void unpin(struct work *work)
@@ -362,6 +533,7 @@ static enum store_failure run(struct work *work)
 	if (error)
 		return engine_env_failure(work->engine, "deliver", error);
 	clock_gettime(CLOCK_REALTIME, &now);
+	work->now = now.tv_sec;
 	work->received = work->delivery->received > 0 && work->delivery->received < UINT32_MAX
 				 ? work->delivery->received
 				 : now.tv_sec;
@@ -380,6 +552,8 @@ static enum store_failure run(struct work *work)
 	unpin(work);
 	if (failure != STORE_OK)
 		take_back(work);
+	else
+		tell(work);
 	for (size_t i = 0; i < work->count; i++)
 		quota_follow(work->engine, work->targets[i].mailbox->account);
 	return failure;
@@ -398,7 +572,8 @@ void deliver(struct engine *engine, struct change *change, const struct engine_d
 
 	if (engine->broken)
 		failure = STORE_BUSY;
-	else if (engine->options.message_octets && size > engine->options.message_octets)
+	else if (!delivery->is_import && engine->options.message_octets &&
+		 size > engine->options.message_octets)
 		failure = STORE_TOO_LARGE;
 	else if (engine_space_is_low(engine))
 		failure = STORE_NO_SPACE;

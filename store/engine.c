@@ -217,7 +217,7 @@ enum store_failure engine_usage(
 {
 	struct account *account;
 	const enum store_failure failure =
-		engine->broken ? STORE_BUSY : account_of(engine, user, &account);
+		engine->broken ? STORE_BUSY : account_look(engine, user, &account);
 
 	*messages = failure == STORE_OK ? account->messages : 0;
 	*octets = failure == STORE_OK ? account->octets : 0;

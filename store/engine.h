@@ -79,7 +79,11 @@ void engine_count(const struct engine *engine, struct buf *out);
 /* What a change gave. Texts are valid during the callback only. */
 struct engine_result {
 	enum store_failure failure;
-	struct text user;         /* deliver: whose mailbox it failed at, or empty */
+	struct text user; /* deliver: whose mailbox it failed at first, or empty */
+	struct text
+		verdicts; /* deliver: enum store_failure, an octet each; empty: `failure` for all */
+	const uint32_t *uids;     /* deliver: as many; NULL: none */
+	struct text file;         /* deliver: what the names of the message's files begin with */
 	uint32_t changed;         /* update: messages altered or expunged */
 	uint64_t modseq;          /* update: of the change */
 	uint32_t uidvalidity;     /* create */
@@ -151,9 +155,13 @@ uint64_t engine_directory_version(const struct engine *engine);
 
 struct engine_recipient {
 	struct text user;
-	struct text mailbox;  /* made if it is not there; empty: INBOX */
-	uint32_t flags;       /* enum store_flag */
-	struct text keywords; /* blanks between */
+	struct text mailbox;   /* made if it is not there; empty: INBOX */
+	uint32_t flags;        /* enum store_flag */
+	struct text keywords;  /* blanks between */
+	struct text once;      /* "": the delivery's */
+	uint32_t once_seconds; /* that the key counts; 0: for ever */
+	uint32_t group;        /* who stand together with the same number stand or fall together */
+	uint32_t uid;          /* of an import: the UID to get; 0: the next one */
 };
 
 struct engine_delivery {
@@ -164,9 +172,14 @@ struct engine_delivery {
 	struct text body; /* LF line ends */
 	const struct engine_recipient *recipients;
 	size_t count;
+	bool is_import; /* store/import.h: to a user who is closed for it, whatever the quota */
 };
 
-/* All recipients or none. Nothing of the delivery is kept by pointer. The spool is gone in any case. */
+/*
+ * One group of recipients: all or none. Several: a group whose users are gone or full is left out, and any
+ * other failure is one for all. Nothing of the delivery is kept by pointer. The spool is gone in any
+ * case.
+ */
 void engine_deliver(struct engine *engine, const struct engine_delivery *delivery,
 	engine_done *done, void *owner);
 

@@ -8,6 +8,7 @@
  *	checkpoint.c  the marker, the sync, Berkeley DB's checkpoint
  *	deliver.c arrival.c spool.c update.c view.c scan.c create.c     what sessions ask for
  *	rebuild.c     an index from the Maildirs
+ *	import.c      Maildirs that another server made
  *
  * Two states of everything. What the index holds is `staged`: it may be ahead of the disk by the
  * transactions whose flush is under way. What sessions may see is `visible`, and follows when a
@@ -103,6 +104,7 @@ struct user {
 	uint32_t next_mailbox; /* staged */
 	bool hidden;           /* being added: not there for anybody yet */
 	bool leaving;          /* being removed */
+	bool importing;        /* closed; see store/import.h */
 	uint64_t promised; /* octets for which engine_lookup() said that there is room; 0: none */
 	struct account *account; /* NULL: not in memory */
 };
@@ -306,8 +308,11 @@ void garbage_free(struct engine *engine);
 /* mailbox.c */
 /* Read from the index if need be. The account stays in memory at least until the next call. */
 enum store_failure account_open(struct engine *engine, struct user *user, struct account **account);
-/* STORE_NO_SUCH_USER also while the user is being added; STORE_BUSY while being removed. */
+/* STORE_NO_SUCH_USER also while the user is being added; STORE_BUSY while being removed or closed. */
 enum store_failure account_of(struct engine *engine, struct text address, struct account **account);
+/* The same for who may reach a user that is closed for an import, too. */
+enum store_failure account_look(
+	struct engine *engine, struct text address, struct account **account);
 struct mailbox *account_find(struct account *account, struct text name);
 void account_drop(struct engine *engine, struct account *account);
 void accounts_free(struct engine *engine);
@@ -460,6 +465,9 @@ int scan_count_wire(int file, uint64_t *wire);
 /* Before and after renames of our own, so that they do not look like somebody else's. */
 void scan_before(struct engine *engine, struct mailbox *mailbox);
 void scan_after(struct engine *engine, struct mailbox *mailbox);
+
+/* import.c: whether an import of the user was begun and not finished */
+bool import_is_unfinished(struct engine *engine, const struct user *user);
 
 /* rebuild.c */
 int rebuild(struct engine *engine, const char *home);

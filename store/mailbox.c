@@ -265,8 +265,10 @@ static enum store_failure load(struct engine *engine, struct user *user)
 	index_mailbox_key((struct index_mailbox_id){ .user = user->public.number }, key);
 	const int error = env_scan(engine->env, ENV_MAILBOXES,
 		(struct text){ .ptr = (char *)key, .len = sizeof(key) }, load_one, &loading);
-	if (error == 0 && !loading.damaged)
+	if (error == 0 && !loading.damaged) {
+		user->importing = import_is_unfinished(engine, user);
 		return STORE_OK;
+	}
 	account_drop(engine, account);
 	return error ? engine_env_failure(engine, "mailboxes", error)
 		     : engine_damaged(engine, "mailboxes");
@@ -288,6 +290,14 @@ enum store_failure account_open(struct engine *engine, struct user *user, struct
 }
 
 enum store_failure account_of(struct engine *engine, struct text address, struct account **account)
+{
+	const enum store_failure failure = account_look(engine, address, account);
+
+	return failure == STORE_OK && (*account)->user->importing ? STORE_BUSY : failure;
+}
+
+enum store_failure account_look(
+	struct engine *engine, struct text address, struct account **account)
 {
 	struct user *user = users_find(engine, address);
 

@@ -35,6 +35,10 @@ enum store_peer { STORE_SOCKETS(STORE_SOCKET_ENUM_) };
 
 #define STORE_QUOTA_NONE ((uint64_t)INT64_MAX)
 
+/* Of what another server made, the largest numbers that leave enough to count on with. */
+#define STORE_UIDVALIDITY_LIMIT (UINT32_MAX - (1U << 24))
+#define STORE_UID_LIMIT (UINT32_MAX / 2 - 1)
+
 /* In which state of the connection a request may come. */
 enum store_need {
 	STORE_NEEDS_NOTHING,
@@ -52,6 +56,7 @@ enum {
 	STORE_ONCE_LIMIT = 255,
 	STORE_INLINE_LIMIT = 256 * 1024, /* larger bodies do not travel in DELIVER but by SPOOL */
 	STORE_RECIPIENTS_LIMIT = 1000,
+	STORE_DELIVER_RECIPIENTS_LIMIT = STORE_RECIPIENTS_LIMIT * 1024, /* octets of the run */
 	STORE_UIDS_LIMIT = 4 << 20, /* octets: a run of u32 little-endian */
 	STORE_PAYLOAD_LIMIT = (4 << 20) + 4096,
 	STORE_FETCH_LIMIT = 256, /* messages in one FETCH */
@@ -114,19 +119,35 @@ struct store_listing {
 #define STORE_SPOOL_FIELDS(F) F(u64, size_hint, 0)
 #define STORE_SPOOL_REPLY_FIELDS(F) F(u8, failure, 0) F(u32, spool, 0)
 
-/* One recipient of a delivery; `recipients` of DELIVER is a run of these. */
+/*
+ * One recipient of a delivery; `recipients` of DELIVER is a run of these. once: "" or the key under which
+ * this acceptance counts only once for the user; of once_seconds' age the key counts no more (0: it
+ * counts for ever). group: those of one number, who stand together, get the message all or none.
+ */
 #define STORE_RECIPIENT_FIELDS(F) \
 	F(text, user, STORE_ADDRESS_LIMIT) F(text, mailbox, STORE_MAILBOX_LIMIT) F(u32, flags, 0) \
-	F(text, keywords, STORE_KEYWORDS_LIMIT)
+	F(text, keywords, STORE_KEYWORDS_LIMIT) F(text, once, STORE_ONCE_LIMIT) F(u32, once_seconds, 0) \
+	F(u32, group, 0)
 
 /*
- * All recipients or none, durable when answered. spool 0: the message is in body, LF line ends, trace
- * fields and all. once: "" or the key under which this acceptance counts only once per recipient.
+ * One transaction, durable when answered. spool 0: the message is in body, LF line ends, trace fields and
+ * all. once: the key of recipients who have none of their own.
+ *
+ * When there are several groups, one whose users are gone or full is left out and the others go on; any
+ * other failure is one for all. The reply's failure is STORE_OK as soon as one group went well. verdicts:
+ * an octet for each recipient, in order (enum store_failure; STORE_ALREADY_EXISTS: its key had counted
+ * before); empty: the failure holds for all. uids: u32 each, 0 where nothing was stored. file: the part
+ * of the names that the message's files have in common.
+ *
+ * A peer that breaks off before DELIVER leaves nothing behind: what it wrote to a spool file goes with
+ * the connection, and what it still held was never here.
  */
 #define STORE_DELIVER_FIELDS(F) \
 	F(text, id, 20) F(text, once, STORE_ONCE_LIMIT) F(i64, received, 0) F(u32, spool, 0) \
-	F(text, recipients, STORE_RECIPIENTS_LIMIT * 640) F(text, body, STORE_INLINE_LIMIT)
-#define STORE_DELIVER_REPLY_FIELDS(F) F(u8, failure, 0) F(text, user, STORE_ADDRESS_LIMIT)
+	F(text, recipients, STORE_DELIVER_RECIPIENTS_LIMIT) F(text, body, STORE_INLINE_LIMIT)
+#define STORE_DELIVER_REPLY_FIELDS(F) \
+	F(u8, failure, 0) F(text, user, STORE_ADDRESS_LIMIT) F(text, verdicts, STORE_RECIPIENTS_LIMIT) \
+	F(text, uids, STORE_RECIPIENTS_LIMIT * 4) F(text, file, 255)
 
 /*
  * peer: the client's address, for limits and the log. spacing: seconds that have to lie between two logins of
@@ -153,6 +174,10 @@ struct store_listing {
 #define STORE_SASL_STEP_FIELDS(F) \
 	F(u32, exchange, 0) F(u8, cancel, 1) F(text, response, STORE_SASL_LIMIT)
 #define STORE_SASL_STEP_REPLY_FIELDS(F) STORE_SASL_START_REPLY_FIELDS(F)
+
+/* May the user, who logged in at smtp-in, send as this address? STORE_REFUSED: no. */
+#define STORE_OWNS_FIELDS(F) F(text, user, STORE_ADDRESS_LIMIT) F(text, address, STORE_ADDRESS_LIMIT)
+#define STORE_OWNS_REPLY_FIELDS(F) F(u8, failure, 0)
 
 #define STORE_MAILBOXES_FIELDS(F) F(u32, options, 0)
 /* `mailboxes` is a run of STORE_MAILBOX. */
@@ -229,6 +254,28 @@ struct store_listing {
 /* The index is thrown away and made anew by a store that starts again: the connection ends. really: 1. */
 #define STORE_REBUILD_FIELDS(F) F(u8, really, 1)
 #define STORE_REBUILD_REPLY_FIELDS(F) F(u8, failure, 0)
+/*
+ * Taking over what another server made (store/import.h). folder: as Maildir++ names it, "" for INBOX.
+ * IMPORT_MAILBOX gives the next UID and those there are (u32 little-endian): messages with other UIDs from
+ * the next one on may follow, by ascending UID.
+ */
+#define STORE_IMPORT_BEGIN_FIELDS(F) F(text, user, STORE_ADDRESS_LIMIT)
+#define STORE_IMPORT_BEGIN_REPLY_FIELDS(F) F(u8, failure, 0)
+#define STORE_IMPORT_MAILBOX_FIELDS(F) \
+	F(text, user, STORE_ADDRESS_LIMIT) F(text, folder, STORE_MAILBOX_LIMIT) F(u32, uidvalidity, 0) \
+	F(u32, uidnext, 0)
+#define STORE_IMPORT_MAILBOX_REPLY_FIELDS(F) \
+	F(u8, failure, 0) F(u32, uidnext, 0) F(text, uids, STORE_UIDS_LIMIT)
+#define STORE_IMPORT_MESSAGE_FIELDS(F) \
+	F(text, user, STORE_ADDRESS_LIMIT) F(text, folder, STORE_MAILBOX_LIMIT) F(u32, uid, 0) \
+	F(u32, flags, 0) F(text, keywords, STORE_KEYWORDS_LIMIT) F(i64, received, 0) F(u32, spool, 0) \
+	F(text, body, STORE_INLINE_LIMIT)
+#define STORE_IMPORT_MESSAGE_REPLY_FIELDS(F) F(u8, failure, 0)
+/* subscriptions: folders, one a line, each with the line's end. */
+#define STORE_IMPORT_END_FIELDS(F) \
+	F(text, user, STORE_ADDRESS_LIMIT) F(text, subscriptions, 256 * 1024)
+#define STORE_IMPORT_END_REPLY_FIELDS(F) F(u8, failure, 0)
+
 /* "name=number\n" each. */
 #define STORE_STATS_FIELDS(F) F(u32, options, 0)
 #define STORE_STATS_REPLY_FIELDS(F) F(u8, failure, 0) F(text, counters, 1 << 16)
@@ -242,7 +289,7 @@ struct store_listing {
 
 #define STORE_REQUESTS(REQUEST) \
 	REQUEST(lookup, LOOKUP, STORE_BY_MDA, STORE_NEEDS_NOTHING) \
-	REQUEST(spool, SPOOL, STORE_BY_MDA, STORE_NEEDS_NOTHING) \
+	REQUEST(spool, SPOOL, STORE_BY_MDA | STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
 	REQUEST(deliver, DELIVER, STORE_BY_MDA, STORE_NEEDS_NOTHING) \
 	REQUEST(login, LOGIN, STORE_BY_LOGIN, STORE_NEEDS_NOTHING) \
 	REQUEST(mailboxes, MAILBOXES, STORE_BY_USER, STORE_NEEDS_LOGIN) \
@@ -262,7 +309,12 @@ struct store_listing {
 	REQUEST(rebuild, REBUILD, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
 	REQUEST(stats, STATS, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
 	REQUEST(sasl_start, SASL_START, STORE_BY_LOGIN, STORE_NEEDS_NOTHING) \
-	REQUEST(sasl_step, SASL_STEP, STORE_BY_LOGIN, STORE_NEEDS_NOTHING)
+	REQUEST(sasl_step, SASL_STEP, STORE_BY_LOGIN, STORE_NEEDS_NOTHING) \
+	REQUEST(owns, OWNS, STORE_BY_SMTP_IN, STORE_NEEDS_NOTHING) \
+	REQUEST(import_begin, IMPORT_BEGIN, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
+	REQUEST(import_mailbox, IMPORT_MAILBOX, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
+	REQUEST(import_message, IMPORT_MESSAGE, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
+	REQUEST(import_end, IMPORT_END, STORE_BY_ADMIN, STORE_NEEDS_NOTHING)
 
 #define STORE_NOTICES(NOTICE) \
 	NOTICE(changed, CHANGED, STORE_BY_IMAPD) \

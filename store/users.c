@@ -513,7 +513,7 @@ static enum store_failure remove_user(
 {
 	struct account *account;
 	struct env_txn *txn;
-	enum store_failure failure = account_of(engine, user->public.address, &account);
+	enum store_failure failure = account_look(engine, user->public.address, &account);
 
 	if (failure == STORE_OK)
 		failure = is_in_use(account);

@@ -329,6 +329,8 @@ static void compare_account(const struct account *account, struct verify_result 
 		messages += account->mailboxes[i]->row.messages;
 		octets += account->mailboxes[i]->row.octets;
 	}
+	if (account->user->importing)
+		find(result, account->mailboxes[0], "an import was begun and is not finished");
 	if (messages != account->messages || octets != account->octets)
 		find(result, account->mailboxes[0],
 			"the user's mailboxes hold %llu messages of %llu octets, not %u of %llu",
@@ -360,7 +362,7 @@ enum store_failure engine_verify(
 {
 	struct account *account;
 	enum store_failure failure =
-		engine->broken ? STORE_BUSY : account_of(engine, piece->user, &account);
+		engine->broken ? STORE_BUSY : account_look(engine, piece->user, &account);
 
 	if (failure != STORE_OK)
 		return failure;

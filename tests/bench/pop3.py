@@ -25,6 +25,7 @@ from tools import need  # noqa: E402
 
 MESSAGES = 3000
 READERS = 8  # users u0 to u7 have messages; i0 to i9999 have none
+LARGE = 100000  # messages of the user l0
 IDLE = 10000
 
 
@@ -90,8 +91,8 @@ def tree(root):
 class Ours:
     name = "restante"
 
-    def __init__(self, messages):
-        self.messages = messages
+    def __init__(self, messages, large):
+        self.messages, self.large = messages, large
         self.host = Host(set={"log-level": "warning"})
 
     def __enter__(self):
@@ -102,7 +103,7 @@ class Ours:
         alice = next(line for line in users if line.startswith("user alice@"))
         number = max(int(line.split()[2]) for line in users if line.startswith("user "))
         rows = [f"user {name}@example.test {number + 1 + at} {' '.join(alice.split()[3:])}"
-                for at, name in enumerate([f"u{n}" for n in range(READERS)] + [f"i{n}" for n in range(IDLE)])]
+                for at, name in enumerate([f"u{n}" for n in range(READERS)] + ["l0"] + [f"i{n}" for n in range(IDLE)])]
         (store / "users").write_text("\n".join([users[0], f"next {number + len(rows) + 1}",
                                                 *[line for line in users[1:] if line.startswith("user ")], *rows]) + "\n")
         Ours.hash = alice.split()[5]
@@ -110,6 +111,7 @@ class Ours:
         kin = next(path for path in (store / "mail").rglob("new") if "alice" in str(path)).parent
         for reader in range(READERS):
             fill(kin.parent / f"u{reader}", self.messages)
+        fill(kin.parent / "l0", self.large)
         owner = os.stat(store / "users")
         for path in [store, *store.rglob("*")]:
             os.chown(path, owner.st_uid, owner.st_gid)
@@ -130,11 +132,11 @@ class Dovecot:
 
     name = "Dovecot"
 
-    def __init__(self, messages):
+    def __init__(self, messages, large):
         need_root()
         self.program = need("dovecot", "dovecot-core")
         need("pop3", "dovecot-pop3d")
-        self.messages = messages
+        self.messages, self.large = messages, large
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="restante-dovecot-"))
         self.port, self.tls_port = free_port(), free_port()
 
@@ -144,11 +146,12 @@ class Dovecot:
         (self.dir / "mail").mkdir()
         for reader in range(READERS):
             fill(self.dir / f"mail/u{reader}@example.test", self.messages)
+        fill(self.dir / "mail/l0@example.test", self.large)
         for path in [self.dir / "mail", *(self.dir / "mail").rglob("*")]:
             os.chown(path, nobody.pw_uid, nobody.pw_gid)
         (self.dir / "users").write_text("".join(
             f"{name}@example.test:{{CRYPT}}{Ours.hash}::::::\n"
-            for name in [f"u{n}" for n in range(READERS)] + [f"i{n}" for n in range(IDLE)]))
+            for name in [f"u{n}" for n in range(READERS)] + ["l0"] + [f"i{n}" for n in range(IDLE)]))
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                         "-keyout", self.dir / "key.pem", "-out", self.dir / "cert.pem", "-days", "2", "-subj",
                         "/CN=localhost"], check=True, capture_output=True)
@@ -215,6 +218,9 @@ LOADS = {
     "RETR pipelined by 32": (1.5, "messages", dict(mode="retr", connections=1, window=32), 0, 0),
     "four connections pipelined by 32": (1.2, "messages", dict(mode="retr", connections=4, window=32), 0, 0),
     "RETR over TLS, pipelined by 32": (1.2, "messages", dict(mode="retr", connections=1, window=32, tls=True), 0, 0),
+    "100,000: log in, STAT, QUIT": (10, "sessions", dict(mode="sessions", connections=1, user="l"), 200, 20),
+    "100,000: RETR one at a time": (1.5, "messages", dict(mode="retr", connections=1, window=1, user="l"), 0, 0),
+    "100,000: RETR pipelined by 32": (1.5, "messages", dict(mode="retr", connections=1, window=32, user="l"), 0, 0),
 }
 
 
@@ -245,19 +251,20 @@ def idle(server, count):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="300 messages, one round, 1,000 idle sessions")
+    parser.add_argument("--quick", action="store_true", help="300 messages, 3,000 in the large mailbox, one round, 1,000 idle")
     parser.add_argument("--only", default="", metavar="WORD", help="loads whose name holds WORD")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--messages", type=int, default=MESSAGES)
     parser.add_argument("--ours", action="store_true", help="without Dovecot")
     options = parser.parse_args()
-    messages, rounds = (300, 1) if options.quick else (options.messages, options.rounds)
+    messages, large, rounds = (300, 3000, 1) if options.quick else (options.messages, LARGE, options.rounds)
     names = [name for name in LOADS if options.only in name]
     seen = {name: {} for name in names}
     with contextlib.ExitStack() as stack:
-        servers = [stack.enter_context(make(messages)) for make in ((Ours,) if options.ours else (Ours, Dovecot))]
+        servers = [stack.enter_context(make(messages, large)) for make in ((Ours,) if options.ours else (Ours, Dovecot))]
         for server in servers:  # adopt, index, warm
             load("retr", server.port, connections=READERS, window=32)
+            load("retr", server.port, connections=1, window=32, user="l")
         for _ in range(rounds):
             for name in names:
                 for server in servers:

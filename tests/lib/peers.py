@@ -22,13 +22,19 @@ def need_root():
 
 
 class Dovecot:
-    """Dovecot's LMTP and POP3 servers over Maildirs of their own; users alice, bob and carol."""
+    """
+    Dovecot's LMTP and POP3 servers over Maildirs of their own; users alice, bob and carol. imap=True: its IMAP
+    server, too; layout: what stands behind the path in mail_location.
+    """
 
-    def __init__(self):
+    def __init__(self, imap=False, layout=""):
         need_root()
         self.program = need("dovecot", "dovecot-core")
-        for part in ("lmtp", "pop3"):
-            need(part, f"dovecot-{part}d")
+        for part in ("lmtp", "pop3", "imap") if imap else ("lmtp", "pop3"):
+            if not pathlib.Path(f"/usr/lib/dovecot/{part}").exists():
+                raise unittest.SkipTest(f"dovecot-{part}d is not installed")
+        self.imap_port = free_port() if imap else 0
+        self.layout = layout
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="restante-dovecot-"))
         self.lmtp_port = free_port()
         self.pop3_port = free_port()
@@ -42,13 +48,13 @@ class Dovecot:
         (self.dir / "users").write_text("".join(
             f"{user}@example.test:{{PLAIN}}restante::::::\n" for user in ("alice", "bob", "carol")))
         (self.dir / "dovecot.conf").write_text(f"""
-protocols = lmtp pop3
+protocols = lmtp pop3 {"imap" if self.imap_port else ""}
 base_dir = {self.dir}/run
 state_dir = {self.dir}/state
 log_path = {self.dir}/log
 ssl = no
 disable_plaintext_auth = no
-mail_location = maildir:{self.dir}/mail/%u
+mail_location = maildir:{self.dir}/mail/%u{self.layout}
 first_valid_uid = 1
 first_valid_gid = 1
 lmtp_save_to_detail_mailbox = no
@@ -73,6 +79,15 @@ service pop3-login {{
     port = {self.pop3_port}
   }}
   inet_listener pop3s {{
+    port = 0
+  }}
+}}
+service imap-login {{
+  inet_listener imap {{
+    address = 127.0.0.1
+    port = {self.imap_port}
+  }}
+  inet_listener imaps {{
     port = 0
   }}
 }}

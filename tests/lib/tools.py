@@ -98,7 +98,7 @@ def pull_poplib(host, user, way):
 
 def _maildir(path):
     for part in ("cur", "new", "tmp"):
-        (path / part).mkdir(parents=True)
+        (path / part).mkdir(parents=True, exist_ok=True)
     return path
 
 
@@ -107,9 +107,11 @@ def _maildir_messages(path):
     return [b"\r\n".join(file.read_bytes().split(b"\n")) for file in sorted(files, key=lambda file: file.stat().st_ino)]
 
 
-def pull_mpop(host, user, way):
+def pull_mpop(host, user, way, keep=True, only_new=False):
+    """What this call and earlier ones of the same user and way have pulled."""
     into = _maildir(host.dir / f"mpop-{user}-{way}")
-    command = [need("mpop"), "--file=/dev/null", "--host=localhost", f"--user={address(user)}", "--keep=on",
+    command = [need("mpop"), "--file=/dev/null", "--host=localhost", f"--user={address(user)}", f"--keep={'on' if keep else 'off'}",
+               f"--only-new={'on' if only_new else 'off'}",
                f"--port={host.port('pop3s' if way == 'tls' else 'pop3')}", "--auth=user", f"--delivery=maildir,{into}",
                f"--passwordeval=echo {PASSWORD}", "--received-header=off", f"--uidls-file={into}/uidls", "--quiet"]
     if way == "plain":
@@ -121,29 +123,33 @@ def pull_mpop(host, user, way):
     return _maildir_messages(into)
 
 
-def pull_fetchmail(host, user, way):
-    """fetchmail hands each message to a program of ours that writes it to a file."""
+def pull_fetchmail(host, user, way, server="", options="keep fetchall"):
+    """
+    fetchmail hands each message to a program of ours that writes it to a file. What this call and earlier ones of
+    the same user and way have pulled.
+    """
     home = host.dir / f"fetchmail-{user}-{way}"
-    home.mkdir(mode=0o700)
     into = home / "into"
-    into.mkdir()
+    home.mkdir(mode=0o700, exist_ok=True)
+    into.mkdir(exist_ok=True)
     taker = home / "take"
     taker.write_text(f"#!/bin/sh\nexec cat > \"$(mktemp {into}/m.XXXXXXXX)\"\n")
     taker.chmod(0o755)
     ssl = {"plain": "sslproto ''", "stls": "sslproto 'TLS1.2+'", "tls": "ssl"}[way]
     trust = "" if way == "plain" else f"sslcertfile {host.certificate()} sslcertck"
     settings = home / "rc"
-    settings.write_text(f"poll localhost protocol pop3 port {host.port('pop3s' if way == 'tls' else 'pop3')} "
+    settings.write_text(f"poll localhost protocol pop3 {server} port {host.port('pop3s' if way == 'tls' else 'pop3')} "
                         f"auth password user '{address(user)}' password '{PASSWORD}' {ssl} {trust} "
-                        f"keep no rewrite fetchall mda '{taker}'\n")
+                        f"{options} no rewrite mda '{taker}'\n")
     settings.chmod(0o600)
     run([need("fetchmail"), "-f", settings, "--nosyslog", "--invisible", "--pidfile", home / "pid"],
-        env={"FETCHMAILHOME": str(home), "HOME": str(home)})
+        env={"FETCHMAILHOME": str(home), "HOME": str(home)}, codes=(0, 1))  # 1: there was no mail
     files = sorted(into.iterdir(), key=lambda file: file.stat().st_ino)
     return [b"\r\n".join(file.read_bytes().replace(b"\r\n", b"\n").split(b"\n")) for file in files]
 
 
-def pull_getmail(host, user, way):
+def pull_getmail(host, user, way, read_all=True, delete=False):
+    """What this call and earlier ones of the same user and way have pulled."""
     home = host.dir / f"getmail-{user}-{way}"
     into = _maildir(home / "Maildir")
     kind = "SimplePOP3SSLRetriever" if way == "tls" else "SimplePOP3Retriever"
@@ -154,7 +160,8 @@ def pull_getmail(host, user, way):
         f"[retriever]\ntype = {kind}\nserver = localhost\nport = {host.port('pop3s' if way == 'tls' else 'pop3')}\n"
         f"username = {address(user)}\npassword = {PASSWORD}\n{trust}"
         f"[destination]\ntype = Maildir\npath = {into}/\n"
-        "[options]\ndelivered_to = false\nreceived = false\nread_all = true\ndelete = false\nverbose = 0\n")
+        "[options]\ndelivered_to = false\nreceived = false\nverbose = 0\n"
+        f"read_all = {str(read_all).lower()}\ndelete = {str(delete).lower()}\n")
     (home / "getmailrc").chmod(0o600)
     command = [need("getmail", "getmail6"), f"--getmaildir={home}", "--rcfile=getmailrc"]
     if os.geteuid() == 0:  # getmail does not deliver as root

@@ -90,6 +90,10 @@ static const char *const commands[] = {
 	"RCPT TO:<\xc3\xa4@example.test>\r\n",
 	"RCPT TO:<\xff@example.test>\r\n",
 	"RCPT TO:<\r\n",
+	"MAIL FROM:<> PRDR XDATE=1234567890\r\n",
+	"RCPT TO:<alice@example.test> XONCE=a+20b XFLAGS=SF\r\n",
+	"RCPT TO:<bob@example.test> XMAILBOX=A/b XKEYWORDS=x+20y\r\n",
+	"RCPT TO:<bob@example.test> XMAILBOX=+FF\r\n",
 };
 
 struct request {
@@ -145,7 +149,7 @@ static bool check_delivery(const struct store_deliver *deliver)
 	struct message_reader in = { .at = deliver->recipients.ptr,
 		.left = deliver->recipients.len };
 	struct store_recipient recipient;
-	struct text before = TEXT("");
+	struct store_recipient before = { 0 };
 
 	REQUIRE(!deliver->spool || deliver->body.len == 0);
 	if (in.left == 0) {
@@ -154,10 +158,14 @@ static bool check_delivery(const struct store_deliver *deliver)
 	}
 	while (in.left) {
 		REQUIRE(store_recipient_unpack_from(&in, &recipient) == 0);
-		REQUIRE(text_equal(recipient.mailbox, TEXT("INBOX")));
-		/* Each mailbox once. */
-		REQUIRE(!before.len || text_compare(before, recipient.user) < 0);
-		before = recipient.user;
+		REQUIRE(recipient.mailbox.len && recipient.mailbox.len <= STORE_MAILBOX_LIMIT);
+		REQUIRE(recipient.once.len <= STORE_ONCE_LIMIT);
+		/* Groups in order; within one each mailbox once. */
+		REQUIRE(!before.user.len || before.group <= recipient.group);
+		REQUIRE(before.group < recipient.group || !before.user.len ||
+			text_compare(before.user, recipient.user) < 0 ||
+			!text_equal(before.mailbox, recipient.mailbox));
+		before = recipient;
 	}
 	if (!deliver->spool)
 		check_text(deliver->body.ptr, deliver->body.len);

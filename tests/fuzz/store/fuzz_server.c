@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/ipc.h"
+#include "store/import.h"
 #include "tests/unit/store/store_host.h"
 
 enum {
@@ -457,9 +458,10 @@ static void stop_store(void)
 	host_remove_directory(&host);
 }
 
-/* An earlier input may have removed one, or given a password of its own. */
+/* An earlier input may have removed one, closed it, or given a password of its own. */
 static void restore_user(const char *address)
 {
+	engine_import_end(host.engine, text_of(address), TEXT(""));
 	const struct engine_user *user = engine_user_find(host.engine, text_of(address));
 	bool done = false;
 

@@ -58,11 +58,15 @@ struct harness {
 	uint64_t lookup_size; /* of the last LOOKUP */
 	enum store_failure lookup_failure, spool_failure, deliver_failure;
 	const char *deliver_user; /* whom a failed DELIVER names */
+	const char *
+		deliver_verdicts; /* one digit (or letter after 9) for each recipient; NULL: none */
 	int spool_fd;             /* our descriptor of the last spool file */
 	uint32_t last_spool;
 	char *body; /* of the last DELIVER, or of its spool file */
 	size_t body_size;
 	char *recipients; /* "user/mailbox user/mailbox " */
+	char *wishes;     /* "group,once,once-seconds,flags,keywords " for each of them */
+	int64_t received;
 	char *id;
 };
 
@@ -108,10 +112,22 @@ static void harness_spool_reply(struct harness *h, const struct harness_request 
 
 static void harness_deliver_reply(struct harness *h, const struct harness_request *request)
 {
+	struct buf verdicts = { 0 }, uids = { 0 };
+
+	for (const char *at = h->deliver_verdicts ? h->deliver_verdicts : ""; *at; at++) {
+		const int verdict = *at <= '9' ? *at - '0' : *at - 'a' + 10;
+		message_add_u8(&verdicts, (uint8_t)verdict);
+		message_add_u32(&uids, verdict ? 0 : 7);
+	}
 	store_deliver_reply_pack(ipc_begin(h->store, STORE_DELIVER, request->tag),
 		&(struct store_deliver_reply){ .failure = (uint8_t)h->deliver_failure,
-			.user = text_of(h->deliver_user ? h->deliver_user : "") });
+			.user = text_of(h->deliver_user ? h->deliver_user : ""),
+			.verdicts = buf_text(&verdicts),
+			.uids = buf_text(&uids),
+			.file = TEXT("1795310862.M1P2Q3.host") });
 	ipc_end(h->store, -1);
+	buf_release(&verdicts);
+	buf_release(&uids);
 }
 
 /* Answer the oldest request but `skip` that waits. */
@@ -136,10 +152,11 @@ static void harness_keep_delivery(struct harness *h, const struct store_deliver 
 	struct message_reader in = { .at = deliver->recipients.ptr,
 		.left = deliver->recipients.len };
 	struct store_recipient recipient;
-	struct buf recipients = { 0 };
+	struct buf recipients = { 0 }, wishes = { 0 };
 
 	mem_free(h->body);
 	mem_free(h->recipients);
+	mem_free(h->wishes);
 	mem_free(h->id);
 	h->body_size = deliver->body.len;
 	h->body = mem_copy(deliver->body.ptr, deliver->body.len);
@@ -155,10 +172,16 @@ static void harness_keep_delivery(struct harness *h, const struct store_deliver 
 		assert_int_equal(store_recipient_unpack_from(&in, &recipient), 0);
 		buf_format(&recipients, "%.*s/%.*s ", TEXT_ARG(recipient.user),
 			TEXT_ARG(recipient.mailbox));
+		buf_format(&wishes, "%u,%.*s,%u,%u,%.*s ", recipient.group,
+			TEXT_ARG(recipient.once), recipient.once_seconds, recipient.flags,
+			TEXT_ARG(recipient.keywords));
 	}
 	h->recipients = mem_copy(buf_text(&recipients).ptr, buf_length(&recipients));
+	h->wishes = mem_copy(buf_text(&wishes).ptr, buf_length(&wishes));
 	h->id = mem_copy(deliver->id.ptr, deliver->id.len);
+	h->received = deliver->received;
 	buf_release(&recipients);
+	buf_release(&wishes);
 }
 
 static void harness_on_frame(void *owner, struct ipc_frame *frame)
@@ -314,6 +337,7 @@ static void harness_stop(struct harness *h)
 	buf_release(&h->got);
 	mem_free(h->body);
 	mem_free(h->recipients);
+	mem_free(h->wishes);
 	mem_free(h->id);
 	settings_free(&common_section, &h->common);
 	settings_free(&mda_section, &h->settings);
@@ -438,6 +462,8 @@ static inline void harness_greet(struct harness *h, bool trusted)
 	harness_expect(h, "250-SMTPUTF8");
 	if (trusted) {
 		harness_expect(h, "250-SIZE 37748736");
+		harness_expect(h, "250-XDELIVER");
+		harness_expect(h, "250-PRDR");
 		harness_expect(h, "250 XID");
 	} else {
 		harness_expect(h, "250 SIZE 37748736");

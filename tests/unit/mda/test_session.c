@@ -281,7 +281,8 @@ static void pipelined_recipients_are_asked_side_by_side(void **state)
 	for (int i = 0; i < 4; i++)
 		harness_expect(h, "250 2.0.0 *");
 	assert_string_equal(h->recipients,
-		"alice@example.test/INBOX bob@example.test/INBOX carol@example.test/INBOX ");
+		"bob@example.test/INBOX alice@example.test/INBOX bob@example.test/INBOX "
+		"carol@example.test/INBOX ");
 	harness_expect_nothing(h);
 }
 
@@ -406,12 +407,12 @@ static void trace_fields_stand_first(void **state)
 	assert_null(strstr(h->body, "for <"));
 	assert_string_equal(h->recipients, "alice@example.test/INBOX bob@example.test/INBOX ");
 
-	/* The same mailbox twice is one copy and two replies. */
+	/* The same mailbox twice is for the store to see, which keeps one copy. */
 	harness_envelope(h, "bob@example.test BOB@example.test");
 	harness_say(h, "\r\n.\r\n");
 	harness_expect(h, "250 2.0.0 * stored");
 	harness_expect(h, "250 2.0.0 * stored");
-	assert_string_equal(h->recipients, "bob@example.test/INBOX ");
+	assert_string_equal(h->recipients, "bob@example.test/INBOX bob@example.test/INBOX ");
 	assert_non_null(strstr(h->body, "\nDelivered-To: bob@example.test\n"));
 	harness_expect_nothing(h);
 }
@@ -567,7 +568,7 @@ static void a_user_who_is_gone_costs_others_nothing(void **state)
 {
 	struct harness *h = *state;
 
-	harness_greet(h, false);
+	harness_greet(h, true);
 	h->deliver_failure = STORE_NO_SUCH_USER;
 	h->deliver_user = "alice@example.test";
 	harness_envelope(h, "alice@example.test bob@example.test");
@@ -578,6 +579,131 @@ static void a_user_who_is_gone_costs_others_nothing(void **state)
 	harness_say(h, "\r\n.\r\n");
 	harness_expect(h, "550 5.1.1 *");
 	harness_expect(h, "550 5.1.1 *");
+}
+
+/* Between smtp-in and us all get the message or none, unless it says PRDR; to others each is told. */
+static void verdicts_are_for_all_or_for_each(void **state)
+{
+	static const char three[] = "RCPT TO:<alice@example.test>\r\nRCPT TO:<bob@example.test>\r\n"
+				    "RCPT TO:<carol@example.test>\r\n";
+	static const struct {
+		bool trusted;
+		const char *mail;
+		const char *groups;
+		const char *verdicts; /* of the store */
+		enum store_failure failure;
+		const char *expect[3];
+	} cases[] = {
+		{ false, "", "0,,0,0, 1,,0,0, 2,,0,0, ", "060", STORE_OK,
+			{ "250 2.0.0 * stored", "452 4.2.2 message would take the mailbox*",
+				"250 2.0.0 * stored" } },
+		{ false, "", "0,,0,0, 1,,0,0, 2,,0,0, ", "115", STORE_OK,
+			{ "550 5.1.1 *", "550 5.1.1 *", "250 2.0.0 * already here" } },
+		{ false, "", "0,,0,0, 1,,0,0, 2,,0,0, ", "666", STORE_OVER_QUOTA,
+			{ "452 4.2.2 *", "452 4.2.2 *", "452 4.2.2 *" } },
+		{ false, "", "0,,0,0, 1,,0,0, 2,,0,0, ", NULL, STORE_NO_SPACE,
+			{ "452 4.3.1 *", "452 4.3.1 *", "452 4.3.1 *" } },
+		{ true, " PRDR", "0,,0,0, 1,,0,0, 2,,0,0, ", "006", STORE_OK,
+			{ "250 2.0.0 * stored", "250 2.0.0 * stored", "452 4.2.2 *" } },
+		{ true, "", "0,,0,0, 0,,0,0, 0,,0,0, ", NULL, STORE_OVER_QUOTA,
+			{ "452 4.2.2 *, try each alone", "452 4.2.2 *, try each alone",
+				"452 4.2.2 *, try each alone" } },
+		{ true, "", "0,,0,0, 0,,0,0, 0,,0,0, ", "500", STORE_OK,
+			{ "250 2.0.0 * stored", "250 2.0.0 * stored", "250 2.0.0 * stored" } },
+		{ true, "", "0,,0,0, 0,,0,0, 0,,0,0, ", "555", STORE_OK,
+			{ "250 2.0.0 * already here", "250 2.0.0 * already here",
+				"250 2.0.0 * already here" } },
+	};
+	struct harness *h = *state;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		h->deliver_verdicts = cases[i].verdicts;
+		h->deliver_failure = cases[i].failure;
+		harness_greet(h, cases[i].trusted);
+		harness_say(h, "MAIL FROM:<>");
+		harness_say(h, cases[i].mail);
+		harness_say(h, "\r\n");
+		harness_expect(h, "250 2.1.0 *");
+		harness_say(h, three);
+		for (int j = 0; j < 3; j++)
+			harness_expect(h, "250 2.1.5 *");
+		harness_say(h, "DATA\r\n");
+		harness_expect(h, "354 *");
+		harness_say(h, "Subject: x\r\n\r\n.\r\n");
+		for (int j = 0; j < 3; j++)
+			harness_expect(h, cases[i].expect[j]);
+		assert_string_equal(h->wishes, cases[i].groups);
+		harness_expect_nothing(h);
+	}
+}
+
+/* What smtp-in and the bridge may say and nobody else. */
+static void trusted_clients_have_wishes(void **state)
+{
+	static const struct {
+		const char *parameters;
+		const char *reply;
+		const char *recipients, *wishes;
+	} cases[] = {
+		{ "", "250 2.1.5 *", "alice@example.test/INBOX ", "0,,0,0, " },
+		{ " XONCE=a+20b XFLAGS=SF", "250 2.1.5 *", "alice@example.test/INBOX ",
+			"0,a b,0,5, " },
+		{ " XMAILBOX=Entw+C3+BCrfe/2026 XKEYWORDS=$Forwarded+20work", "250 2.1.5 *",
+			"alice@example.test/Entw\xc3\xbcrfe/2026 ", "0,,0,0,$Forwarded work " },
+		{ " xflags=PRSTDF", "250 2.1.5 *", "alice@example.test/INBOX ", "0,,0,63, " },
+		{ " XFLAGS=X", "501 5.5.4 *", NULL, NULL },
+		{ " XFLAGS=s", "501 5.5.4 *", NULL, NULL },
+		{ " XONCE", "501 5.5.4 *", NULL, NULL },
+		{ " XONCE=+0", "501 5.5.4 *", NULL, NULL },
+		{ " XMAILBOX=a//b", "501 5.5.4 *", NULL, NULL },
+		{ " XMAILBOX=/a", "501 5.5.4 *", NULL, NULL },
+		{ " XMAILBOX=a/", "501 5.5.4 *", NULL, NULL },
+		{ " XMAILBOX=a+0Ab", "501 5.5.4 *", NULL, NULL },
+		{ " XMAILBOX=+FF", "501 5.5.4 *", NULL, NULL },
+		{ " XKEYWORDS=+00", "501 5.5.4 *", NULL, NULL },
+		{ " XDATE=5", "555 5.5.4 *", NULL, NULL },
+		{ " PRDR", "555 5.5.4 *", NULL, NULL },
+		{ " XONCE=a XONCE=b", "501 5.5.4 *", NULL, NULL },
+	};
+	struct harness *h = *state;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		harness_greet(h, true);
+		harness_say(h, "MAIL FROM:<> XDATE=1234567890 XID=abc\r\n");
+		harness_expect(h, "250 2.1.0 *");
+		harness_say(h, "RCPT TO:<alice@example.test>");
+		harness_say(h, cases[i].parameters);
+		harness_say(h, "\r\n");
+		harness_expect(h, cases[i].reply);
+		if (!cases[i].recipients)
+			continue;
+		harness_say(h, "DATA\r\n");
+		harness_expect(h, "354 *");
+		harness_say(h, "Subject: x\r\n\r\n.\r\n");
+		harness_expect(h, "250 2.0.0 abc stored");
+		assert_string_equal(h->recipients, cases[i].recipients);
+		assert_string_equal(h->wishes, cases[i].wishes);
+		assert_int_equal(h->received, 1234567890);
+	}
+	/* A long line is for the trusted alone. */
+	harness_greet(h, true);
+	harness_say(h, "MAIL FROM:<>\r\nRCPT TO:<alice@example.test> XONCE=");
+	for (int i = 0; i < 255; i++)
+		harness_say(h, "+41");
+	harness_say(h, " XMAILBOX=");
+	for (int i = 0; i < 255; i++)
+		harness_say(h, "+42");
+	harness_say(h, "\r\n");
+	harness_expect(h, "250 2.1.0 *");
+	harness_expect(h, "250 2.1.5 *");
+	for (int mail = 0; mail < 2; mail++) {
+		harness_greet(h, false);
+		harness_say(h, mail ? "MAIL FROM:<> PRDR\r\n"
+				    : "MAIL FROM:<>\r\nRCPT TO:<alice@example.test> XONCE=a\r\n");
+		if (!mail)
+			harness_expect(h, "250 2.1.0 *");
+		harness_expect(h, "555 5.5.4 *");
+	}
 }
 
 static void a_user_who_is_full_is_asked_for_anew(void **state)
@@ -987,7 +1113,8 @@ static void postmaster_may_be_somebody(void **state)
 	harness_say(h, "\r\n.\r\n");
 	for (int i = 0; i < 3; i++)
 		harness_expect(h, "250 2.0.0 *");
-	assert_string_equal(h->recipients, "carol@example.test/INBOX ");
+	assert_string_equal(h->recipients,
+		"carol@example.test/INBOX carol@example.test/INBOX carol@example.test/INBOX ");
 }
 
 /* ---- the end ---- */
@@ -1149,6 +1276,8 @@ int main(void)
 		TEST(loops_are_stopped),
 		TEST(every_failure_of_a_delivery_is_told),
 		TEST(a_user_who_is_gone_costs_others_nothing),
+		TEST(verdicts_are_for_all_or_for_each),
+		TEST(trusted_clients_have_wishes),
 		TEST(a_user_who_is_full_is_asked_for_anew),
 		TEST(large_messages_go_to_a_file),
 		TEST(large_texts_without_header_stay_bodies),

@@ -1,0 +1,317 @@
+#include "store/import.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "store/engine_private.h"
+
+/* The account of a user who is closed for it. */
+static enum store_failure closed_account(
+	struct engine *engine, struct text address, struct account **account)
+{
+	const enum store_failure failure =
+		engine->broken ? STORE_BUSY : account_look(engine, address, account);
+
+	if (failure != STORE_OK)
+		return failure;
+	return (*account)->user->importing ? STORE_OK : STORE_REFUSED;
+}
+
+/* ---- begin and end ---- */
+
+bool import_is_unfinished(struct engine *engine, const struct user *user)
+{
+	char path[MAILDIR_PATH_LIMIT + 1];
+	struct stat st;
+
+	if (maildir_user_directory(user->public.address, path) != 0)
+		return false;
+	const size_t length = strlen(path);
+	memcpy(path + length, "/" IMPORT_FILE, sizeof("/" IMPORT_FILE));
+	return sys.fstatat(engine->root, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static enum store_failure write_marker(struct engine *engine, const struct account *account)
+{
+	static const char note[] =
+		"An import has not been finished. Do it again, or remove the user.\n";
+	const int fd = mailbox_directory(engine, account->mailboxes[0]);
+
+	if (fd < 0 ||
+		sys_replace_file(fd, IMPORT_FILE, note, sizeof(note) - 1, S_IRUSR | S_IWUSR) != 0)
+		return engine_errno_failure(errno);
+	return STORE_OK;
+}
+
+enum store_failure engine_import_begin(struct engine *engine, struct text user)
+{
+	struct account *account;
+	enum store_failure failure =
+		engine->broken ? STORE_BUSY : account_look(engine, user, &account);
+	bool pinned = false;
+
+	if (failure != STORE_OK)
+		return failure;
+	for (size_t i = 0; i < account->count; i++) {
+		if (!LIST_EMPTY(&account->mailboxes[i]->views))
+			return STORE_LOCKED;
+		pinned |= account->mailboxes[i]->pins > 0;
+		roster_free(engine, &account->mailboxes[i]->roster);
+	}
+	if (!account->user->importing) {
+		failure = write_marker(engine, account);
+		if (failure != STORE_OK)
+			return failure;
+		account->user->importing = true;
+		users_announce(engine);
+		LOG_INFO("import-begins", LOG_TEXT("user", user));
+	}
+	return pinned ? STORE_BUSY : STORE_OK;
+}
+
+static int compare(const void *a, const void *b)
+{
+	return text_compare(*(const struct text *)a, *(const struct text *)b);
+}
+
+/* The two lists as one, in order, each name once. */
+static void merge(struct text one, struct text other, struct buf *out)
+{
+	struct text lists[2] = { one, other }, line;
+	struct buf lines = { 0 };
+
+	for (size_t i = 0; i < 2; i++) {
+		while (lists[i].len && text_split(&lists[i], '\n', &line)) {
+			if (line.len)
+				buf_add(&lines,
+					(struct text){ .ptr = (char *)&line, .len = sizeof(line) });
+		}
+	}
+	struct text *names = (struct text *)(void *)buf_text(&lines).ptr;
+	const size_t count = buf_length(&lines) / sizeof(line);
+	if (count)
+		qsort(names, count, sizeof(*names), compare);
+	for (size_t i = 0; i < count; i++) {
+		if (i == 0 || !text_equal(names[i], names[i - 1]))
+			buf_format(out, "%.*s\n", TEXT_ARG(names[i]));
+	}
+	buf_release(&lines);
+}
+
+static enum store_failure subscribe(int fd, struct text names)
+{
+	struct buf merged = { 0 };
+	size_t size = 0;
+	char *octets = sys_read_file(fd, IMPORT_SUBSCRIPTIONS, IMPORT_SUBSCRIPTIONS_LIMIT, &size);
+
+	if (!octets && errno != ENOENT)
+		return engine_errno_failure(errno);
+	const struct text before = { .ptr = octets, .len = size };
+	enum store_failure failure = STORE_OK;
+	merge(octets ? before : TEXT(""), names, &merged);
+	const struct text after = buf_text(&merged);
+	if (after.len > IMPORT_SUBSCRIPTIONS_LIMIT)
+		failure = STORE_INVALID;
+	else if (!text_equal(after, before) && sys_replace_file(fd, IMPORT_SUBSCRIPTIONS, after.ptr,
+						       after.len, S_IRUSR | S_IWUSR) != 0)
+		failure = engine_errno_failure(errno);
+	buf_release(&merged);
+	mem_free(octets);
+	return failure;
+}
+
+enum store_failure engine_import_end(
+	struct engine *engine, struct text user, struct text subscriptions)
+{
+	struct account *account;
+	enum store_failure failure = closed_account(engine, user, &account);
+	const int fd = failure == STORE_OK ? mailbox_directory(engine, account->mailboxes[0]) : -1;
+
+	if (failure == STORE_OK)
+		failure = fd < 0 ? engine_errno_failure(errno) : subscribe(fd, subscriptions);
+	if (failure != STORE_OK)
+		return failure;
+	if ((sys.unlinkat(fd, IMPORT_FILE, 0) != 0 && errno != ENOENT) || sys.fsync(fd) != 0)
+		return engine_errno_failure(errno);
+	account->user->importing = false;
+	users_announce(engine);
+	LOG_INFO("import-ends", LOG_TEXT("user", user));
+	return STORE_OK;
+}
+
+/* ---- one mailbox ---- */
+
+struct taking {
+	struct engine *engine;
+	struct change *change;
+	struct env_txn *txn;
+	struct mailbox *mailbox;
+	struct index_mailbox before;
+	bool made;
+};
+
+/* Whether something is to be written; -1 with the failure. */
+static int take_numbers(
+	struct taking *taking, const struct engine_import *import, enum store_failure *failure)
+{
+	struct mailbox *mailbox = taking->mailbox;
+	struct index_mailbox *row = &mailbox->row;
+
+	if (import->uidvalidity && row->uidvalidity != import->uidvalidity) {
+		if (row->messages) {
+			*failure = STORE_ALREADY_EXISTS;
+			return -1;
+		}
+		row->uidvalidity = import->uidvalidity;
+		row->uidnext = 1;
+		row->ceiling = 1 + ENGINE_CEILING_BLOCK;
+		row->modseq++;
+		/* What was expunged before had other numbers. */
+		row->expunged_since = row->modseq;
+	}
+	if (row->uidnext < import->uidnext)
+		row->uidnext = import->uidnext;
+	if (row->uidnext >= row->ceiling)
+		row->ceiling = row->uidnext + ENGINE_CEILING_BLOCK;
+	return row->uidvalidity != taking->before.uidvalidity ||
+	       row->uidnext != taking->before.uidnext;
+}
+
+static int write_numbers(struct taking *taking)
+{
+	struct engine *engine = taking->engine;
+	struct mailbox *mailbox = taking->mailbox;
+	int error = create_log_file(engine, taking->txn, taking->change, mailbox,
+		mailbox->row.ceiling, mailbox->row.keywords);
+
+	if (error == 0)
+		error = mailbox_put(engine, taking->txn, mailbox, &mailbox->row);
+	/* A mailbox of the same name, made later, has to get a greater one. */
+	if (error == 0 && engine->counters.last_uidvalidity < mailbox->row.uidvalidity) {
+		engine->counters.last_uidvalidity = mailbox->row.uidvalidity;
+		error = users_put_counters(engine, taking->txn);
+	}
+	if (error == 0)
+		change_touch(taking->change, mailbox, TOUCH_ADD)->after = mailbox_staged(mailbox);
+	return error;
+}
+
+static void take_back(struct taking *taking)
+{
+	if (taking->made) {
+		create_undo(taking->change, taking->mailbox);
+	} else {
+		change_clear(taking->change);
+		taking->mailbox->row = taking->before;
+	}
+}
+
+static enum store_failure find(struct taking *taking, struct account *account, struct text name)
+{
+	taking->mailbox = account_find(account, name);
+	taking->made = !taking->mailbox;
+	return taking->made ? create_within(taking->engine, taking->txn, taking->change, account,
+				      name, &taking->mailbox)
+			    : STORE_OK;
+}
+
+static enum store_failure take(
+	struct taking *taking, struct account *account, const struct engine_import *import)
+{
+	enum store_failure failure = find(taking, account, import->mailbox);
+
+	if (failure != STORE_OK) {
+		env_abort(taking->txn);
+		return failure;
+	}
+	taking->before = taking->mailbox->row;
+	const int wanted = take_numbers(taking, import, &failure);
+	int error = wanted > 0 ? write_numbers(taking) : 0;
+	if (wanted < 0 || error) {
+		env_abort(taking->txn);
+	} else if (wanted || taking->made) {
+		error = env_commit(taking->txn);
+	} else {
+		env_abort(taking->txn);
+		return STORE_OK;
+	}
+	if (error)
+		failure = engine_env_failure(taking->engine, "import", error);
+	if (failure != STORE_OK)
+		take_back(taking);
+	return failure;
+}
+
+void engine_import_mailbox(
+	struct engine *engine, const struct engine_import *import, engine_done *done, void *owner)
+{
+	struct change *change = change_new(engine, done, owner);
+	struct taking taking = { .engine = engine, .change = change };
+	struct account *account;
+	enum store_failure failure = closed_account(engine, import->user, &account);
+
+	if (failure == STORE_OK && (import->uidvalidity > STORE_UIDVALIDITY_LIMIT ||
+					   import->uidnext > STORE_UID_LIMIT))
+		failure = STORE_INVALID;
+	if (failure == STORE_OK && engine_space_is_low(engine))
+		failure = STORE_NO_SPACE;
+	if (failure == STORE_OK) {
+		const int error = env_begin(engine->env, &taking.txn);
+		failure = error ? engine_env_failure(engine, "import", error)
+				: take(&taking, account, import);
+	}
+	if (failure != STORE_OK)
+		change_ready(change, failure);
+	else if (change->effect_count)
+		change_stage(change);
+	else
+		change_follow(change);
+}
+
+/* ---- what there is ---- */
+
+struct listing {
+	const struct mailbox *mailbox;
+	struct buf *uids;
+	bool damaged;
+};
+
+static int list_one(void *owner, struct text key, struct text value)
+{
+	struct listing *listing = owner;
+	const struct index_mailbox_id of = listing->mailbox->id;
+	struct index_mailbox_id id;
+	uint32_t uid;
+
+	(void)value;
+	listing->damaged = index_message_key_decode(key, &id, &uid) != 0;
+	if (listing->damaged || id.user != of.user || id.mailbox != of.mailbox)
+		return 1;
+	message_add_u32(listing->uids, uid);
+	return buf_length(listing->uids) > STORE_UIDS_LIMIT;
+}
+
+enum store_failure engine_import_uids(struct engine *engine, struct text user, struct text name,
+	uint32_t *uidnext, struct buf *uids)
+{
+	unsigned char key[INDEX_MESSAGE_KEY];
+	struct account *account;
+	const enum store_failure failure = closed_account(engine, user, &account);
+	const struct mailbox *mailbox = failure == STORE_OK ? account_find(account, name) : NULL;
+	struct listing listing = { .mailbox = mailbox, .uids = uids };
+
+	if (!mailbox)
+		return failure == STORE_OK ? STORE_NO_SUCH_MAILBOX : failure;
+	*uidnext = mailbox->row.uidnext;
+	index_message_key(mailbox->id, 0, key);
+	const int error = env_scan(engine->env, ENV_MESSAGES,
+		(struct text){ .ptr = (char *)key, .len = sizeof(key) }, list_one, &listing);
+	if (error)
+		return engine_env_failure(engine, "import", error);
+	if (listing.damaged)
+		return engine_damaged(engine, "messages");
+	return buf_length(uids) > STORE_UIDS_LIMIT ? STORE_TOO_LARGE : STORE_OK;
+}
