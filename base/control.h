@@ -5,11 +5,13 @@
  *	CONFIGURE settings
  *	LISTENER name + descriptor  (each)
  *	CERTIFICATE chain key       (each)
+ *	TICKETS current previous               (of roles that speak TLS)
  *	LIMITS workers + memory file           (base/limits.h; of roles that have limits)
  *	GO                          ------->   drops, confines itself, starts
  *	                            <-------   READY
  *	CONFIGURE, CERTIFICATE…, GO ------->   takes new settings over (SIGHUP), keeps its sessions
  *	                            <-------   READY
+ *	TICKETS current previous    ------->   the keys have been replaced
  *	COUNT                       ------->
  *	                            <-------   COUNTERS lines
  *	STOP seconds                ------->   no new sessions; finishes what is in transfer; exits 0
@@ -30,6 +32,7 @@ enum control_type {
 	CONTROL_COUNTERS,
 	CONTROL_STOP,
 	CONTROL_LIMITS,
+	CONTROL_TICKETS,
 };
 
 enum { CONTROL_FD = 3, CONTROL_PAYLOAD = 1 << 20 };
@@ -45,6 +48,8 @@ enum { CONTROL_FD = 3, CONTROL_PAYLOAD = 1 << 20 };
 #define CONTROL_COUNTERS_FIELDS(F) F(text, lines, 1 << 16) /* "name=number\n" each */
 #define CONTROL_STOP_FIELDS(F) F(u32, seconds, 0)
 #define CONTROL_LIMITS_FIELDS(F) F(u32, workers, 64)
+/* Of session tickets, as tls_share_tickets() takes them. */
+#define CONTROL_TICKETS_FIELDS(F) F(text, current, 80) F(text, previous, 80)
 
 MESSAGE_DECLARE(control_configure, CONTROL_CONFIGURE_FIELDS)
 MESSAGE_DECLARE(control_listener, CONTROL_LISTENER_FIELDS)
@@ -55,5 +60,6 @@ MESSAGE_DECLARE(control_count, CONTROL_COUNT_FIELDS)
 MESSAGE_DECLARE(control_counters, CONTROL_COUNTERS_FIELDS)
 MESSAGE_DECLARE(control_stop, CONTROL_STOP_FIELDS)
 MESSAGE_DECLARE(control_limits, CONTROL_LIMITS_FIELDS)
+MESSAGE_DECLARE(control_tickets, CONTROL_TICKETS_FIELDS)
 
 #endif

@@ -92,6 +92,18 @@ static int take_certificate(struct role_run *run, struct text payload)
 	return 0;
 }
 
+static int take_tickets(struct text payload)
+{
+	struct control_tickets message;
+
+	if (control_tickets_unpack(payload, &message) != 0 || message.current.len != TLS_TICKET_KEY)
+		return -1;
+	tls_share_tickets(message.current, message.previous);
+	mem_wipe((char *)message.current.ptr, message.current.len);
+	mem_wipe((char *)message.previous.ptr, message.previous.len);
+	return 0;
+}
+
 static int take_listener(struct role_run *run, struct ipc_frame *frame)
 {
 	struct control_listener message;
@@ -219,6 +231,8 @@ static int take(struct role_run *run, struct ipc_frame *frame)
 		return take_stop(run, frame->payload);
 	case CONTROL_LIMITS:
 		return take_limits(run, frame);
+	case CONTROL_TICKETS:
+		return take_tickets(frame->payload);
 	case CONTROL_READY:
 	case CONTROL_COUNTERS:
 		break;

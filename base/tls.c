@@ -167,7 +167,7 @@ static SSL_CTX *context_new(void)
 				      SSL_MODE_RELEASE_BUFFERS);
 	/* One system call for a record, not one for its header and one for its body. */
 	SSL_CTX_set_read_ahead(ssl, 1);
-	/* Sessions live in tickets at the client; the keys stay in this process. */
+	/* Sessions live in tickets at the client. */
 	SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_session_id_context(ssl, (const unsigned char *)"restante", 8);
 	SSL_CTX_set_num_tickets(ssl, 1);
@@ -332,7 +332,7 @@ struct ssl_st *tls_accept(struct tls *tls)
 
 	if (!ssl)
 		LOG_FATAL("out-of-memory", LOG_STRING("what", "TLS session"));
-	SSL_set_app_data(ssl, &tls->tickets);
+	SSL_set_app_data(ssl, tls_tickets_in_use(&tls->tickets));
 	SSL_set_accept_state(ssl);
 	return ssl;
 }

@@ -25,6 +25,22 @@ int tls_add(struct tls *tls, struct text chain, struct text key, char *error, si
 struct tls *tls_keep(struct tls *tls);
 void tls_drop(struct tls **tls);
 
+/*
+ * Keys that session tickets are sealed with (RFC 5077, RFC 8446 section 4.6.1). A process makes its own,
+ * unless it is given those that it shares with others: then a client that comes back may meet any of
+ * them. They are replaced regularly, or a key found later would open every session recorded before (RFC 9325
+ * section 3.4): what the key before sealed is still opened, and sealed anew.
+ */
+enum {
+	TLS_TICKET_KEY = 80,           /* octets: a name, a key to encrypt, a key to sign */
+	TLS_TICKET_PERIOD = 12 * 3600, /* seconds that a key seals; it opens for as long again */
+};
+
+void tls_ticket_key_make(unsigned char key[TLS_TICKET_KEY]);
+
+/* For every context of this process from now on. previous may be empty. */
+void tls_share_tickets(struct text current, struct text previous);
+
 /* A new server-side session object on this context. The caller frees it with SSL_free. */
 struct ssl_st *tls_accept(struct tls *tls);
 

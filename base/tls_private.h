@@ -1,7 +1,5 @@
 /*
- * Keys that session tickets are sealed with (RFC 5077, RFC 8446 section 4.6.1), shared by tls.c and
- * tls_tickets.c. They are made in this process, never leave it, and are replaced regularly, or a key
- * found later would open every session recorded before (RFC 9325 section 3.4).
+ * Session tickets, shared by tls.c and tls_tickets.c.
  */
 #ifndef BASE_TLS_PRIVATE_H
 #define BASE_TLS_PRIVATE_H
@@ -9,10 +7,9 @@
 #include <openssl/ssl.h>
 #include <stdint.h>
 
-enum {
-	TLS_TICKET_NAME = 16,
-	TLS_TICKET_PERIOD = 12 * 3600, /* seconds that a key seals; it opens for as long again */
-};
+#include "base/tls.h"
+
+enum { TLS_TICKET_NAME = 16 };
 
 struct tls_ticket_key {
 	unsigned char name[TLS_TICKET_NAME];
@@ -23,7 +20,11 @@ struct tls_ticket_key {
 
 struct tls_tickets {
 	struct tls_ticket_key current, previous;
+	bool shared; /* replaced by who gave them, and by nobody else */
 };
+
+/* Those that were given to this process, or those of a context. */
+struct tls_tickets *tls_tickets_in_use(struct tls_tickets *own);
 
 /* The key to seal with now: the current one, or a new one in its place. */
 const struct tls_ticket_key *tls_tickets_seal(struct tls_tickets *tickets, int64_t now);

@@ -8,33 +8,77 @@
 #include "base/mem.h"
 #include "base/tls_private.h"
 
-const struct tls_ticket_key *tls_tickets_seal(struct tls_tickets *tickets, int64_t now)
-{
-	struct tls_ticket_key *key = &tickets->current;
+static struct tls_tickets shared;
 
-	if (key->made && now - key->made < TLS_TICKET_PERIOD)
-		return key;
-	tickets->previous = *key;
+static void make(struct tls_ticket_key *key)
+{
 	if (RAND_bytes(key->name, sizeof(key->name)) != 1 ||
 		RAND_priv_bytes(key->cipher, sizeof(key->cipher)) != 1 ||
 		RAND_priv_bytes(key->mac, sizeof(key->mac)) != 1)
 		LOG_FATAL("no-random-numbers", LOG_STRING("what", "ticket key"));
+}
+
+void tls_ticket_key_make(unsigned char out[TLS_TICKET_KEY])
+{
+	struct tls_ticket_key key;
+
+	make(&key);
+	memcpy(out, key.name, sizeof(key.name));
+	memcpy(out + sizeof(key.name), key.cipher, sizeof(key.cipher));
+	memcpy(out + sizeof(key.name) + sizeof(key.cipher), key.mac, sizeof(key.mac));
+	mem_wipe(&key, sizeof(key));
+}
+
+static struct tls_ticket_key given(struct text octets)
+{
+	struct tls_ticket_key key = { 0 };
+
+	if (octets.len != TLS_TICKET_KEY)
+		return key;
+	memcpy(key.name, octets.ptr, sizeof(key.name));
+	memcpy(key.cipher, octets.ptr + sizeof(key.name), sizeof(key.cipher));
+	memcpy(key.mac, octets.ptr + sizeof(key.name) + sizeof(key.cipher), sizeof(key.mac));
+	key.made = 1;
+	return key;
+}
+
+void tls_share_tickets(struct text current, struct text previous)
+{
+	shared = (struct tls_tickets){
+		.current = given(current), .previous = given(previous), .shared = true
+	};
+}
+
+struct tls_tickets *tls_tickets_in_use(struct tls_tickets *own)
+{
+	return shared.shared ? &shared : own;
+}
+
+const struct tls_ticket_key *tls_tickets_seal(struct tls_tickets *tickets, int64_t now)
+{
+	struct tls_ticket_key *key = &tickets->current;
+
+	if (tickets->shared || (key->made && now - key->made < TLS_TICKET_PERIOD))
+		return key;
+	tickets->previous = *key;
+	make(key);
 	key->made = now;
 	return key;
 }
 
-static bool opens(const struct tls_ticket_key *key, const unsigned char *name, int64_t now)
+static bool opens(const struct tls_tickets *tickets, const struct tls_ticket_key *key,
+	const unsigned char *name, int64_t now)
 {
-	return key->made && now - key->made < 2 * TLS_TICKET_PERIOD &&
+	return key->made && (tickets->shared || now - key->made < 2 * TLS_TICKET_PERIOD) &&
 	       memcmp(key->name, name, sizeof(key->name)) == 0;
 }
 
 const struct tls_ticket_key *tls_tickets_open(
 	const struct tls_tickets *tickets, const unsigned char *name, int64_t now)
 {
-	if (opens(&tickets->current, name, now))
+	if (opens(tickets, &tickets->current, name, now))
 		return &tickets->current;
-	return opens(&tickets->previous, name, now) ? &tickets->previous : NULL;
+	return opens(tickets, &tickets->previous, name, now) ? &tickets->previous : NULL;
 }
 
 static int64_t now_seconds(void)

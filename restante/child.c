@@ -151,6 +151,21 @@ static void send_certificates(struct child *child)
 	}
 }
 
+static void send_tickets(struct child *child)
+{
+	const struct host_tickets *tickets = &child->host->tickets[child->role];
+	const struct control_tickets message = {
+		.current = { .ptr = (const char *)tickets->current, .len = TLS_TICKET_KEY },
+		.previous = { .ptr = (const char *)tickets->previous,
+			.len = tickets->has_previous ? TLS_TICKET_KEY : 0 },
+	};
+
+	if (!role_of(child)->tls || !tickets->is_made)
+		return;
+	control_tickets_pack(ipc_begin(child->ipc, CONTROL_TICKETS, 0), &message);
+	ipc_end(child->ipc, -1);
+}
+
 static void send_limits(struct child *child)
 {
 	const struct host_limits *limits = &child->host->limits[child->role];
@@ -177,6 +192,12 @@ void child_reconfigure(struct child *child)
 	send_configure(child);
 	send_certificates(child);
 	send_go(child);
+}
+
+void child_renew_tickets(struct child *child)
+{
+	if (child->ipc && child->state != CHILD_STOPPING)
+		send_tickets(child);
 }
 
 bool child_count(struct child *child)
@@ -285,6 +306,7 @@ int child_start(struct child *child)
 	send_configure(child);
 	send_listeners(child);
 	send_certificates(child);
+	send_tickets(child);
 	send_limits(child);
 	send_go(child);
 	LOG_DEBUG("child-started", LOG_CHILD(child));

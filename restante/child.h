@@ -52,6 +52,9 @@ int child_start(struct child *child);
 /* The host's settings and certificates have changed. Only when it runs. */
 void child_reconfigure(struct child *child);
 
+/* The keys of its session tickets have been replaced. Only when it runs. */
+void child_renew_tickets(struct child *child);
+
 /* Ask for its counters. False: it is not in a state to answer. */
 bool child_count(struct child *child);
 

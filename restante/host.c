@@ -44,6 +44,17 @@ int host_make_limits(struct host *host)
 	return 0;
 }
 
+void host_renew_tickets(struct host *host)
+{
+	for (enum host_role_id role = 0; role < HOST_ROLES; role++) {
+		struct host_tickets *tickets = &host->tickets[role];
+		memcpy(tickets->previous, tickets->current, sizeof(tickets->previous));
+		tickets->has_previous = tickets->is_made;
+		tickets->is_made = true;
+		tls_ticket_key_make(tickets->current);
+	}
+}
+
 static void free_limits(struct host *host)
 {
 	for (enum host_role_id role = 0; role < HOST_ROLES; role++) {

@@ -4,6 +4,7 @@
 #ifndef RESTANTE_HOST_H
 #define RESTANTE_HOST_H
 
+#include "base/tls.h"
 #include "restante/certificate.h"
 #include "restante/listen.h"
 #include "restante/settings.h"
@@ -25,6 +26,11 @@ struct host {
 		unsigned workers;
 		struct limits *table;
 	} limits[HOST_ROLES];
+	/* Keys of session tickets, which the workers of a role share and other roles do not have. */
+	struct host_tickets {
+		unsigned char current[TLS_TICKET_KEY], previous[TLS_TICKET_KEY];
+		bool is_made, has_previous;
+	} tickets[HOST_ROLES];
 	char *libexec; /* where the roles' programs are */
 };
 
@@ -52,6 +58,9 @@ int host_open_store(struct host *host);
 
 /* For each role that has limits, for the workers that its settings want. 0, or -1 with errno. */
 int host_make_limits(struct host *host);
+
+/* New keys of session tickets for each role; those that were are the previous ones. */
+void host_renew_tickets(struct host *host);
 
 /* Lines to standard error, "restante: " before each: a host_report. */
 void host_complain(void *owner, const char *sentence);

@@ -44,7 +44,7 @@ struct supervisor {
 	const struct supervisor_hooks *hooks;
 	struct slot *slots;
 	size_t count;
-	struct event term, interrupt, hangup, deadline, census;
+	struct event term, interrupt, hangup, deadline, census, renewal;
 	struct admin *admin;
 	time_t since;
 	bool announced; /* everything was ready once */
@@ -283,6 +283,24 @@ static void on_hangup(evutil_socket_t number, short what, void *argument)
 		child_reconfigure(&supervisor->slots[i].child);
 }
 
+/* ---- session tickets ---- */
+
+static void renew_tickets(struct supervisor *supervisor)
+{
+	const struct timeval later = { .tv_sec = TLS_TICKET_PERIOD };
+
+	host_renew_tickets(supervisor->host);
+	for (size_t i = 0; i < supervisor->count; i++)
+		child_renew_tickets(&supervisor->slots[i].child);
+	event_add(&supervisor->renewal, &later);
+}
+
+static void on_renewal(evutil_socket_t fd, short what, void *argument)
+{
+	(void)fd, (void)what;
+	renew_tickets(argument);
+}
+
 /* ---- status ---- */
 
 static void add_processes(const struct supervisor *supervisor, struct buf *out)
@@ -424,6 +442,7 @@ static void catch_signals(struct supervisor *supervisor)
 	event_add(&supervisor->hangup, NULL);
 	evtimer_assign(&supervisor->deadline, loop, on_deadline, supervisor);
 	evtimer_assign(&supervisor->census, loop, on_census_late, supervisor);
+	evtimer_assign(&supervisor->renewal, loop, on_renewal, supervisor);
 }
 
 static void run(struct supervisor *supervisor)
@@ -432,6 +451,7 @@ static void run(struct supervisor *supervisor)
 
 	catch_signals(supervisor);
 	make_slots(supervisor);
+	renew_tickets(supervisor);
 	supervisor->since = time(NULL);
 	supervisor->admin =
 		admin_new(host->loop, host->listeners.admin, on_status_asked, supervisor);
@@ -455,6 +475,8 @@ static void clean_up(struct supervisor *supervisor)
 	event_del(&supervisor->hangup);
 	event_del(&supervisor->deadline);
 	event_del(&supervisor->census);
+	event_del(&supervisor->renewal);
+	mem_wipe(supervisor->host->tickets, sizeof(supervisor->host->tickets));
 }
 
 /* Everything that can be found wrong before a process is started. */

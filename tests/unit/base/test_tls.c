@@ -334,6 +334,54 @@ static void ticket_keys_are_replaced(void **state)
 	assert_null(tls_tickets_open(&tickets, second, START + 9 * TLS_TICKET_PERIOD));
 }
 
+static bool is_resumed(struct tls *tls, SSL_SESSION *session)
+{
+	SSL *client, *server;
+
+	assert_int_equal(
+		try_handshake(tls, "mail.test", configure_nothing, session, &client, &server), 0);
+	const bool resumed = SSL_session_reused(server);
+	SSL_set_shutdown(client, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+	drop_both(client, server);
+	return resumed;
+}
+
+static void share(const unsigned char *current, const unsigned char *previous)
+{
+	tls_share_tickets((struct text){ (const char *)current, TLS_TICKET_KEY },
+		(struct text){ (const char *)previous, previous ? TLS_TICKET_KEY : 0 });
+}
+
+/* As by two processes of a role, or one before and after its certificate was replaced. Stays in force. */
+static void shared_tickets_open_everywhere(void **state)
+{
+	struct tls *one = tls_of(&ecdsa), *second_tls = tls_of(&rsa);
+	unsigned char first[TLS_TICKET_KEY], second[TLS_TICKET_KEY], third[TLS_TICKET_KEY];
+	SSL *client, *server;
+	char octet;
+
+	(void)state;
+	tls_ticket_key_make(first);
+	tls_ticket_key_make(second);
+	tls_ticket_key_make(third);
+	share(first, NULL);
+	assert_int_equal(
+		try_handshake(one, "mail.test", configure_nothing, NULL, &client, &server), 0);
+	assert_int_equal(SSL_read(client, &octet, 1), -1);
+	SSL_SESSION *session = SSL_get1_session(client);
+	SSL_set_shutdown(client, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+	drop_both(client, server);
+	assert_true(is_resumed(one, session));
+	assert_true(is_resumed(second_tls, session));
+	share(second, first);
+	assert_true(is_resumed(second_tls, session));
+	share(third, second);
+	assert_false(is_resumed(one, session));
+	SSL_SESSION_free(session);
+	tls_drop(&one);
+	tls_drop(&second_tls);
+}
+
 static void a_context_lives_as_long_as_its_users(void **state)
 {
 	struct tls *tls = tls_of(&ecdsa), *kept = tls_keep(tls);
@@ -358,6 +406,7 @@ int main(void)
 		cmocka_unit_test(sessions_are_resumed_by_ticket),
 		cmocka_unit_test(ticket_keys_are_replaced),
 		cmocka_unit_test(a_context_lives_as_long_as_its_users),
+		cmocka_unit_test(shared_tickets_open_everywhere),
 	};
 
 	return cmocka_run_group_tests(tests, make_identities, NULL);

@@ -30,7 +30,7 @@ struct puppet {
 	struct event_base *loop;
 	struct ipc *ipc;
 	char *behaviour;
-	unsigned listeners, certificates, configures;
+	unsigned listeners, certificates, configures, current, previous, renewals;
 	unsigned extra_fds, environment;
 	bool quiet_stdin, ignores_interrupt;
 };
@@ -104,6 +104,9 @@ static void puppet_count(struct puppet *puppet)
 		strrchr(here, '/'), puppet->configures, puppet->listeners, puppet->certificates,
 		puppet->extra_fds, puppet->environment, puppet->quiet_stdin,
 		puppet->ignores_interrupt);
+	if (puppet->renewals)
+		snprintf(lines, sizeof(lines), "renewals=%u current=%u previous=%u",
+			puppet->renewals, puppet->current, puppet->previous);
 	const struct control_counters counters = { .lines = text_of(lines) };
 	control_counters_pack(ipc_begin(puppet->ipc, CONTROL_COUNTERS, 0), &counters);
 	ipc_end(puppet->ipc, -1);
@@ -121,6 +124,18 @@ static void puppet_limits(struct ipc_frame *frame)
 	if (!limits || limits_enter(limits, &address).tag == 0)
 		_exit(94);
 	limits_enter_everybody(limits);
+}
+
+/* The first octet of each key; no key at all is a zero. */
+static void puppet_tickets(struct puppet *puppet, struct text payload)
+{
+	struct control_tickets tickets;
+
+	if (control_tickets_unpack(payload, &tickets) != 0 || tickets.current.len != TLS_TICKET_KEY)
+		_exit(93);
+	puppet->current = (unsigned char)tickets.current.ptr[0];
+	puppet->previous = tickets.previous.len ? (unsigned char)tickets.previous.ptr[0] : 0;
+	puppet->renewals++;
 }
 
 static void puppet_frame(void *owner, struct ipc_frame *frame)
@@ -147,6 +162,9 @@ static void puppet_frame(void *owner, struct ipc_frame *frame)
 		_exit(0);
 	case CONTROL_LIMITS:
 		puppet_limits(frame);
+		break;
+	case CONTROL_TICKETS:
+		puppet_tickets(puppet, frame->payload);
 		break;
 	case CONTROL_READY:
 	case CONTROL_COUNTERS:
@@ -394,6 +412,58 @@ static void test_reconfigure(void **state)
 	child_deinit(&stage->child);
 }
 
+static void expect_tickets(
+	struct stage *stage, unsigned renewals, unsigned current, unsigned previous)
+{
+	char lines[100];
+
+	count(stage);
+	snprintf(lines, sizeof(lines), "renewals=%u current=%u previous=%u", renewals, current,
+		previous);
+	assert_string_equal(stage->counters, lines);
+}
+
+/* Every process of a role gets the same keys, and new ones while it runs; another role gets others. */
+static void test_session_tickets(void **state)
+{
+	struct stage *stage = *state;
+	struct host_tickets *tickets = &stage->host.tickets[HOST_SMTP_IN];
+
+	host_renew_tickets(&stage->host);
+	assert_memory_not_equal(
+		tickets->current, stage->host.tickets[HOST_POP3D].current, TLS_TICKET_KEY);
+	const unsigned first = tickets->current[0];
+	start(stage, HOST_SMTP_IN, "works");
+	run_until(stage, &stage->ready);
+	expect_tickets(stage, 1, first, 0);
+	host_renew_tickets(&stage->host);
+	child_renew_tickets(&stage->child);
+	const unsigned second = tickets->current[0];
+	expect_tickets(stage, 2, second, first);
+	child_kill(&stage->child);
+	run_until(stage, &stage->ended);
+	child_renew_tickets(&stage->child);
+	child_deinit(&stage->child);
+
+	stage->ready = stage->ended = 0;
+	start(stage, HOST_SMTP_IN, "works");
+	run_until(stage, &stage->ready);
+	expect_tickets(stage, 1, second, first);
+	child_kill(&stage->child);
+	run_until(stage, &stage->ended);
+	child_deinit(&stage->child);
+
+	/* The store speaks no TLS. */
+	stage->ready = stage->ended = 0;
+	start(stage, HOST_STORE, "works");
+	run_until(stage, &stage->ready);
+	count(stage);
+	assert_null(strstr(stage->counters, "renewals"));
+	child_kill(&stage->child);
+	run_until(stage, &stage->ended);
+	child_deinit(&stage->child);
+}
+
 static void test_ends(void **state)
 {
 	static const struct {
@@ -456,6 +526,7 @@ int main(int argc, char **argv)
 			test_store_stands_in_its_directory, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_limits_are_given_back, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_reconfigure, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_session_tickets, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_ends, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_starts_again_in_its_place, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_no_such_program, set_up, tear_down),
