@@ -27,7 +27,8 @@ static void check_canonical(struct arena *arena, struct text canonical, bool utf
 	if (!canonical.ptr)
 		return;
 	check_octets(canonical, utf8);
-	if (at < 0)
+	/* A literal may have an "@" of its own. */
+	if (at < 0 || canonical.ptr[canonical.len - 1] == ']')
 		return;
 	const struct address again = { .local = text_head(canonical, (size_t)at),
 		.domain = text_from(canonical, (size_t)at + 1) };
