@@ -4,7 +4,9 @@
 #include "mda/store_link.h"
 #include "mda/verdict.h"
 
-_Static_assert((int)MDA_RECIPIENTS_MOST <= (int)STORE_RECIPIENTS_LIMIT, "one transaction has room");
+_Static_assert((int)MDA_RECIPIENTS_MOST <= (int)STORE_RECIPIENTS_LIMIT &&
+		       (int)PLAN_KEPT_LIMIT <= (int)STORE_RECIPIENTS_LIMIT,
+	"one transaction has room");
 
 /* ---- verdicts ---- */
 

@@ -44,6 +44,7 @@ void session_begin_body(struct session *session)
 	struct session_mail *mail = session->mail;
 	const struct mda_settings *settings = session->worker->options.settings;
 	const struct text only = plan_only_user(&mail->plan);
+	const struct address sender = plan_sender(&mail->plan, &mail->sender);
 	const struct body_options options = {
 		.link = session->worker->link,
 		.limit = settings->message_size,
@@ -57,7 +58,7 @@ void session_begin_body(struct session *session)
 	};
 	struct buf *trace = body_begin(&mail->body, &options);
 
-	trace_add_return_path(trace, &mail->sender, "\n");
+	trace_add_return_path(trace, &sender, "\n");
 	if (only.ptr)
 		trace_add_delivered_to(trace, only, "\n");
 	if (!session->trusted)

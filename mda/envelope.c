@@ -44,6 +44,9 @@ void session_drop_mail(struct session *session)
 
 /* ---- the queue of answers ---- */
 
+static const struct reply no_room = { 452, { 4, 5, 3 },
+	TEXT("too many recipients, send the rest in another message") };
+
 static void answer(struct session *session, const struct session_answer *answer)
 {
 	const struct reply *refusal =
@@ -57,6 +60,9 @@ static void answer(struct session *session, const struct session_answer *answer)
 		else
 			session->worker->counters.recipients_deferred++;
 		session_reply(session, refusal);
+	} else if (!plan_has_room(&session->mail->plan, answer->recipient)) {
+		session->worker->counters.recipients_deferred++;
+		session_reply(session, &no_room);
 	} else {
 		plan_wish(session->mail->arena, answer->recipient, &answer->wish);
 		plan_add(&session->mail->plan, answer->recipient);
@@ -134,9 +140,7 @@ void session_add_recipient(
 		.flags = wish->flags };
 	answer->ready = true;
 	if (!room)
-		plan_add_refuse(mail->arena, answer->recipient,
-			&REPLY(452, 4, 5, 3,
-				"too many recipients, send the rest in another message"));
+		plan_add_refuse(mail->arena, answer->recipient, &no_room);
 	else
 		answer->ready = redirect_recipient(session->worker->resolve, mail->arena,
 			answer->recipient, mail->size, on_resolved, answer);

@@ -16,6 +16,7 @@ struct plan_recipient *plan_recipient_new(struct arena *arena, const struct addr
 
 	recipient->address.local = text_copy(arena, address->local);
 	recipient->address.domain = text_copy(arena, address->domain);
+	recipient->alias = TEXT("");
 	recipient->end = &recipient->first;
 	return recipient;
 }
@@ -41,6 +42,7 @@ static void add_keep(struct arena *arena, struct plan_recipient *recipient, enum
 	kept->mailbox = text_copy(arena, keep->mailbox);
 	kept->keywords = text_copy(arena, keep->keywords);
 	kept->once = text_copy(arena, keep->once);
+	kept->sender = keep->sender.len ? text_copy(arena, keep->sender) : TEXT("");
 }
 
 void plan_add_keep(
@@ -102,8 +104,23 @@ void plan_wish(struct arena *arena, struct plan_recipient *recipient, const stru
 	}
 }
 
+static size_t kept_for(const struct plan_recipient *recipient)
+{
+	size_t count = 0;
+
+	for (const struct plan_action *action = recipient->first; action; action = action->next)
+		count += plan_action_keep(action) != NULL;
+	return count;
+}
+
+bool plan_has_room(const struct plan *plan, const struct plan_recipient *recipient)
+{
+	return plan->kept + kept_for(recipient) <= PLAN_KEPT_LIMIT;
+}
+
 void plan_add(struct plan *plan, struct plan_recipient *recipient)
 {
+	plan->kept += kept_for(recipient);
 	*plan->end = recipient;
 	plan->end = &recipient->next;
 	plan->recipients++;
@@ -195,6 +212,33 @@ size_t plan_targets(const struct plan *plan, bool each, struct plan_target **tar
 	}
 	*targets = all;
 	return kept;
+}
+
+static bool is_from(const struct plan_recipient *recipient, struct text owner)
+{
+	for (const struct plan_action *action = recipient->first; action; action = action->next) {
+		const struct plan_keep *keep = plan_action_keep(action);
+		if (keep && !text_equal(keep->sender, owner))
+			return false;
+	}
+	return true;
+}
+
+struct address plan_sender(const struct plan *plan, const struct address *sender)
+{
+	const struct plan_action *first = plan->first ? plan->first->first : NULL;
+	const struct plan_keep *keep = first ? plan_action_keep(first) : NULL;
+	const struct text owner = keep ? keep->sender : TEXT("");
+	const ptrdiff_t at = text_find_last(owner, '@');
+
+	if (at < 0 || sender->local.len == 0)
+		return *sender;
+	for (const struct plan_recipient *to = plan->first; to; to = to->next) {
+		if (!is_from(to, owner))
+			return *sender;
+	}
+	return (struct address){ .local = text_head(owner, (size_t)at),
+		.domain = text_from(owner, (size_t)at + 1) };
 }
 
 struct text plan_only_user(const struct plan *plan)

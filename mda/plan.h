@@ -27,6 +27,7 @@ struct plan_keep {
 	struct text mailbox;
 	struct text keywords;  /* blanks between */
 	uint32_t flags;        /* enum store_flag */
+	struct text sender;    /* who gets the errors: a list's owner; "": the envelope's sender */
 	struct text once;      /* "", or the key under which the user gets it only once */
 	uint32_t once_seconds; /* how long that key counts; 0: for ever */
 };
@@ -54,6 +55,7 @@ struct plan_action {
 
 struct plan_recipient {
 	struct address address; /* as RCPT named it */
+	struct text alias;      /* the first one by which it was resolved; "": none */
 	struct plan_action *first, **end;
 	struct reply verdict; /* what became of it: commit's to say */
 	struct plan_recipient *next;
@@ -63,7 +65,11 @@ struct plan {
 	struct arena *arena;
 	struct plan_recipient *first, **end;
 	size_t recipients;
+	size_t kept; /* actions that keep something, of all recipients */
 };
+
+/* What one transaction of the store takes. */
+enum { PLAN_KEPT_LIMIT = 1000 };
 
 void plan_init(struct plan *plan, struct arena *arena);
 
@@ -94,6 +100,9 @@ struct plan_wish {
 
 void plan_wish(struct arena *arena, struct plan_recipient *recipient, const struct plan_wish *wish);
 
+/* Whether what is kept for this recipient fits beside the others. */
+bool plan_has_room(const struct plan *plan, const struct plan_recipient *recipient);
+
 /* Put a recipient at the plan's end. */
 void plan_add(struct plan *plan, struct plan_recipient *recipient);
 
@@ -119,6 +128,13 @@ struct plan_target {
  * stand or fall alone, once for every recipient, and in their order.
  */
 size_t plan_targets(const struct plan *plan, bool each, struct plan_target **targets);
+
+/*
+ * Who the errors go to, given the envelope's sender: the owner, when everything goes to lists of one owner.
+ * One body has one Return-Path; with several owners, or somebody addressed directly, it stays the sender's.
+ * The null sender stays null: nothing may answer such a message (RFC 5321 section 4.5.5).
+ */
+struct address plan_sender(const struct plan *plan, const struct address *sender);
 
 /* The only user who gets the message; ptr NULL when there are several, or none. */
 struct text plan_only_user(const struct plan *plan);

@@ -8,13 +8,18 @@
 #include "mda/store_link.h"
 #include "mda/verdict.h"
 
-enum { BUCKETS = 4096, CACHE_LIMIT = 8 * BUCKETS };
+enum {
+	BUCKETS = 4096,
+	CACHE_LIMIT = 8 * BUCKETS,
+	CACHE_OCTETS = 32 << 20, /* a list of a thousand members takes some 50 KiB */
+};
 
-/* A user whom the store knows; key and user lie behind it. */
+/* An address that the store knows; what it said lies behind it. */
 struct known {
 	struct known *next;
-	struct text key; /* the canonical address that was asked for */
-	struct text user;
+	struct text key;     /* the canonical address that was asked for */
+	struct text alias;   /* "": none */
+	struct text targets; /* a run of STORE_TARGET */
 	uint64_t size; /* of the largest message for which there is room, as far as was asked */
 	char octets[];
 };
@@ -35,18 +40,15 @@ struct query {
 
 struct resolve {
 	struct store_link *link;
-	const struct common_settings *common;
-	struct arena *arena;
-	struct address postmaster; /* domain empty: not set */
-	struct known **bucket;     /* BUCKETS of them */
-	size_t known;
+	struct known **bucket; /* BUCKETS of them */
+	size_t known, octets;
 	uint64_t version; /* grows when the cache is dropped */
 	struct query *queries;
 };
 
 /* ---- what is remembered ---- */
 
-/* FNV-1a. Only users that exist are put in, so nobody can choose what collides. */
+/* FNV-1a. Only addresses that exist are put in, so nobody can choose what collides. */
 static struct known **bucket_of(struct resolve *resolve, struct text key)
 {
 	uint32_t hash = 2166136261U;
@@ -65,7 +67,18 @@ static struct known *find_known(struct resolve *resolve, struct text key)
 	return NULL;
 }
 
-static void remember(struct resolve *resolve, struct text key, struct text user, uint64_t size)
+static struct text keep_behind(char **at, struct text octets)
+{
+	const struct text kept = { .ptr = *at, .len = octets.len };
+
+	if (octets.len)
+		memcpy(*at, octets.ptr, octets.len);
+	*at += octets.len;
+	return kept;
+}
+
+static void remember(struct resolve *resolve, struct text key, uint64_t size,
+	const struct store_lookup_reply *reply)
 {
 	struct known *already = find_known(resolve, key);
 
@@ -74,18 +87,20 @@ static void remember(struct resolve *resolve, struct text key, struct text user,
 			already->size = size;
 		return;
 	}
-	if (resolve->known >= CACHE_LIMIT)
+	const size_t octets = key.len + reply->alias.len + reply->targets.len;
+	if (resolve->known >= CACHE_LIMIT || resolve->octets + octets > CACHE_OCTETS)
 		resolve_drop_cache(resolve);
-	struct known *known = mem_new(sizeof(*known) + key.len + user.len);
-	memcpy(known->octets, key.ptr, key.len);
-	memcpy(known->octets + key.len, user.ptr, user.len);
-	known->key = (struct text){ .ptr = known->octets, .len = key.len };
-	known->user = (struct text){ .ptr = known->octets + key.len, .len = user.len };
+	struct known *known = mem_new(sizeof(*known) + octets);
+	char *at = known->octets;
+	known->key = keep_behind(&at, key);
+	known->alias = keep_behind(&at, reply->alias);
+	known->targets = keep_behind(&at, reply->targets);
 	known->size = size;
 	struct known **bucket = bucket_of(resolve, key);
 	known->next = *bucket;
 	*bucket = known;
 	resolve->known++;
+	resolve->octets += octets;
 }
 
 /* Forget those for whom matches says so. */
@@ -101,8 +116,9 @@ static void drop_if(struct resolve *resolve, bool (*matches)(const struct known 
 				continue;
 			}
 			*at = known->next;
-			mem_free(known);
 			resolve->known--;
+			resolve->octets -= known->key.len + known->alias.len + known->targets.len;
+			mem_free(known);
 		}
 	}
 }
@@ -113,9 +129,17 @@ static bool is_any(const struct known *known, struct text argument)
 	return true;
 }
 
-static bool is_user(const struct known *known, struct text user)
+/* The run was whole when it was remembered. */
+static bool leads_to(const struct known *known, struct text user)
 {
-	return text_equal(known->user, user);
+	struct message_reader run = { .at = known->targets.ptr, .left = known->targets.len };
+	struct store_target target;
+
+	while (run.left && store_target_unpack_from(&run, &target) == 0) {
+		if (text_equal(target.user, user))
+			return true;
+	}
+	return false;
 }
 
 void resolve_drop_cache(struct resolve *resolve)
@@ -127,7 +151,7 @@ void resolve_drop_cache(struct resolve *resolve)
 void resolve_drop_user(struct resolve *resolve, struct text user)
 {
 	resolve->version++;
-	drop_if(resolve, is_user, user);
+	drop_if(resolve, leads_to, user);
 }
 
 size_t resolve_cached(const struct resolve *resolve)
@@ -137,29 +161,12 @@ size_t resolve_cached(const struct resolve *resolve)
 
 /* ---- making and freeing ---- */
 
-void resolve_reload(struct resolve *resolve, const struct common_settings *common,
-	const struct mda_settings *settings)
-{
-	struct text postmaster = text_of(settings->postmaster);
-
-	resolve->common = common;
-	resolve->postmaster = (struct address){ .local = TEXT(""), .domain = TEXT("") };
-	arena_empty(resolve->arena);
-	postmaster = text_copy(resolve->arena, postmaster);
-	if (postmaster.len && address_parse(resolve->arena, postmaster, false,
-				      &resolve->postmaster) != ADDRESS_OK)
-		LOG_WARNING("postmaster-is-no-address", LOG_TEXT("postmaster", postmaster));
-}
-
-struct resolve *resolve_new(struct store_link *link, const struct common_settings *common,
-	const struct mda_settings *settings)
+struct resolve *resolve_new(struct store_link *link)
 {
 	struct resolve *resolve = mem_new(sizeof(*resolve));
 
 	resolve->link = link;
-	resolve->arena = arena_new(512);
 	resolve->bucket = mem_array(BUCKETS, sizeof(*resolve->bucket));
-	resolve_reload(resolve, common, settings);
 	return resolve;
 }
 
@@ -182,50 +189,53 @@ void resolve_free(struct resolve **handle)
 		free_query(resolve->queries);
 	resolve_drop_cache(resolve);
 	mem_free(resolve->bucket);
-	arena_free(&resolve->arena);
 	mem_free(resolve);
 	*handle = NULL;
 }
 
-/* ---- from the address to the mailbox that is meant ---- */
-
-static bool is_our_domain(const struct resolve *resolve, struct text domain)
-{
-	const struct settings_list *domains = &resolve->common->domains;
-
-	for (size_t i = 0; i < domains->count; i++) {
-		if (text_equal_nocase(text_of(domains->item[i]), domain))
-			return true;
-	}
-	return false;
-}
-
-/* <postmaster>, which every host must take (RFC 5321 section 4.5.1), is that of the first domain. */
-static bool find_target(
-	const struct resolve *resolve, const struct address *address, struct address *target)
-{
-	const struct settings_list *domains = &resolve->common->domains;
-
-	*target = *address;
-	if (target->domain.len == 0 && domains->count)
-		target->domain = text_of(domains->item[0]);
-	if (!is_our_domain(resolve, target->domain))
-		return false;
-	if (resolve->postmaster.domain.len && text_equal_nocase(address->local, TEXT("postmaster")))
-		*target = resolve->postmaster;
-	return true;
-}
+/* ---- what the store said ---- */
 
 static void refuse(struct arena *arena, struct plan_recipient *recipient, struct reply reply)
 {
 	plan_add_refuse(arena, recipient, &reply);
 }
 
-static void keep(struct arena *arena, struct plan_recipient *recipient, struct text user)
+/* Some failures mean more of an address than of anything else. */
+static struct reply lookup_reply(enum store_failure failure)
 {
-	plan_add_keep(arena, recipient,
-		&(struct plan_keep){
-			.user = user, .mailbox = TEXT("INBOX"), .keywords = TEXT("") });
+	if (failure == STORE_REFUSED)
+		return REPLY(550, 5, 7, 1, "relaying denied: not a domain of this host");
+	if (failure == STORE_TOO_LARGE)
+		return REPLY(
+			550, 5, 3, 5, "this address leads to more mailboxes than fit a message");
+	if (failure == STORE_INVALID)
+		return REPLY(550, 5, 4, 6, "the aliases behind this address lead in a circle");
+	return verdict_reply(failure);
+}
+
+static void keep_all(struct arena *arena, struct plan_recipient *recipient, struct text targets,
+	struct text alias)
+{
+	struct message_reader run = { .at = targets.ptr, .left = targets.len };
+	struct store_target target;
+
+	while (run.left && store_target_unpack_from(&run, &target) == 0)
+		plan_add_keep(arena, recipient,
+			&(struct plan_keep){ .user = target.user,
+				.mailbox = target.mailbox,
+				.keywords = TEXT(""),
+				.sender = target.owner });
+	recipient->alias = text_copy(arena, alias);
+}
+
+static bool is_run(struct text targets)
+{
+	struct message_reader run = { .at = targets.ptr, .left = targets.len };
+	struct store_target target;
+
+	while (run.left && store_target_unpack_from(&run, &target) == 0)
+		;
+	return targets.len && run.left == 0 && !run.bad;
 }
 
 /* ---- asking the store ---- */
@@ -234,19 +244,22 @@ static void on_lookup(void *owner, struct store_reply *reply)
 {
 	struct query *query = owner;
 	struct resolve *resolve = query->resolve;
-	const struct text user = reply->of.lookup.user;
+	const struct store_lookup_reply *found = &reply->of.lookup;
+	enum store_failure failure = reply->failure;
 
-	if (reply->failure == STORE_OK && query->version == resolve->version)
+	if (failure == STORE_OK && !is_run(found->targets))
+		failure = STORE_DAMAGED;
+	if (failure == STORE_OK && found->lasting && query->version == resolve->version)
 		remember(resolve, (struct text){ .ptr = query->key, .len = query->key_length },
-			user, query->size);
+			query->size, found);
 	resolve_done *done = query->done;
 	if (done) {
 		struct plan_recipient *recipient = query->recipient;
 		void *waiting = query->owner;
-		if (reply->failure == STORE_OK)
-			keep(query->arena, recipient, user);
+		if (failure == STORE_OK)
+			keep_all(query->arena, recipient, found->targets, found->alias);
 		else
-			refuse(query->arena, recipient, verdict_reply(reply->failure));
+			refuse(query->arena, recipient, lookup_reply(failure));
 		free_query(query);
 		done(waiting, recipient);
 		return;
@@ -276,14 +289,8 @@ static void ask(struct resolve *resolve, struct store_client *client, struct tex
 bool resolve_recipient(struct resolve *resolve, struct arena *arena,
 	struct plan_recipient *recipient, uint64_t size, resolve_done *done, void *owner)
 {
-	struct address target;
+	const struct text key = address_canonical(arena, &recipient->address);
 
-	if (!find_target(resolve, &recipient->address, &target)) {
-		refuse(arena, recipient,
-			REPLY(550, 5, 7, 1, "relaying denied: not a domain of this host"));
-		return true;
-	}
-	const struct text key = address_canonical(arena, &target);
 	if (!key.ptr) {
 		refuse(arena, recipient,
 			REPLY(501, 5, 1, 3, "domain is not a valid internationalized name"));
@@ -295,7 +302,7 @@ bool resolve_recipient(struct resolve *resolve, struct arena *arena,
 	}
 	const struct known *known = find_known(resolve, key);
 	if (known && size <= known->size) {
-		keep(arena, recipient, known->user);
+		keep_all(arena, recipient, known->targets, known->alias);
 		return true;
 	}
 	struct store_client *client = store_link_client(resolve->link);

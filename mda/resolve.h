@@ -1,17 +1,16 @@
 /*
- * Who is behind an address: from the settings' domains and the store's users to a recipient's actions.
+ * Who is behind an address: the store says so (domains, users, aliases, lists, subaddresses), and here it
+ * becomes a recipient's actions.
  *
- * What the store said of a user is kept in memory until it says that its directory changed, or until the
- * connection to it is lost; most recipients are resolved without asking. That an address has no
- * mailbox, or that a mailbox is full, is asked anew each time: strangers fill no memory here, and a user
- * who makes room has it at once.
+ * What the store said of an address is kept in memory until it says that its directory changed, or until the
+ * connection to it is lost; most recipients are resolved without asking. Of what holds only once (nobody
+ * is there, a mailbox is full, one of endlessly many subaddresses) nothing is kept: strangers fill no
+ * memory here, and a user who makes room has it at once.
  */
 #ifndef MDA_RESOLVE_H
 #define MDA_RESOLVE_H
 
-#include "base/common.h"
 #include "mda/plan.h"
-#include "mda/settings.h"
 
 struct resolve;
 struct store_link;
@@ -19,12 +18,8 @@ struct store_link;
 /* The recipient has its actions now. */
 typedef void resolve_done(void *owner, struct plan_recipient *recipient);
 
-/* Both settings must outlive it, or the next resolve_reload(). */
-struct resolve *resolve_new(struct store_link *link, const struct common_settings *common,
-	const struct mda_settings *settings);
+struct resolve *resolve_new(struct store_link *link);
 void resolve_free(struct resolve **resolve);
-void resolve_reload(struct resolve *resolve, const struct common_settings *common,
-	const struct mda_settings *settings);
 
 /*
  * Give the recipient its actions: what is to be kept where, or one refusal. True: it has them now.
@@ -41,10 +36,10 @@ void resolve_forget(struct resolve *resolve, const struct arena *arena);
 /* Nothing that the store said before counts any more. */
 void resolve_drop_cache(struct resolve *resolve);
 
-/* This user alone: a delivery found that what is remembered no longer holds. */
+/* Whatever leads to this user alone: a delivery found that what is remembered no longer holds. */
 void resolve_drop_user(struct resolve *resolve, struct text user);
 
-/* Users in memory. */
+/* Addresses in memory. */
 size_t resolve_cached(const struct resolve *resolve);
 
 #endif

@@ -43,14 +43,6 @@ static const struct settings_item items[] = {
 		.offset = AT(message_size),
 		.help = "Largest message taken; a little more than smtp-in's, which adds a "
 			"field." },
-	{ .name = "postmaster",
-		.type = SETTINGS_STRING,
-		.preset = "",
-		.most = 320,
-		.offset = AT(postmaster),
-		.help = "User who gets mail for postmaster, with or without one of our domains. "
-			"Empty: "
-			"postmaster must be a user." },
 	{ .name = "hops",
 		.type = SETTINGS_NUMBER,
 		.preset = "100",
@@ -104,18 +96,6 @@ static bool is_mode(struct text mode)
 	return mode.len == 3 || (mode.len == 4 && mode.ptr[0] == '0');
 }
 
-/* Enough to catch a slip; the grammar of addresses is mail/address.h's. */
-static bool looks_like_address(struct text address)
-{
-	ptrdiff_t at = text_find_last(address, '@');
-
-	for (size_t i = 0; i < address.len; i++) {
-		if (address.ptr[i] <= ' ' || address.ptr[i] == '<' || address.ptr[i] == '>')
-			return false;
-	}
-	return at > 0 && (size_t)at + 1 < address.len;
-}
-
 static int verify(const void *values, char *error, size_t error_size)
 {
 	const struct mda_settings *settings = values;
@@ -130,12 +110,6 @@ static int verify(const void *values, char *error, size_t error_size)
 		snprintf(error, error_size,
 			"socket-mode \"%s\" is not a permission; give it in octal, like 0660",
 			settings->socket_mode);
-		return -1;
-	}
-	if (settings->postmaster[0] && !looks_like_address(text_of(settings->postmaster))) {
-		snprintf(error, error_size,
-			"postmaster \"%s\" is not an address; write it like alice@example.org",
-			settings->postmaster);
 		return -1;
 	}
 	return 0;

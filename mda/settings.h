@@ -15,7 +15,6 @@ struct mda_settings {
 	char *socket_mode;           /* its permissions, octal */
 	struct settings_list listen; /* LMTP over TCP as well: "127.0.0.1:24" */
 	uint64_t message_size;       /* octets, as SIZE counts them */
-	char *postmaster;            /* "": postmaster is a user like any other */
 	uint64_t hops;               /* Received fields of a message that is not a loop yet */
 	uint64_t recipients;         /* of one message */
 	uint64_t sessions;           /* at once, each worker */

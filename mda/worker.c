@@ -29,7 +29,7 @@ struct worker *worker_new(const struct worker_options *options)
 
 	worker->options = *options;
 	worker->link = store_link_new(options->loop, &link_handlers, worker);
-	worker->resolve = resolve_new(worker->link, options->common, options->settings);
+	worker->resolve = resolve_new(worker->link);
 	return worker;
 }
 
@@ -59,7 +59,6 @@ void worker_reload(struct worker *worker, const struct common_settings *common,
 {
 	worker->options.common = common;
 	worker->options.settings = settings;
-	resolve_reload(worker->resolve, common, settings);
 }
 
 void worker_count(const struct worker *worker, struct buf *out)

@@ -44,7 +44,6 @@ void demo_settings_print(struct buf *out, const struct demo_options *options)
 	buf_add_string(out, "}\n\npop3d {\n");
 	print_listen(out, options, "listen", 110);
 	print_listen(out, options, "listen-tls", 995);
-	buf_format(out, "}\n\nmda {\n\tpostmaster = \"%s@%s\"\n}\n\n", demo_users[0], DEMO_DOMAIN);
-	buf_format(
-		out, "store {\n\tlogin-limits-loopback = %s\n}\n", options->limits ? "yes" : "no");
+	buf_format(out, "}\n\nstore {\n\tpostmaster = \"%s@%s\"\n", demo_users[0], DEMO_DOMAIN);
+	buf_format(out, "\tlogin-limits-loopback = %s\n}\n", options->limits ? "yes" : "no");
 }

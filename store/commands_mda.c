@@ -3,21 +3,36 @@
  */
 #include <unistd.h>
 
+#include "base/arena.h"
 #include "base/id.h"
 #include "base/mem.h"
+#include "store/directory.h"
 #include "store/server_private.h"
 
 enum { SPOOLS_LIMIT = 256 }; /* of one connection */
 
 void command_lookup(struct session *session, uint32_t tag, const struct store_lookup *request)
 {
+	struct server *server = session->server;
+	struct buf run = { 0 };
+
+	arena_empty(server->scratch);
+	const struct engine_resolution found =
+		engine_resolve(server->engine, server->scratch, request->address, request->size);
+	for (size_t i = 0; i < found.count; i++)
+		store_target_pack(&run, &(struct store_target){ .user = found.targets[i].user,
+						.mailbox = found.targets[i].mailbox,
+						.owner = found.targets[i].owner });
 	session_reply_lookup(session, tag,
 		&(struct store_lookup_reply){
-			.failure = engine_lookup(
-				session->server->engine, request->address, request->size),
-			.user = request->address,
+			.failure = found.failure,
+			.lasting = found.lasting,
+			.user = found.user,
+			.alias = found.alias,
+			.targets = buf_text(&run),
 		},
 		-1);
+	buf_release(&run);
 }
 
 void command_spool(struct session *session, uint32_t tag, const struct store_spool *request)

@@ -123,6 +123,7 @@ void engine_round_soon(struct engine *engine)
 
 static void give_up(struct engine *engine)
 {
+	directory_give_up(engine);
 	changes_give_up(engine);
 	tasks_fail(engine, STORE_BUSY);
 	changes_answer_ready(engine);
@@ -176,6 +177,7 @@ static void on_late(evutil_socket_t fd, short what, void *context)
 void engine_forget(struct engine *engine, const void *owner)
 {
 	changes_forget(engine, owner);
+	directory_forget(engine, owner);
 	arrivals_forget(engine, owner);
 	tasks_forget(engine, owner);
 }
@@ -449,6 +451,7 @@ static struct engine *engine_new(struct event_base *loop, const struct engine_op
 	engine->options.hostname = engine->hostname;
 	engine->lock = engine->root = engine->spool_directory = -1;
 	engine->directory_limit = directory_limit();
+	engine->directory = directory_new();
 	STAILQ_INIT(&engine->staged);
 	STAILQ_INIT(&engine->flushing);
 	STAILQ_INIT(&engine->showing);
@@ -485,6 +488,7 @@ static void engine_free(struct engine **freed)
 	spools_free(engine);
 	env_close(&engine->env);
 	users_free(engine);
+	directory_free(engine);
 	if (engine->round)
 		event_free(engine->round);
 	if (engine->late_timer)
@@ -574,6 +578,7 @@ void engine_close(struct engine **closed)
 	if (!engine->broken && !STAILQ_EMPTY(&engine->late))
 		changes_retry_late(engine);
 	if (engine->broken) {
+		directory_give_up(engine);
 		changes_give_up(engine);
 		tasks_fail(engine, STORE_BUSY);
 		changes_answer_ready(engine);

@@ -84,7 +84,8 @@ struct engine_result {
 		verdicts; /* deliver: enum store_failure, an octet each; empty: `failure` for all */
 	const uint32_t *uids;     /* deliver: as many; NULL: none */
 	struct text file;         /* deliver: what the names of the message's files begin with */
-	uint32_t changed;         /* update: messages altered or expunged */
+	struct text sentence;     /* directory.h: for the admin, or empty */
+	uint32_t changed;         /* update: messages altered or expunged; directory.h: aliases */
 	uint64_t modseq;          /* update: of the change */
 	uint32_t uidvalidity;     /* create */
 	struct engine_view *view; /* select: the caller's to close; NULL when it failed */

@@ -3,6 +3,7 @@
  *
  *	engine.c      open, close, the round at the end of each turn of the loop
  *	users.c       users in memory, in the index and in the text file beside it
+ *	directory*.c  domains and aliases, likewise; who is behind an address
  *	mailbox.c     accounts and mailboxes in memory
  *	change.c      one transaction's way: staged, flushed, carried out, answered
  *	checkpoint.c  the marker, the sync, Berkeley DB's checkpoint
@@ -106,6 +107,7 @@ struct user {
 	bool leaving;          /* being removed */
 	bool importing;        /* closed; see store/import.h */
 	uint64_t promised; /* octets for which engine_lookup() said that there is room; 0: none */
+	uint64_t stamp;    /* of the last resolution that led to the INBOX */
 	struct account *account; /* NULL: not in memory */
 };
 
@@ -181,6 +183,7 @@ struct spool {
 
 struct task;
 struct arrival;
+struct directory;
 
 struct engine {
 	struct event_base *loop;
@@ -221,6 +224,7 @@ struct engine {
 	uint64_t directory_version;
 	struct buf users_text; /* what the chore is writing */
 	struct change_list users_waiting, users_writing;
+	struct directory *directory;
 	struct buf garbage; /* u32 numbers of users who are gone */
 	struct event *garbage_timer;
 	TAILQ_HEAD(, account) accounts;
@@ -298,6 +302,21 @@ int users_parse(struct engine *engine, struct text octets); /* into memory. 0, o
 int users_write_file(struct engine *engine);                /* blocks. 0, or -1 with errno */
 /* 1: the users are in memory; 0: there is no such file; -1 with errno. */
 int users_read_file(struct engine *engine);
+
+void users_print_address(struct text address, struct buf *out);
+int users_parse_address(struct text escaped, struct buf *address);
+
+/* directory*.c: whatever is done to users as a whole is done to domains and aliases */
+struct directory *directory_new(void);
+void directory_free(struct engine *engine);
+void directory_clear(struct engine *engine); /* what is in memory, options apart */
+int directory_load(struct engine *engine);   /* from the index */
+int directory_put_all(struct engine *engine, struct env_txn *txn);
+void directory_print(const struct engine *engine, struct buf *out);
+int directory_parse(struct engine *engine, struct text line); /* one line of the text file */
+bool directory_takes(const struct engine *engine, struct text address);
+void directory_forget(struct engine *engine, const void *owner);
+void directory_give_up(struct engine *engine); /* before changes_give_up() */
 
 /* garbage.c: rows of users who are gone */
 int garbage_find(struct engine *engine); /* an error of env.h, or 0 */

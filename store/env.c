@@ -43,7 +43,7 @@ struct env {
 };
 
 static const char *const files[ENV_TABLES] = { "users.db", "mailboxes.db", "messages.db",
-	"expunged.db", "once.db" };
+	"expunged.db", "once.db", "directory.db" };
 
 /*
  * Recovery ends with a checkpoint that Berkeley DB takes by itself, and from then on nothing before it

@@ -19,7 +19,15 @@
 struct env;
 struct env_txn;
 
-enum env_table { ENV_USERS, ENV_MAILBOXES, ENV_MESSAGES, ENV_EXPUNGED, ENV_ONCE, ENV_TABLES };
+enum env_table {
+	ENV_USERS,
+	ENV_MAILBOXES,
+	ENV_MESSAGES,
+	ENV_EXPUNGED,
+	ENV_ONCE,
+	ENV_DIRECTORY,
+	ENV_TABLES
+};
 
 /* What recovery does with our own records. */
 struct env_recovery {

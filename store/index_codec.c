@@ -8,6 +8,8 @@ MESSAGE_DEFINE(index_user, INDEX_USER_FIELDS)
 MESSAGE_DEFINE(index_mailbox, INDEX_MAILBOX_FIELDS)
 MESSAGE_DEFINE(index_message, INDEX_MESSAGE_FIELDS)
 MESSAGE_DEFINE(index_once, INDEX_ONCE_FIELDS)
+MESSAGE_DEFINE(index_domain, INDEX_DOMAIN_FIELDS)
+MESSAGE_DEFINE(index_alias, INDEX_ALIAS_FIELDS)
 
 #define DECODE(tag) \
 	int tag##_decode(struct text value, struct tag *row) \
@@ -19,6 +21,8 @@ DECODE(index_user)
 DECODE(index_mailbox)
 DECODE(index_message)
 DECODE(index_once)
+DECODE(index_domain)
+DECODE(index_alias)
 
 static void put_u32(unsigned char *at, uint32_t value)
 {

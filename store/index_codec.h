@@ -7,6 +7,7 @@
  *	messages   user u32, mailbox u32, uid u32                   message
  *	expunged   user u32, mailbox u32, modseq u64, uid u32       (version only)
  *	once       user u32, key                                    time i64
+ *	directory  see directory_file.c                             alias | domain
  *
  * Every value begins with its format's version, u8. Fields follow as base/message.h packs them.
  * A value that does not decode to its last octet is damage: -1.
@@ -25,6 +26,7 @@ enum {
 	INDEX_MESSAGE_KEY = 12,
 	INDEX_EXPUNGED_KEY = 20,
 	INDEX_ONCE_KEY_LIMIT = 4 + STORE_ONCE_LIMIT,
+	INDEX_MEMBERS_LIMIT = 8000 + STORE_ADDRESS_LIMIT + 8, /* octets of members in one row */
 };
 
 /* Where a message's file is. */
@@ -53,6 +55,12 @@ enum index_place { INDEX_NEW, INDEX_CUR };
 	F(u64, wire, 0) F(i64, received, 0) F(u64, modseq, 0) F(text, base, INDEX_BASE_LIMIT)
 
 #define INDEX_ONCE_FIELDS(F) F(u8, version, 0) F(i64, time, 0)
+
+#define INDEX_DOMAIN_FIELDS(F) F(u8, version, 0)
+/* members: a run of STORE_MEMBER. */
+#define INDEX_ALIAS_FIELDS(F) \
+	F(u8, version, 0) F(u8, from_file, 1) F(text, owner, STORE_ADDRESS_LIMIT) \
+	F(text, members, INDEX_MEMBERS_LIMIT)
 /* clang-format on */
 
 MESSAGE_DECLARE(index_counters, INDEX_COUNTERS_FIELDS)
@@ -60,6 +68,8 @@ MESSAGE_DECLARE(index_user, INDEX_USER_FIELDS)
 MESSAGE_DECLARE(index_mailbox, INDEX_MAILBOX_FIELDS)
 MESSAGE_DECLARE(index_message, INDEX_MESSAGE_FIELDS)
 MESSAGE_DECLARE(index_once, INDEX_ONCE_FIELDS)
+MESSAGE_DECLARE(index_domain, INDEX_DOMAIN_FIELDS)
+MESSAGE_DECLARE(index_alias, INDEX_ALIAS_FIELDS)
 
 /* As _unpack, and the version must be ours. Texts point into value. 0, or -1. */
 int index_counters_decode(struct text value, struct index_counters *counters);
@@ -67,6 +77,8 @@ int index_user_decode(struct text value, struct index_user *user);
 int index_mailbox_decode(struct text value, struct index_mailbox *mailbox);
 int index_message_decode(struct text value, struct index_message *message);
 int index_once_decode(struct text value, struct index_once *once);
+int index_domain_decode(struct text value, struct index_domain *domain);
+int index_alias_decode(struct text value, struct index_alias *alias);
 
 struct index_mailbox_id {
 	uint32_t user;

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/role.h"
 #include "base/sys.h"
+#include "store/directory.h"
 #include "store/engine.h"
 #include "store/server.h"
 #include "store/settings.h"
@@ -42,6 +43,24 @@ static struct server_options options_of(const struct role_context *context)
 		},
 		.connections = settings->connections,
 	};
+}
+
+static void configure_directory(const struct role_context *context)
+{
+	const struct store_settings *settings = context->settings;
+	const struct settings_list *domains = &context->common->domains;
+	const char *detail = settings->detail_mailbox;
+
+	engine_directory_configure(engine,
+		&(struct directory_options){
+			.domains = (const char *const *)domains->item,
+			.domain_count = domains->count,
+			.separators = settings->separators,
+			.postmaster = settings->postmaster,
+			.detail = strcmp(detail, "create") == 0  ? DIRECTORY_DETAIL_CREATE
+				  : strcmp(detail, "inbox") == 0 ? DIRECTORY_DETAIL_INBOX
+								 : DIRECTORY_DETAIL_EXISTING,
+		});
 }
 
 /* Each session takes a descriptor, and the engine some more. */
@@ -114,6 +133,7 @@ static int store_start(struct role_context *context)
 		});
 	if (!engine)
 		return -1;
+	configure_directory(context);
 	if (read_sasl_key(options.sasl_key) != 0)
 		return -1;
 	server = server_new(context->loop, engine, &options);
@@ -138,6 +158,7 @@ static void store_reload(struct role_context *context)
 	const struct server_options options = options_of(context);
 
 	server_configure(server, &options);
+	configure_directory(context);
 }
 
 static void store_count(struct role_context *context, struct buf *out)

@@ -59,7 +59,10 @@ enum {
 	STORE_DELIVER_RECIPIENTS_LIMIT = STORE_RECIPIENTS_LIMIT * 1024, /* octets of the run */
 	STORE_UIDS_LIMIT = 4 << 20, /* octets: a run of u32 little-endian */
 	STORE_PAYLOAD_LIMIT = (4 << 20) + 4096,
-	STORE_FETCH_LIMIT = 256, /* messages in one FETCH */
+	STORE_FETCH_LIMIT = 256,        /* messages in one FETCH */
+	STORE_MEMBERS_LIMIT = 1000,     /* addresses that an alias leads to */
+	STORE_ALIASES_LIMIT = 4 << 20,  /* octets of aliases in one ALIASES_PUT */
+	STORE_SENTENCE_LIMIT = 1 << 16, /* what is said to the admin about a request */
 };
 
 /* System flags (RFC 9051 section 2.3.2), as Maildir letters P R S T D F where it has them. */
@@ -85,6 +88,12 @@ enum store_update_kind {
 	STORE_UPDATE_EXPUNGE, /* flags and keywords are not looked at */
 };
 
+enum store_aliases_mode {
+	STORE_ALIASES_ADD,  /* members join those that an alias has */
+	STORE_ALIASES_SET,  /* each alias becomes what is given */
+	STORE_ALIASES_FILE, /* and what an earlier file brought and this one does not is gone */
+};
+
 /*
  * A listing is a sealed memory file: this header, then `count` entries by ascending UID. Both sides map
  * it; the reader checks the file's size against count before it looks at an entry.
@@ -107,9 +116,24 @@ struct store_listing {
 /* clang-format off */
 /* ---- fields of requests; a reply's first field is always its failure ---- */
 
-/* Is there a mailbox for this canonical address? Quota counts. size: octets as announced, or 0. */
+/*
+ * Who gets mail for this canonical address (mail/address.h), or for "postmaster"? size: octets as announced,
+ * or 0; quota counts. Aliases, lists, subaddresses and catch-alls are resolved; at most
+ * STORE_RECIPIENTS_LIMIT `targets`, each mailbox once.
+ *
+ * lasting 1: the answer holds until DIRECTORY says otherwise; else it is for this once. alias: the first one
+ * on the way, "" when there is none. Failures: STORE_REFUSED (not a domain of this host),
+ * STORE_NO_SUCH_USER, STORE_OVER_QUOTA (`user`), STORE_TOO_LARGE (more targets than that),
+ * STORE_INVALID (aliases that lead in a circle).
+ */
 #define STORE_LOOKUP_FIELDS(F) F(text, address, STORE_ADDRESS_LIMIT) F(u64, size, 0)
-#define STORE_LOOKUP_REPLY_FIELDS(F) F(u8, failure, 0) F(text, user, STORE_ADDRESS_LIMIT)
+#define STORE_LOOKUP_REPLY_FIELDS(F) \
+	F(u8, failure, 0) F(u8, lasting, 1) F(text, user, STORE_ADDRESS_LIMIT) \
+	F(text, alias, STORE_ADDRESS_LIMIT) F(text, targets, STORE_RECIPIENTS_LIMIT * 960)
+/* owner: of the list by which it is reached, who gets the errors; "": by none. */
+#define STORE_TARGET_FIELDS(F) \
+	F(text, user, STORE_ADDRESS_LIMIT) F(text, mailbox, STORE_MAILBOX_LIMIT) \
+	F(text, owner, STORE_ADDRESS_LIMIT)
 
 /*
  * A file to write a large body into, already where it will stay. The descriptor comes with the reply; it
@@ -243,6 +267,44 @@ struct store_listing {
 	F(u64, quota_octets, 0) F(u64, quota_messages, 0)
 
 /*
+ * Aliases. An address is local@domain as people write it, or "@domain": whoever is not there (catch-all).
+ * owner: "", or the alias is a list and errors go to that address. Members are addresses of this host, as a
+ * run of STORE_MEMBER; a member that is the alias itself is the user of that name.
+ */
+#define STORE_ALIAS_FIELDS(F) \
+	F(text, address, STORE_ADDRESS_LIMIT) F(text, owner, STORE_ADDRESS_LIMIT) F(u8, from_file, 1) \
+	F(text, members, STORE_MEMBERS_LIMIT * (STORE_ADDRESS_LIMIT + 8))
+/* missing 1 (in replies): nobody is there at the moment. */
+#define STORE_MEMBER_FIELDS(F) F(text, address, STORE_ADDRESS_LIMIT) F(u8, missing, 1)
+/*
+ * A run of STORE_ALIAS: all of them or none. `sentence` of these replies says what is wrong, or, with
+ * STORE_OK, what the admin may not have meant. STORE_REFUSED: a domain that is not ours;
+ * STORE_NO_SUCH_USER: a member whom nobody knows (STORE_ALIASES_ADD only); STORE_INVALID: no address, no
+ * member, too many, or a circle.
+ */
+#define STORE_ALIASES_PUT_FIELDS(F) F(u8, mode, 2) F(text, aliases, STORE_ALIASES_LIMIT)
+#define STORE_ALIASES_PUT_REPLY_FIELDS(F) \
+	F(u8, failure, 0) F(text, sentence, STORE_SENTENCE_LIMIT) F(u32, changed, 0)
+/* Without members the whole alias goes, with members these. STORE_NO_SUCH_USER: no such alias or member. */
+#define STORE_ALIAS_REMOVE_FIELDS(F) \
+	F(text, address, STORE_ADDRESS_LIMIT) \
+	F(text, members, STORE_MEMBERS_LIMIT * (STORE_ADDRESS_LIMIT + 8))
+#define STORE_ALIAS_REMOVE_REPLY_FIELDS(F) STORE_ALIASES_PUT_REPLY_FIELDS(F)
+/* In order of address, after `from`, as many as fit; `more` when there are others. */
+#define STORE_ALIASES_FIELDS(F) F(text, from, STORE_ADDRESS_LIMIT)
+#define STORE_ALIASES_REPLY_FIELDS(F) F(u8, failure, 0) F(u8, more, 0) F(text, aliases, 2 << 20)
+
+/* Domains beside those in the settings. STORE_REFUSED: that one stands in the settings. */
+#define STORE_DOMAIN_ADD_FIELDS(F) F(text, domain, STORE_ADDRESS_LIMIT)
+#define STORE_DOMAIN_ADD_REPLY_FIELDS(F) STORE_ALIASES_PUT_REPLY_FIELDS(F)
+#define STORE_DOMAIN_REMOVE_FIELDS(F) F(text, domain, STORE_ADDRESS_LIMIT)
+#define STORE_DOMAIN_REMOVE_REPLY_FIELDS(F) STORE_ALIASES_PUT_REPLY_FIELDS(F)
+#define STORE_DOMAINS_FIELDS(F) F(text, from, STORE_ADDRESS_LIMIT)
+#define STORE_DOMAINS_REPLY_FIELDS(F) F(u8, failure, 0) F(u8, more, 0) F(text, domains, 1 << 20)
+#define STORE_DOMAIN_FIELDS(F) \
+	F(text, domain, STORE_ADDRESS_LIMIT) F(u8, in_settings, 1) F(u32, users, 0) F(u32, aliases, 0)
+
+/*
  * Piece by piece: begin with an empty mailbox and from 0, go on with what the reply says until its
  * mailbox is empty. findings: lines of text.
  */
@@ -288,7 +350,7 @@ struct store_listing {
 /* ---- the table: REQUEST(name, NAME, who, needs) and NOTICE(name, NAME, to whom) ---- */
 
 #define STORE_REQUESTS(REQUEST) \
-	REQUEST(lookup, LOOKUP, STORE_BY_MDA, STORE_NEEDS_NOTHING) \
+	REQUEST(lookup, LOOKUP, STORE_BY_MDA | STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
 	REQUEST(spool, SPOOL, STORE_BY_MDA | STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
 	REQUEST(deliver, DELIVER, STORE_BY_MDA, STORE_NEEDS_NOTHING) \
 	REQUEST(login, LOGIN, STORE_BY_LOGIN, STORE_NEEDS_NOTHING) \
@@ -314,7 +376,13 @@ struct store_listing {
 	REQUEST(import_begin, IMPORT_BEGIN, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
 	REQUEST(import_mailbox, IMPORT_MAILBOX, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
 	REQUEST(import_message, IMPORT_MESSAGE, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
-	REQUEST(import_end, IMPORT_END, STORE_BY_ADMIN, STORE_NEEDS_NOTHING)
+	REQUEST(import_end, IMPORT_END, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
+	REQUEST(aliases_put, ALIASES_PUT, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
+	REQUEST(alias_remove, ALIAS_REMOVE, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
+	REQUEST(aliases, ALIASES, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
+	REQUEST(domain_add, DOMAIN_ADD, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
+	REQUEST(domain_remove, DOMAIN_REMOVE, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
+	REQUEST(domains, DOMAINS, STORE_BY_ADMIN, STORE_NEEDS_NOTHING)
 
 #define STORE_NOTICES(NOTICE) \
 	NOTICE(changed, CHANGED, STORE_BY_IMAPD) \
@@ -337,6 +405,10 @@ STORE_NOTICES(STORE_DECLARE_NOTICE_)
 MESSAGE_DECLARE(store_recipient, STORE_RECIPIENT_FIELDS)
 MESSAGE_DECLARE(store_mailbox, STORE_MAILBOX_FIELDS)
 MESSAGE_DECLARE(store_user, STORE_USER_FIELDS)
+MESSAGE_DECLARE(store_target, STORE_TARGET_FIELDS)
+MESSAGE_DECLARE(store_alias, STORE_ALIAS_FIELDS)
+MESSAGE_DECLARE(store_member, STORE_MEMBER_FIELDS)
+MESSAGE_DECLARE(store_domain, STORE_DOMAIN_FIELDS)
 
 /* clang-format on */
 

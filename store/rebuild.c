@@ -320,6 +320,8 @@ static int add_all(struct rebuilding *rebuilding)
 	if (error == 0)
 		error = users_put_counters(engine, rebuilding->txn);
 	if (error == 0)
+		error = directory_put_all(engine, rebuilding->txn);
+	if (error == 0)
 		error = step(rebuilding, true);
 	else if (rebuilding->txn)
 		env_abort(rebuilding->txn);

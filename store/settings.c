@@ -132,6 +132,37 @@ static const struct settings_item items[] = {
 		.preset = "no",
 		.offset = AT(login_limits_loopback),
 		.help = "Hold login-failures against clients on this machine, too." },
+	{ .name = "postmaster",
+		.type = SETTINGS_STRING,
+		.preset = "",
+		.most = 320,
+		.offset = AT(postmaster),
+		.help = "Address of who gets the mail for postmaster and abuse, with or without "
+			"one of our domains, unless there is a user or alias of that name. Empty: "
+			"the first user." },
+	{ .name = "separators",
+		.type = SETTINGS_STRING,
+		.preset = "+",
+		.most = 8,
+		.offset = AT(separators),
+		.help = "Characters that stand between user and detail in an address like "
+			"alice+lists@example.org. Empty: there are no such addresses." },
+	{ .name = "detail-mailbox",
+		.type = SETTINGS_STRING,
+		.preset = "existing",
+		.least = 1,
+		.most = 8,
+		.offset = AT(detail_mailbox),
+		.help = "Where mail for user+detail goes: inbox; existing, to the mailbox named "
+			"like the detail if the user has one; create, to that mailbox, which is "
+			"made." },
+	{ .name = "aliases",
+		.type = SETTINGS_STRING,
+		.preset = "",
+		.most = 4096,
+		.offset = AT(aliases),
+		.help = "A file of aliases as sendmail and Postfix have them, aliases(5); read at "
+			"the start and at SIGHUP. Empty: none." },
 };
 
 static const struct method {
@@ -143,10 +174,8 @@ static const struct method {
 	{ "sha512-crypt", 1000, 5000000 },
 };
 
-static int verify(const void *values, char *error, size_t error_size)
+static int verify_method(const struct store_settings *settings, char *error, size_t error_size)
 {
-	const struct store_settings *settings = values;
-
 	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
 		const struct method *method = &methods[i];
 		if (strcmp(settings->password_method, method->name) != 0)
@@ -165,6 +194,56 @@ static int verify(const void *values, char *error, size_t error_size)
 		"password-method \"%s\" is unknown; use yescrypt, bcrypt or sha512-crypt",
 		settings->password_method);
 	return -1;
+}
+
+/* Enough to catch a slip; the grammar of addresses is mail/address.h's. */
+static bool looks_like_address(struct text address)
+{
+	const ptrdiff_t at = text_find_last(address, '@');
+
+	for (size_t i = 0; i < address.len; i++) {
+		if ((unsigned char)address.ptr[i] <= ' ' || address.ptr[i] == '<' ||
+			address.ptr[i] == '>')
+			return false;
+	}
+	return at > 0 && (size_t)at + 1 < address.len;
+}
+
+static int verify_addresses(const struct store_settings *settings, char *error, size_t error_size)
+{
+	static const char *const details[] = { "inbox", "existing", "create" };
+	bool known = false;
+
+	for (size_t i = 0; i < sizeof(details) / sizeof(details[0]); i++)
+		known = known || strcmp(settings->detail_mailbox, details[i]) == 0;
+	if (!known) {
+		snprintf(error, error_size,
+			"detail-mailbox \"%s\" is unknown; use inbox, existing or create",
+			settings->detail_mailbox);
+		return -1;
+	}
+	if (strpbrk(settings->separators, "@. \t\"\\<>(),:;[]")) {
+		snprintf(error, error_size,
+			"separators \"%s\" cannot stand in an address; use characters like + or -",
+			settings->separators);
+		return -1;
+	}
+	if (settings->postmaster[0] && !looks_like_address(text_of(settings->postmaster))) {
+		snprintf(error, error_size,
+			"postmaster \"%s\" is not an address; write it like alice@example.org",
+			settings->postmaster);
+		return -1;
+	}
+	return 0;
+}
+
+static int verify(const void *values, char *error, size_t error_size)
+{
+	const struct store_settings *settings = values;
+
+	if (verify_addresses(settings, error, error_size) != 0)
+		return -1;
+	return verify_method(settings, error, error_size);
 }
 
 const struct settings_section store_section = {

@@ -1,7 +1,8 @@
 /*
  * The settings of the store: section "store" of the settings file.
  *
- * The login-… fields and connections can change while the store runs; the rest is read at its start.
+ * The login-… fields, connections and what is about addresses can change while the store runs; the rest is
+ * read at its start.
  */
 #ifndef STORE_SETTINGS_H
 #define STORE_SETTINGS_H
@@ -26,6 +27,10 @@ struct store_settings {
 	uint64_t login_failures;    /* of one client address within login_window; 0: no limit */
 	uint64_t login_window;      /* seconds */
 	bool login_limits_loopback; /* count clients on this machine, too */
+	char *postmaster;           /* address of who gets postmaster's and abuse's mail, or "" */
+	char *separators;     /* between user and detail, each octet one; "": no subaddresses */
+	char *detail_mailbox; /* inbox, existing or create */
+	char *aliases;        /* file of aliases(5), read by the supervisor; "": none */
 };
 
 extern const struct settings_section store_section;

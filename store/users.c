@@ -105,6 +105,7 @@ void users_free(struct engine *engine)
 	if (buf_length(&engine->users_text))
 		mem_wipe(engine->users_text.block, engine->users_text.size);
 	buf_release(&engine->users_text);
+	directory_clear(engine);
 }
 
 /* ---- in the index ---- */
@@ -145,7 +146,9 @@ int users_load(struct engine *engine)
 	struct loading loading = { .engine = engine };
 	const int error = env_scan(engine->env, ENV_USERS, TEXT(""), load_one, &loading);
 
-	return error ? error : loading.damaged || !engine->counters.next_user ? EBADMSG : 0;
+	if (error || loading.damaged || !engine->counters.next_user)
+		return error ? error : EBADMSG;
+	return directory_load(engine);
 }
 
 /* The row as the index has it, or as it is in memory. Its hash is in `stored` or the user's. */
@@ -376,7 +379,7 @@ void engine_user_add(struct engine *engine, struct text address, const char *has
 	} else if (address.len > STORE_ADDRESS_LIMIT || !is_hash(hash) ||
 		   maildir_user_directory(address, directory) != 0) {
 		failure = STORE_INVALID;
-	} else if (users_find(engine, address)) {
+	} else if (users_find(engine, address) || directory_takes(engine, address)) {
 		failure = STORE_ALREADY_EXISTS;
 	} else if (engine_space_is_low(engine)) {
 		failure = STORE_NO_SPACE;

@@ -8,6 +8,7 @@
  *
  * next: the number of the next user. A user's line: address (%XX for blanks, '%' and control
  * characters), number, quota in octets and in messages, hash, and, if there is one, the SCRAM verifier.
+ * Behind them come the domains and aliases of directory_file.c.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -17,7 +18,7 @@
 
 enum { FILE_LIMIT = 1 << 30 };
 
-static void print_address(struct text address, struct buf *out)
+void users_print_address(struct text address, struct buf *out)
 {
 	for (size_t i = 0; i < address.len; i++) {
 		const unsigned char octet = (unsigned char)address.ptr[i];
@@ -36,11 +37,12 @@ void users_print(const struct engine *engine, struct buf *out)
 		if (engine->users[i]->hidden)
 			continue;
 		buf_add_string(out, "user ");
-		print_address(user->address, out);
+		users_print_address(user->address, out);
 		buf_format(out, " %u %llu %llu %s\n", user->number,
 			(unsigned long long)user->quota_octets,
 			(unsigned long long)user->quota_messages, engine->users[i]->hash);
 	}
+	directory_print(engine, out);
 }
 
 static int digit(char c)
@@ -48,7 +50,7 @@ static int digit(char c)
 	return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-static int parse_address(struct text escaped, struct buf *address)
+int users_parse_address(struct text escaped, struct buf *address)
 {
 	buf_clear(address);
 	for (size_t i = 0; i < escaped.len; i++) {
@@ -85,7 +87,7 @@ static int parse_user(struct engine *engine, struct text rest, struct buf *addre
 			return -1;
 	}
 	part[4] = rest.ptr ? rest : TEXT("");
-	if (parse_address(part[0], address) != 0 ||
+	if (users_parse_address(part[0], address) != 0 ||
 		text_to_number(part[1], UINT32_MAX - 1, &number) != 0 || number == 0 ||
 		text_to_number(part[2], INT64_MAX, &octets) != 0 ||
 		text_to_number(part[3], INT64_MAX, &messages) != 0 || part[4].len == 0 ||
@@ -114,6 +116,8 @@ int users_parse(struct engine *engine, struct text octets)
 	while (!bad && text_split(&rest, '\n', &line) && line.len) {
 		if (text_begins(line, TEXT("user ")))
 			bad = parse_user(engine, text_from(line, 5), &address);
+		else if (text_begins(line, TEXT("alias ")) || text_begins(line, TEXT("domain ")))
+			bad = directory_parse(engine, line);
 		else if (!text_begins(line, TEXT("next ")) ||
 			 text_to_number(text_from(line, 5), UINT32_MAX - 1, &next) != 0)
 			bad = -1;

@@ -260,7 +260,8 @@ static struct request take_request(size_t i)
 static void answer(size_t i, enum store_failure failure)
 {
 	const struct request request = take_request(i);
-	struct store_lookup_reply lookup = { .failure = (uint8_t)failure, .user = TEXT("") };
+	struct store_lookup_reply lookup = { .failure = (uint8_t)failure, .lasting = 1 };
+	struct buf run = { 0 };
 
 	if (request.type == STORE_SPOOL) {
 		answer_spool(&request, failure);
@@ -273,12 +274,18 @@ static void answer(size_t i, enum store_failure failure)
 			&(struct store_deliver_reply){
 				.failure = (uint8_t)failure, .user = TEXT("alice@example.test") });
 	} else {
-		if (failure == STORE_OK)
-			lookup.user =
-				(struct text){ .ptr = request.address, .len = request.length };
+		/* Some addresses are lists. */
+		for (size_t k = 0; failure == STORE_OK && k <= request.length % 3; k++)
+			store_target_pack(
+				&run, &(struct store_target){
+					      .user = { request.address, request.length - k },
+					      .mailbox = k ? TEXT("lists") : TEXT("INBOX"),
+					      .owner = k ? TEXT("owner@example.test") : TEXT("") });
+		lookup.targets = buf_text(&run);
 		store_lookup_reply_pack(ipc_begin(store, STORE_LOOKUP, request.tag), &lookup);
 	}
 	ipc_end(store, -1);
+	buf_release(&run);
 }
 
 static void take_answers(const uint8_t *octets, size_t size)

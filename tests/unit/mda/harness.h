@@ -50,7 +50,8 @@ struct harness {
 
 	struct ipc *store; /* NULL: away */
 	bool refuse_connections;
-	bool manual; /* requests wait in `requests` for harness_answer() */
+	bool once_only; /* what LOOKUP says does not last */
+	bool manual;    /* requests wait in `requests` for harness_answer() */
 	struct harness_request requests[HARNESS_REQUESTS];
 	size_t request_count;
 
@@ -84,16 +85,54 @@ static bool harness_has_user(const char *address)
 
 /* ---- the store's side ---- */
 
+/* Whom an address leads to: "team" to a list of alice and bob, owned by carol; "crowd" to a thousand. */
+static struct text harness_targets(struct text address, struct buf *run)
+{
+	const bool team = text_begins(address, TEXT("team")),
+		   crowd = text_begins(address, TEXT("crowd"));
+	char user[40];
+
+	for (int i = 0; i < (crowd ? 1000 : team ? 2 : 1); i++) {
+		snprintf(user, sizeof(user), "user%d@example.test", i);
+		store_target_pack(run,
+			&(struct store_target){ .user = crowd  ? text_of(user)
+							: team ? text_of(harness_users[i])
+							       : address,
+				.mailbox = TEXT("INBOX"),
+				.owner = team || crowd ? TEXT("carol@example.test") : TEXT("") });
+	}
+	return buf_text(run);
+}
+
+static enum store_failure harness_find(struct text address)
+{
+	const struct text domain = text_from(address, (size_t)text_find_last(address, '@') + 1);
+
+	if (!text_equal(domain, TEXT("example.test")) && !text_equal(domain, TEXT("second.test")))
+		return STORE_REFUSED;
+	if (text_equal(address, TEXT("team@example.test")) ||
+		text_equal(address, TEXT("crowd@example.test")))
+		return STORE_OK;
+	return harness_has_user(address.ptr) ? STORE_OK : STORE_NO_SUCH_USER;
+}
+
 static void harness_lookup_reply(struct harness *h, const struct harness_request *request)
 {
+	struct text address = text_of(request->address);
 	enum store_failure failure = h->lookup_failure;
+	struct buf run = { 0 };
 
-	if (failure == STORE_OK && !harness_has_user(request->address))
-		failure = STORE_NO_SUCH_USER;
+	if (text_equal(address, TEXT("postmaster")))
+		address = TEXT("postmaster@example.test");
+	if (failure == STORE_OK)
+		failure = harness_find(address);
 	store_lookup_reply_pack(ipc_begin(h->store, STORE_LOOKUP, request->tag),
 		&(struct store_lookup_reply){ .failure = (uint8_t)failure,
-			.user = failure == STORE_OK ? text_of(request->address) : TEXT("") });
+			.lasting = !h->once_only,
+			.targets =
+				failure == STORE_OK ? harness_targets(address, &run) : TEXT("") });
 	ipc_end(h->store, -1);
+	buf_release(&run);
 }
 
 static void harness_spool_reply(struct harness *h, const struct harness_request *request)

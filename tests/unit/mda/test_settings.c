@@ -21,7 +21,6 @@ static void defaults_are_sound(void **state)
 	assert_string_equal(settings.socket_mode, "0666");
 	assert_int_equal(settings.listen.count, 0);
 	assert_int_equal(settings.message_size, 36 << 20);
-	assert_string_equal(settings.postmaster, "");
 	assert_int_equal(settings.hops, 100);
 	assert_int_equal(settings.recipients, 1000);
 	settings_free(&mda_section, &settings);
@@ -46,11 +45,6 @@ static void mistakes_are_named(void **state)
 		{ "socket-mode", "4755", 0, -1 },
 		{ "socket-mode", "rw-", 0, -1 },
 		{ "socket-mode", "00", -1, 0 },
-		{ "postmaster", "alice@example.test", 0, 0 },
-		{ "postmaster", "alice", 0, -1 },
-		{ "postmaster", "@example.test", 0, -1 },
-		{ "postmaster", "alice@", 0, -1 },
-		{ "postmaster", "<alice@example.test>", 0, -1 },
 		{ "recipients", "100", 0, 0 },
 		{ "recipients", "99", -1, 0 },
 		{ "recipients", "1001", -1, 0 },

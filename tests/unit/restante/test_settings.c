@@ -195,7 +195,7 @@ static void test_demo_settings(void **state)
 			host_settings_list(settings, HOST_SMTP_IN, "listen");
 		assert_int_equal(listen->count, i == 2 ? 2 : 1);
 		assert_string_equal(listen->item[0], i ? "127.0.0.1:10025" : "127.0.0.1:0");
-		assert_string_equal(host_settings_string(settings, HOST_MDA, "postmaster"),
+		assert_string_equal(host_settings_string(settings, HOST_STORE, "postmaster"),
 			"alice@example.test");
 		host_settings_free(&settings);
 		buf_release(&octets);

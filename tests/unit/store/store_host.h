@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/client.h"
+#include "store/directory.h"
 #include "store/engine.h"
 #include "store/server.h"
 
@@ -89,6 +90,12 @@ static inline void host_start(
 	host->engine = engine_open(host->loop, host->directory, engine);
 	if (!host->engine)
 		host_fail("the engine does not open");
+	engine_directory_configure(host->engine,
+		&(struct directory_options){ .domains = (const char *const[]){ HOST_DOMAIN },
+			.domain_count = 1,
+			.separators = "+",
+			.postmaster = "",
+			.detail = DIRECTORY_DETAIL_EXISTING });
 	host->server = server_new(host->loop, host->engine, server);
 	if (!host->server)
 		host_fail("the server does not start");
