@@ -1,26 +1,16 @@
 /*
- * OWNS: who may send as whom. A user's own address, with a detail behind a plus or without.
+ * OWNS: who may send as whom. A user's own address, with a detail or without, and aliases that lead to that
+ * user alone.
  */
-#include <string.h>
-
 #include "base/arena.h"
 #include "mail/address.h"
+#include "store/directory.h"
 #include "store/server_private.h"
 
-/* "alice+shop@example.org" is alice's, unless that is a user by itself. */
-static bool is_detail_of(const struct engine *engine, struct text user, struct text address)
+/* Their own address, whatever is done with its mail; and what leads to nobody else. */
+static bool owns(struct engine *engine, struct text user, struct text address)
 {
-	const ptrdiff_t plus = text_find(address, '+'), at = text_find_last(address, '@');
-	const ptrdiff_t own = text_find_last(user, '@');
-
-	return plus > 0 && plus < at && plus == own && !engine_user_find(engine, address) &&
-	       text_equal(text_head(address, (size_t)plus), text_head(user, (size_t)own)) &&
-	       text_equal(text_from(address, (size_t)at), text_from(user, (size_t)own));
-}
-
-static bool owns(const struct engine *engine, struct text user, struct text address)
-{
-	return text_equal(user, address) || is_detail_of(engine, user, address);
+	return text_equal(user, address) || engine_address_owned(engine, user, address);
 }
 
 void command_owns(struct session *session, uint32_t tag, const struct store_owns *request)
