@@ -20,6 +20,8 @@
 enum {
 	DEFAULT_SECONDS = 60,
 	DEFAULT_OCTETS = 128 << 20,
+	LEAST_OCTETS = 1 << 20,
+	DISK_PART = 16, /* of a small disk: the log is no larger */
 };
 
 static int run(void *owner)
@@ -95,8 +97,11 @@ void checkpoint_start(struct engine *engine)
 
 void checkpoint_look(struct engine *engine)
 {
-	const uint64_t limit = engine->options.checkpoint_octets ? engine->options.checkpoint_octets
-								 : DEFAULT_OCTETS;
+	const uint64_t wanted = engine->options.checkpoint_octets
+					? engine->options.checkpoint_octets
+					: DEFAULT_OCTETS;
+	const uint64_t most = space_part(engine, DISK_PART, LEAST_OCTETS, UINT64_MAX);
+	const uint64_t limit = wanted < most ? wanted : most;
 
 	if (env_logged(engine->env) - engine->checkpoint.logged >= limit)
 		checkpoint_start(engine);

@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/resource.h>
-#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,14 +17,14 @@
 #include "store/engine_private.h"
 #include "store/redo.h"
 
+enum {
+	LOG_MOST = 32 << 20, /* octets of a log file */
+	LOG_LEAST = 4 << 20,
+	LOG_PART = 16, /* of a small disk, between these two */
+};
+
 /* There while the index is not to be believed: the next start throws it away. */
 #define SUSPECT "env.suspect"
-
-enum {
-	RESERVE = 64 << 20,      /* octets left on the disk below which no mail is taken */
-	RESERVE_PART = 16,       /* or, on a small disk, one part in so many */
-	SPACE_MILLISECONDS = 50, /* between two looks at the disk */
-};
 
 int64_t engine_now(void)
 {
@@ -87,27 +86,6 @@ enum store_failure engine_errno_failure(int error)
 	return error == EBUSY ? STORE_BUSY : env_failure(error);
 }
 
-bool engine_space_is_low(struct engine *engine)
-{
-	const int64_t now = engine_ticks();
-	struct statfs space;
-
-	if (now - engine->space_checked < SPACE_MILLISECONDS)
-		return engine->space_low;
-	engine->space_checked = now;
-	if (fstatfs(engine->root, &space) != 0)
-		return engine->space_low;
-	const uint64_t block = (uint64_t)space.f_bsize;
-	const uint64_t part = (uint64_t)space.f_blocks * block / RESERVE_PART;
-	const bool low =
-		(uint64_t)space.f_bavail * block < (part < RESERVE ? part : (uint64_t)RESERVE);
-	if (low != engine->space_low)
-		LOG_WARNING(low ? "disk-almost-full" : "disk-has-space",
-			LOG_NUMBER("octets", (uint64_t)space.f_bavail * block));
-	engine->space_low = low;
-	return low;
-}
-
 void engine_rebuild(struct engine *engine)
 {
 	engine_damaged(engine, "asked to rebuild it");
@@ -157,6 +135,8 @@ static void on_round(evutil_socket_t fd, short what, void *context)
 	tasks_run(engine);
 	if (!engine->broken) {
 		views_notify(engine);
+		if (!STAILQ_EMPTY(&engine->staged))
+			engine_space_is_low(engine); /* deletes need room, too */
 		changes_start_flush(engine);
 		checkpoint_look(engine);
 		if (!worker_is_busy(engine->preparer) && env_wants_room(engine->env))
@@ -309,6 +289,7 @@ int engine_open_environment(struct engine *engine, const char *home, bool create
 	const int64_t began = engine_ticks();
 	const struct env_options options = { .home = home,
 		.cache_octets = engine->options.cache_octets,
+		.log_octets = space_part(engine, LOG_PART, LOG_LEAST, LOG_MOST),
 		.create = create,
 		.recovery = how_to_recover(&recovery) };
 	const int error = env_open(&engine->env, &options);
@@ -514,7 +495,7 @@ struct engine *engine_open(
 	if (open_root(engine, directory) != 0) {
 		error = errno;
 		failed = error == EWOULDBLOCK ? "another process has this store" : "directory";
-	} else if ((error = open_index(engine, directory)) != 0) {
+	} else if (space_begin(engine), (error = open_index(engine, directory)) != 0) {
 		failed = "index";
 	} else if ((error = spools_init(engine)) != 0) {
 		failed = "spool";

@@ -10,6 +10,7 @@
  *	deliver.c arrival.c spool.c update.c view.c scan.c create.c     what sessions ask for
  *	rebuild.c     an index from the Maildirs
  *	import.c      Maildirs that another server made
+ *	space.c       room on the disk
  *
  * Two states of everything. What the index holds is `staged`: it may be ahead of the disk by the
  * transactions whose flush is under way. What sessions may see is `visible`, and follows when a
@@ -243,6 +244,8 @@ struct engine {
 	uint64_t last_unique, last_stamp;
 	int64_t space_checked; /* milliseconds, monotonic */
 	bool space_low;
+	uint64_t disk_octets; /* what the file system has in all */
+	bool has_reserve, reserve_tried;
 
 	struct buf record, value, run; /* scratch */
 	struct worker *spooler;
@@ -271,8 +274,14 @@ enum store_failure engine_env_failure(struct engine *engine, const char *where, 
 enum store_failure engine_errno_failure(int error);
 /* The environment below home, recovered. An error of env.h. */
 int engine_open_environment(struct engine *engine, const char *home, bool create);
+
+/* space.c */
+/* Before the index is opened: what was kept back for that goes when there is nothing else left. */
+void space_begin(struct engine *engine);
 /* Too little space is left for taking mail. */
 bool engine_space_is_low(struct engine *engine);
+/* One part in so many of the disk, but not less and not more than that. */
+uint64_t space_part(const struct engine *engine, unsigned part, uint64_t least, uint64_t most);
 
 /* users.c */
 int users_load(struct engine *engine); /* from the index */

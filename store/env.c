@@ -19,7 +19,6 @@
 
 enum {
 	LOG_BUFFER = 4 << 20,
-	LOG_FILE = 32 << 20,
 	LOG_FIRST = 4 << 20, /* the one file that is not made ahead; not less than the buffer */
 	LOG_AHEAD = 1 << 20, /* so much in the last file, and the next one is worth making */
 	PAGE = 4096,
@@ -53,6 +52,7 @@ static const char *const files[ENV_TABLES] = { "users.db", "mailboxes.db", "mess
 static struct {
 	const struct env_recovery *recovery;
 	bool unsynced;
+	bool no_space; /* Berkeley DB makes a panic of it, and tells nobody why */
 } recovering;
 
 /* Of the one environment that is open: Berkeley DB tells its open() nothing. */
@@ -71,14 +71,21 @@ static int sync_redone(void)
 	return 0;
 }
 
+static ssize_t noted(ssize_t written)
+{
+	if (written < 0 && (errno == ENOSPC || errno == EDQUOT))
+		recovering.no_space = true;
+	return written;
+}
+
 static ssize_t write_after_sync(int fd, const void *octets, size_t size)
 {
-	return sync_redone() == 0 ? sys.write(fd, octets, size) : -1;
+	return sync_redone() == 0 ? noted(sys.write(fd, octets, size)) : -1;
 }
 
 static ssize_t pwrite_after_sync(int fd, const void *octets, size_t size, off_t offset)
 {
-	return sync_redone() == 0 ? pwrite(fd, octets, size, offset) : -1;
+	return sync_redone() == 0 ? noted(pwrite(fd, octets, size, offset)) : -1;
 }
 
 static int open_file(const char *path, int flags, ...)
@@ -165,17 +172,17 @@ static int open_all(struct env *env, const struct env_options *options)
 	int error;
 
 	recovering.recovery = &env->recovery;
-	recovering.unsynced = false;
+	recovering.unsynced = recovering.no_space = false;
 	if ((error = db_env_set_func_write(write_after_sync)) != 0 ||
 		(error = db_env_set_func_pwrite(pwrite_after_sync)) != 0 ||
 		(error = db_env_set_func_open(open_file)) != 0 ||
 		(error = db_env_create(&env->env, 0)) != 0 ||
 		(error = open_environment(env, options)) != 0)
 		return error;
-	next_log = env->ahead = ahead_new(options->home, LOG_FILE);
+	next_log = env->ahead = ahead_new(options->home, options->log_octets);
 	if (!next_log)
 		return errno;
-	if ((error = env->env->set_lg_max(env->env, LOG_FILE)) != 0)
+	if ((error = env->env->set_lg_max(env->env, (uint32_t)options->log_octets)) != 0)
 		return error;
 	/* Nothing was written after the last redo: there was no checkpoint either, but this costs little. */
 	if (sync_redone() != 0)
@@ -191,7 +198,10 @@ int env_open(struct env **env, const struct env_options *options)
 {
 	*env = mem_new(sizeof(**env));
 	(*env)->recovery = options->recovery;
-	const int error = open_all(*env, options);
+	int error = open_all(*env, options);
+	/* A disk without room is not damage. */
+	if (error && recovering.no_space)
+		error = ENOSPC;
 	if (error)
 		env_close(env);
 	else

@@ -43,7 +43,8 @@ struct env_recovery {
 struct env_options {
 	const char *home;
 	uint64_t cache_octets;
-	bool create; /* make what is not there; otherwise a missing table is an error */
+	uint64_t log_octets; /* of a log file, 4 MiB or more: a record must fit into one */
+	bool create;         /* make what is not there; otherwise a missing table is an error */
 	struct env_recovery recovery;
 };
 

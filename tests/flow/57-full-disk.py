@@ -10,21 +10,21 @@ import unittest
 
 from host import Host, address, wait_for
 
-SIZE = 320 << 20  # the journal alone takes up to 64 MiB
-MESSAGE = b"Subject: filler\r\n\r\n" + b"x" * 70 + b"\r\n" + (b"y" * 70 + b"\r\n") * 40000
+LARGE = b"Subject: filler\r\n\r\n" + b"x" * 70 + b"\r\n" + (b"y" * 70 + b"\r\n") * 40000
+SMALL = b"Subject: filler\r\n\r\n" + (b"y" * 70 + b"\r\n") * 600
 
 
 class Disk:
     """A small file system of its own, in a file."""
 
-    def __init__(self):
+    def __init__(self, size):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="restante-disk-"))
         self.point = self.dir / "mounted"
         self.point.mkdir()
         self.dir.chmod(0o755)  # the roles run as users of their own
         image = self.dir / "image"
         with open(image, "wb") as file:
-            file.truncate(SIZE)
+            file.truncate(size)
         self.why = None
         for command in (["mkfs.ext4", "-q", "-F", "-m", "0", str(image)],
                         ["mount", "-o", "loop", str(image), str(self.point)]):
@@ -44,17 +44,17 @@ class Disk:
 
 
 class FullDisk(unittest.TestCase):
-    def setUp(self):
+    def mount(self, size):
         if os.geteuid() != 0:
             self.skipTest("only root can mount a small disk")
-        self.disk = Disk()
+        self.disk = Disk(size)
         self.addCleanup(self.disk.remove)
         if self.disk.why:
             self.skipTest(f"no small disk to be had here: {self.disk.why}")
         self.point = self.disk.point / "host"
         self.point.mkdir()
 
-    def push(self, host):
+    def push(self, host, message):
         """The reply to DATA, or to RCPT when that is refused."""
         try:
             with host.smtp() as client:
@@ -63,46 +63,76 @@ class FullDisk(unittest.TestCase):
                     code, text = client.docmd(command)
                     if code != 250:
                         return code, text
-                return client.data(MESSAGE)
+                return client.data(message)
         except smtplib.SMTPServerDisconnected as error:
             return 421, str(error).encode()
         except smtplib.SMTPResponseException as error:
             return error.smtp_code, error.smtp_error
 
-    def fill(self, host):
+    def fill(self, host, message):
         """How many messages fitted."""
-        for count in range(1000):
-            code, text = self.push(host)
+        for count in range(5000):
+            code, text = self.push(host, message)
             if code != 250:
                 self.assertEqual((code, text[:5]), (452, b"4.3.1"), text)
                 return count
         raise AssertionError("the disk does not fill up")
 
-    def pull(self, host, count, delete):
+    def pull(self, host, message, count, delete):
         client = host.pop3("alice")
         self.assertEqual(client.stat()[0], count)
         for number in range(1, count + 1):
             octets = b"\r\n".join(client.retr(number)[1]) + b"\r\n"
-            self.assertTrue(octets.endswith(MESSAGE), "other octets than were sent")
+            self.assertTrue(octets.endswith(message), "other octets than were sent")
             if number <= delete:
                 client.dele(number)
         client.quit()
 
-    def test_it_fills_and_recovers(self):
-        with Host(directory=self.point, set={"store.checkpoint-octets": "1M", "store.checkpoint-seconds": "1s"}) as host:
-            count = self.fill(host)
-            self.assertGreater(count, 10)
-            self.ballast(host)
-            code, text = self.push(host)
+    def fills_and_recovers(self, message, settings, least):
+        with Host(directory=self.point, set=settings) as host:
+            count = self.fill(host, message)
+            self.assertGreater(count * len(message), least)
+            self.ballast()
+            code, text = self.push(host, message)
             self.assertEqual((code, text[:5]), (452, b"4.3.1"), text)
-            self.pull(host, count, count // 2)
-            self.pull(host, count - count // 2, 0)
+            self.pull(host, message, count, count // 2)
+            self.pull(host, message, count - count // 2, 0)
             (self.point / "ballast").unlink()
-            wait_for(lambda: self.push(host)[0] == 250, "mail flows again")
-            self.pull(host, count - count // 2 + 1, 0)
+            wait_for(lambda: self.push(host, message)[0] == 250, "mail flows again")
+            self.pull(host, message, count - count // 2 + 1, 0)
+            conf = str(self.point / "restante.conf")
+            self.assertEqual(host.command("store", "verify", "-c", conf).returncode, 0)
             print(f"{count} messages fitted")
 
-    def ballast(self, host):
+    def test_large_disk(self):
+        self.mount(320 << 20)
+        self.fills_and_recovers(LARGE, {"store.checkpoint-octets": "1M", "store.checkpoint-seconds": "1s"}, 150 << 20)
+
+    def test_small_disk_large_messages(self):
+        """Fresh, with nothing set: journal and reserve are as small as the disk asks for."""
+        self.mount(48 << 20)
+        self.fills_and_recovers(LARGE, {}, 20 << 20)
+
+    def test_small_disk_small_messages(self):
+        self.mount(48 << 20)
+        self.fills_and_recovers(SMALL, {}, 15 << 20)
+
+    def test_full_from_the_start(self):
+        """What was taken is there after a kill and a start without any room."""
+        self.mount(48 << 20)
+        with Host(directory=self.point) as host:
+            count = self.fill(host, SMALL)
+            self.ballast()
+            host.kill()
+            host.start()
+            code, text = self.push(host, SMALL)
+            self.assertEqual((code, text[:5]), (452, b"4.3.1"), text)
+            self.pull(host, SMALL, count, count)
+            (self.point / "ballast").unlink()
+            wait_for(lambda: self.push(host, SMALL)[0] == 250, "mail flows again")
+            self.pull(host, SMALL, 1, 1)
+
+    def ballast(self):
         """Somebody else takes what the store had left as a reserve, almost to the last octet."""
         with open(self.point / "ballast", "wb") as file:
             try:
@@ -112,3 +142,7 @@ class FullDisk(unittest.TestCase):
             except OSError:
                 pass
             file.truncate(max(0, file.tell() - (1 << 20)))
+
+
+if __name__ == "__main__":
+    unittest.main()
