@@ -23,6 +23,7 @@ void conn_close(struct conn *conn)
 	conn->fd = -1;
 	buf_release(&conn->in);
 	buf_release(&conn->out);
+	buf_release(&conn->raw);
 	conn->view = (struct text){ 0 };
 }
 
@@ -135,6 +136,20 @@ void conn_release(struct conn *conn)
 	conn_round_ask(conn);
 }
 
+void conn_alarm(struct conn *conn, unsigned milliseconds)
+{
+	conn_round_alarm(conn, milliseconds);
+}
+
+void conn_cork(struct conn *conn, bool corked)
+{
+	conn->corked = corked;
+	if (corked && !conn->in_round)
+		conn_round_deadline(conn);
+	else if (!corked)
+		conn_round_ask(conn);
+}
+
 static void queued(struct conn *conn)
 {
 	if (buf_length(&conn->out) >= conn->limits->output_high)
@@ -201,15 +216,27 @@ void conn_finish(struct conn *conn)
 	conn_round_ask(conn);
 }
 
-void conn_start_tls(struct conn *conn, struct tls *tls)
+static void start_tls(struct conn *conn, struct tls *tls, bool with_input)
 {
 	if (conn->tls || conn->state != CONN_STATE_OPEN)
 		return;
 	conn->tls = tls_keep(tls);
+	if (with_input)
+		buf_add(&conn->raw, conn_input(conn));
 	conn->view = (struct text){ 0 };
 	buf_release(&conn->in);
 	conn->due = false;
 	conn_round_ask(conn);
+}
+
+void conn_start_tls(struct conn *conn, struct tls *tls)
+{
+	start_tls(conn, tls, false);
+}
+
+void conn_start_tls_here(struct conn *conn, struct tls *tls)
+{
+	start_tls(conn, tls, true);
 }
 
 const char *conn_peer(const struct conn *conn)

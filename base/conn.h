@@ -40,6 +40,7 @@ struct conn_handlers {
 	void (*input)(void *owner);   /* octets wait in conn_input() */
 	void (*drained)(void *owner); /* the output fell below its low-water mark; may be NULL */
 	void (*secured)(void *owner); /* the TLS handshake is complete; may be NULL */
+	void (*alarmed)(void *owner); /* the time of conn_alarm() is over; may be NULL */
 	/* It does nothing more: free it now, or later. detail is for the log; it may be "". */
 	void (*ended)(void *owner, enum conn_end end, const char *detail);
 };
@@ -73,6 +74,15 @@ void conn_again(struct conn *conn);
 void conn_hold(struct conn *conn);
 void conn_release(struct conn *conn);
 
+/*
+ * Call `alarmed` once, after so many milliseconds; an alarm that was set before is forgotten. It also
+ * comes while the connection is held, and while it finishes. It costs no memory.
+ */
+void conn_alarm(struct conn *conn, unsigned milliseconds);
+
+/* While corked nothing is sent; what is written waits, and no limit of time counts. */
+void conn_cork(struct conn *conn, bool corked);
+
 void conn_write(struct conn *conn, struct text octets);
 void conn_printf(struct conn *conn, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -95,6 +105,9 @@ void conn_finish(struct conn *conn);
  * here is thrown away (RFC 3207 section 6). Then `secured`, or `ended` with CONN_END_TLS.
  */
 void conn_start_tls(struct conn *conn, struct tls *tls);
+
+/* The same, but the input that is here was sent behind a header of another layer: TLS begins with it. */
+void conn_start_tls_here(struct conn *conn, struct tls *tls);
 bool conn_is_secure(const struct conn *conn);
 const char *conn_tls_version(const struct conn *conn); /* "TLSv1.3", or NULL in the clear */
 const char *conn_tls_cipher(const struct conn *conn);  /* OpenSSL's name, or NULL in the clear */

@@ -51,11 +51,13 @@ struct conn {
 	enum conn_wait wait;
 	unsigned idle_seconds;
 	int64_t deadline;  /* milliseconds of the monotonic clock; 0: none */
-	int64_t timer_due; /* when `timer` fires, at the latest at the deadline; 0: it is not set */
+	int64_t alarm;     /* when `alarmed` is due; 0: never */
+	int64_t timer_due; /* when `timer` fires, at the latest at these two; 0: it is not set */
 
 	struct buf in;    /* what the owner left; empty while `view` is set */
 	struct text view; /* during a round: unconsumed input in the shared reading space */
 	struct buf out;
+	struct buf raw; /* input that OpenSSL is to read before the socket */
 
 	bool in_round;
 	bool freed; /* conn_free() was called inside the round */
@@ -63,6 +65,7 @@ struct conn {
 	bool due;   /* octets came that `input` was not called for */
 	bool again; /* `input` is to be called, octets or not */
 	bool held;
+	bool corked;
 	bool eof;        /* the peer will send no more */
 	bool was_full;   /* `drained` is to be called */
 	bool progress;   /* the deadline counts anew */
@@ -100,6 +103,7 @@ void conn_round_ask(struct conn *conn);
 /* Events, deadline and memory as the state wants them. */
 void conn_round_settle(struct conn *conn);
 void conn_round_deadline(struct conn *conn);
+void conn_round_alarm(struct conn *conn, unsigned milliseconds);
 
 /* conn_io.c */
 

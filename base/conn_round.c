@@ -43,7 +43,8 @@ static bool wants_writable(const struct conn *conn)
 {
 	if (conn->tls_writes && (is_shaking_hands(conn) || wants_input(conn)))
 		return true;
-	return buf_length(&conn->out) && !is_shaking_hands(conn) && !conn->tls_reads;
+	return buf_length(&conn->out) && !conn->corked && !is_shaking_hands(conn) &&
+	       !conn->tls_reads;
 }
 
 static enum conn_wait what_for(const struct conn *conn)
@@ -52,6 +53,8 @@ static enum conn_wait what_for(const struct conn *conn)
 		return CONN_WAIT_LINGER;
 	if (is_shaking_hands(conn))
 		return CONN_WAIT_HANDSHAKE;
+	if (buf_length(&conn->out) && conn->corked)
+		return CONN_WAIT_NOTHING;
 	if (buf_length(&conn->out))
 		return CONN_WAIT_SEND;
 	return conn->held || conn->state != CONN_STATE_OPEN ? CONN_WAIT_NOTHING : CONN_WAIT_INPUT;
@@ -76,13 +79,14 @@ static unsigned seconds_for(const struct conn *conn)
 /* The timer is left to fire too early rather than moved at every octet: it costs nothing between. */
 static void set_timer(struct conn *conn, int64_t now)
 {
-	int64_t wait = conn->deadline - now;
+	int64_t due = conn->deadline;
 
-	if (conn->deadline == 0 || (conn->timer_due && conn->timer_due <= conn->deadline))
+	if (conn->alarm && (due == 0 || conn->alarm < due))
+		due = conn->alarm;
+	if (due == 0 || (conn->timer_due && conn->timer_due <= due))
 		return;
-	if (wait < 1)
-		wait = 1;
-	conn->timer_due = conn->deadline;
+	const int64_t wait = due > now ? due - now : 1;
+	conn->timer_due = due;
 	event_add(&conn->timer,
 		&(struct timeval){ .tv_sec = wait / 1000, .tv_usec = wait % 1000 * 1000 });
 }
@@ -105,6 +109,16 @@ void conn_round_deadline(struct conn *conn)
 	}
 	int64_t now = now_milliseconds();
 	conn->deadline = now + (int64_t)seconds * 1000;
+	set_timer(conn, now);
+}
+
+void conn_round_alarm(struct conn *conn, unsigned milliseconds)
+{
+	const int64_t now = now_milliseconds();
+
+	if (conn->state > CONN_STATE_FINISHING)
+		return;
+	conn->alarm = now + milliseconds;
 	set_timer(conn, now);
 }
 
@@ -211,7 +225,8 @@ static bool has_input_to_hand_over(const struct conn *conn)
 /* Something to do that no event of the socket will tell of. */
 static bool has_work(const struct conn *conn)
 {
-	return has_input_to_hand_over(conn) || (conn->tls_more && wants_input(conn));
+	return has_input_to_hand_over(conn) || (conn->tls_more && wants_input(conn)) ||
+	       (is_shaking_hands(conn) && buf_length(&conn->raw));
 }
 
 static void hand_input_over(struct conn *conn)
@@ -314,7 +329,7 @@ static void round_of(struct conn *conn, bool readable)
 			read_input(conn);
 		if (!is_over(conn))
 			hand_input_over(conn);
-		if (!is_over(conn) && !is_shaking_hands(conn))
+		if (!is_over(conn) && !is_shaking_hands(conn) && !conn->corked)
 			write_output(conn);
 	}
 	leave_round(conn);
@@ -363,6 +378,21 @@ static void time_out(struct conn *conn)
 	}
 }
 
+/* False: the connection is no more. */
+static bool ring(struct conn *conn)
+{
+	conn->alarm = 0;
+	if (!conn->handlers->alarmed || conn->state > CONN_STATE_FINISHING)
+		return true;
+	conn->in_round = true;
+	conn->handlers->alarmed(conn->owner);
+	conn->in_round = false;
+	if (!conn->freed)
+		return true;
+	conn_destroy(conn);
+	return false;
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct conn *conn = arg;
@@ -378,8 +408,11 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		leave_round(conn);
 		return;
 	}
+	const bool rings = conn->alarm && now >= conn->alarm;
+	if (rings && !ring(conn))
+		return;
 	set_timer(conn, now);
-	if (works)
+	if (works || rings)
 		round_of(conn, conn->tls_more);
 }
 

@@ -15,7 +15,17 @@
 
 static int bio_read(BIO *bio, char *to, int room)
 {
-	const struct conn *conn = BIO_get_data(bio);
+	struct conn *conn = BIO_get_data(bio);
+	const struct text raw = text_head(buf_text(&conn->raw), (size_t)room);
+
+	if (raw.len) {
+		memcpy(to, raw.ptr, raw.len);
+		buf_consume(&conn->raw, raw.len);
+		if (buf_length(&conn->raw) == 0)
+			buf_release(&conn->raw);
+		BIO_clear_retry_flags(bio);
+		return (int)raw.len;
+	}
 	ssize_t n = recv(conn->fd, to, (size_t)room, 0);
 
 	BIO_clear_retry_flags(bio);

@@ -8,7 +8,7 @@ enum { BITS = 128, IPV4_AT = 12, IPV4_BITS = 96 };
 
 static const unsigned char mapped[IPV4_AT] = { [10] = 0xff, [11] = 0xff };
 
-static void set_ipv4(struct net_address *address, const void *octets)
+void net_address_set_ipv4(struct net_address *address, const void *octets)
 {
 	memcpy(address->octets, mapped, sizeof(mapped));
 	memcpy(address->octets + IPV4_AT, octets, sizeof(struct in_addr));
@@ -24,7 +24,7 @@ int net_address_parse(struct text in, struct net_address *address)
 	memcpy(string, in.ptr, in.len);
 	string[in.len] = '\0';
 	if (inet_pton(AF_INET, string, &v4) == 1) {
-		set_ipv4(address, &v4);
+		net_address_set_ipv4(address, &v4);
 		return 0;
 	}
 	return inet_pton(AF_INET6, string, address->octets) == 1 ? 0 : -1;
@@ -43,7 +43,7 @@ int net_address_of_peer(int fd, struct net_address *address)
 	if (getpeername(fd, &peer.any, &size) != 0)
 		return -1;
 	if (peer.any.sa_family == AF_INET)
-		set_ipv4(address, &peer.v4.sin_addr);
+		net_address_set_ipv4(address, &peer.v4.sin_addr);
 	else if (peer.any.sa_family == AF_INET6)
 		memcpy(address->octets, &peer.v6.sin6_addr, sizeof(address->octets));
 	else

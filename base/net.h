@@ -24,6 +24,9 @@ struct net_prefix {
 /* "192.0.2.1" or "2001:db8::1", no brackets, no zone. 0, or -1. */
 int net_address_parse(struct text in, struct net_address *address);
 
+/* From its four octets in network order. */
+void net_address_set_ipv4(struct net_address *address, const void *octets);
+
 /* Who is at the other end of a connected socket. 0, or -1: it is a unix socket, or gone. */
 int net_address_of_peer(int fd, struct net_address *address);
 

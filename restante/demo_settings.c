@@ -31,6 +31,11 @@ static void print_listen(
 	buf_add_string(out, " }\n");
 }
 
+static void print_limits(struct buf *out, const struct demo_options *options, const char *name)
+{
+	buf_format(out, "\t%s = %s\n", name, options->limits ? "yes" : "no");
+}
+
 void demo_settings_print(struct buf *out, const struct demo_options *options)
 {
 	buf_add_string(out, head);
@@ -41,9 +46,12 @@ void demo_settings_print(struct buf *out, const struct demo_options *options)
 	print_listen(out, options, "listen", 25);
 	print_listen(out, options, "listen-submission", 587);
 	print_listen(out, options, "listen-submissions", 465);
+	print_limits(out, options, "limits-loopback");
 	buf_add_string(out, "}\n\npop3d {\n");
 	print_listen(out, options, "listen", 110);
 	print_listen(out, options, "listen-tls", 995);
+	print_limits(out, options, "limits-loopback");
 	buf_format(out, "}\n\nstore {\n\tpostmaster = \"%s@%s\"\n", demo_users[0], DEMO_DOMAIN);
-	buf_format(out, "\tlogin-limits-loopback = %s\n}\n", options->limits ? "yes" : "no");
+	print_limits(out, options, "login-limits-loopback");
+	buf_add_string(out, "}\n");
 }

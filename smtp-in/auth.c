@@ -111,6 +111,7 @@ static void refuse_login(struct session *session)
 	struct auth *auth = session->auth;
 
 	session->worker->total.login_failures++;
+	session_delay(session, guard_login_failed(&session->worker->guard, &session->guard));
 	log_failure(session, "wrong user or password");
 	session_reply(session, REPLY(535, 5, 7, 8, "Wrong user or password"));
 	if (++auth->failures >= worker_settings(session->worker)->login_failures)
@@ -275,6 +276,9 @@ void auth_begin(struct session *session, struct text argument)
 		session_reply(session, REPLY(503, 5, 5, 1, "You are logged in already"));
 	else if (!may_use(session, mechanism))
 		return;
+	else if (!guard_takes_logins(&session->worker->guard, &session->guard))
+		session_close(
+			session, REPLY(421, 4, 7, 0, "Too many failed logins, come again later"));
 	/* "=" is an initial response without octets (RFC 4954 section 4). */
 	else if (!text_equal(initial, TEXT("=")) && base64_decode(initial, &octets) != 0)
 		session_reply(session, REPLY(501, 5, 5, 2, "The initial response is not base64"));

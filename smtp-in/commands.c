@@ -161,9 +161,16 @@ static enum commands_result run_starttls(struct session *session, struct text ar
 
 static enum commands_result run_mail(struct session *session, struct text argument)
 {
-	struct transaction *transaction = transaction_new(session);
+	struct transaction *transaction;
 	struct reply fault;
 
+	if (!guard_take_message(&session->worker->guard, &session->guard)) {
+		if (session_count_junk(session))
+			session_reply(session,
+				REPLY(450, 4, 7, 1, "Too many messages, come again later"));
+		return COMMANDS_DONE;
+	}
+	transaction = transaction_new(session);
 	if (envelope_take_mail(transaction, argument, &fault)) {
 		session->transaction = transaction;
 		if (session->listener->submission)
@@ -177,11 +184,30 @@ static enum commands_result run_mail(struct session *session, struct text argume
 	return COMMANDS_DONE;
 }
 
+/* False: the client has been told why not. A message that has recipients is not lost for the others'. */
+static bool may_have_recipients(struct session *session)
+{
+	if (guard_takes_recipients(&session->worker->guard, &session->guard))
+		return true;
+	if (session->transaction->accepted)
+		session_reply(session,
+			REPLY(450, 4, 7, 1, "Too many recipients failed, come again later"));
+	else
+		session_close(session,
+			REPLY(421, 4, 7, 0, "Too many recipients failed, come again later"));
+	return false;
+}
+
 static enum commands_result run_rcpt(struct session *session, struct text argument)
 {
+	const struct guard *guard = &session->worker->guard;
 	struct address address;
 	struct reply fault;
 
+	if (guard_is_wary(guard, &session->guard) && transaction_is_awaited(session->transaction))
+		return COMMANDS_WAIT;
+	if (!may_have_recipients(session))
+		return COMMANDS_DONE;
 	if (envelope_take_recipient(session->transaction, argument, &address, &fault))
 		transaction_add_recipient(session->transaction, &address);
 	else if (transaction_is_awaited(session->transaction))

@@ -5,6 +5,7 @@
 #include "base/conn.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/proxy.h"
 #include "base/role.h"
 #include "mail/command.h"
 #include "smtp-in/auth.h"
@@ -119,7 +120,7 @@ static bool must_hold(const struct session *session)
 {
 	switch (session->state) {
 	case SESSION_COMMANDS:
-		return session->waiting;
+		return session->waiting || session->delayed;
 	case SESSION_AUTHENTICATING:
 	case SESSION_SENDER:
 	case SESSION_ASKING:
@@ -127,6 +128,8 @@ static bool must_hold(const struct session *session)
 		return true;
 	case SESSION_MESSAGE:
 		return transaction_is_full(session->transaction);
+	case SESSION_PROXY:
+	case SESSION_GREETING:
 	case SESSION_SECURING:
 	case SESSION_ANSWER:
 	case SESSION_CLOSING:
@@ -135,29 +138,59 @@ static bool must_hold(const struct session *session)
 	return false;
 }
 
+/* Seconds; 0: no limit. */
+static uint64_t patience(const struct smtp_in_settings *settings, enum session_state state)
+{
+	switch (state) {
+	case SESSION_PROXY:
+		return settings->proxy_seconds;
+	case SESSION_SECURING:
+		return settings->handshake_seconds;
+	case SESSION_COMMANDS:
+	case SESSION_ANSWER:
+		return settings->command_seconds;
+	case SESSION_MESSAGE:
+		return settings->data_seconds;
+	case SESSION_GREETING:
+	case SESSION_AUTHENTICATING:
+	case SESSION_SENDER:
+	case SESSION_ASKING:
+	case SESSION_VERDICT:
+	case SESSION_CLOSING:
+		break;
+	}
+	return 0;
+}
+
 static void set_deadline(struct session *session)
 {
 	const struct smtp_in_settings *settings = worker_settings(session->worker);
 
-	if (session->held || session->state == SESSION_CLOSING)
-		session->deadline = 0;
-	else
-		session->deadline =
-			worker_seconds() + (int64_t)(session->state == SESSION_MESSAGE
-							     ? settings->data_seconds
-							     : settings->command_seconds);
+	const uint64_t seconds = session->held ? 0 : patience(settings, session->state);
+
+	session->deadline = seconds ? worker_seconds() + (int64_t)seconds : 0;
 }
 
 static void settle(struct session *session)
 {
 	const bool hold = must_hold(session);
 
-	if (hold && !session->held)
+	/* Time in which we do not read is none in which the client is slow. */
+	if (hold && !session->held) {
+		session->held_since = worker_milliseconds();
 		conn_hold(session->conn);
-	else if (!hold && session->held)
+	} else if (!hold && session->held) {
+		session->message_since += worker_milliseconds() - session->held_since;
 		conn_release(session->conn);
+	}
 	session->held = hold;
 	set_deadline(session);
+}
+
+void session_begin_message(struct session *session)
+{
+	session->state = SESSION_MESSAGE;
+	session->message_since = session->held_since = worker_milliseconds();
 }
 
 void session_resume(struct session *session)
@@ -219,11 +252,86 @@ static bool read_answer(struct session *session)
 	return found != 0;
 }
 
+static void begin(struct session *session)
+{
+	const unsigned delay = guard_greeting_delay(&session->worker->guard, session);
+
+	if (session->listener->tls) {
+		session->state = SESSION_SECURING;
+		conn_start_tls_here(session->conn, session->worker->context->tls);
+	} else if (delay) {
+		session->state = SESSION_GREETING;
+		conn_alarm(session->conn, delay);
+	} else {
+		session->state = SESSION_COMMANDS;
+		greet(session);
+	}
+}
+
+/* What is said to a client that is not admitted before it has a session, is said here behind the header. */
+static void take_client(struct session *session, const struct proxy_header *header)
+{
+	struct guard *guard = &session->worker->guard;
+	struct reply refusal;
+
+	guard->refused.proxied++;
+	if (!header->has_client) {
+		begin(session);
+		return;
+	}
+	conn_set_peer(session->conn, &header->client);
+	if (guard_admit(guard, &header->client, &session->guard, &refusal)) {
+		begin(session);
+		return;
+	}
+	session->worker->total.refused_connections++;
+	if (session->listener->tls)
+		conn_finish(session->conn);
+	else
+		session_close(session, refusal);
+	session->state = SESSION_CLOSING;
+}
+
+static bool read_proxy(struct session *session)
+{
+	struct proxy_header header;
+	size_t used;
+	const int found = proxy_parse(conn_input(session->conn), &header, &used);
+
+	if (found == 0)
+		return false;
+	if (found > 0) {
+		conn_consume(session->conn, used);
+		take_client(session, &header);
+		return true;
+	}
+	LOG_WARNING("no-proxy-header", LOG_STRING("listener", session->listener->name),
+		LOG_STRING("peer", conn_peer(session->conn)));
+	session->worker->guard.refused.proxy_headers++;
+	session->state = SESSION_CLOSING;
+	conn_finish(session->conn);
+	return false;
+}
+
+/* A program that does not wait for answers, and means whoever happens to listen. */
+static void end_talker(struct session *session)
+{
+	session->worker->guard.refused.talked_first++;
+	LOG_INFO("talked-first", LOG_STRING("peer", conn_peer(session->conn)));
+	session_close(session, REPLY(554, 5, 5, 1, "You talk before you are greeted"));
+}
+
 static bool read_input(struct session *session)
 {
 	switch (session->state) {
+	case SESSION_PROXY:
+		return read_proxy(session);
+	case SESSION_GREETING:
+		if (conn_input(session->conn).len)
+			end_talker(session);
+		return false;
 	case SESSION_COMMANDS:
-		return !session->waiting && read_command(session);
+		return !session->waiting && !session->delayed && read_command(session);
 	case SESSION_MESSAGE:
 		return transaction_read(session->transaction);
 	case SESSION_ANSWER:
@@ -266,6 +374,34 @@ static void on_secured(void *owner)
 	settle(session);
 }
 
+void session_delay(struct session *session, unsigned milliseconds)
+{
+	if (milliseconds == 0 || session->state == SESSION_CLOSING)
+		return;
+	session->delayed = true;
+	conn_cork(session->conn, true);
+	conn_alarm(session->conn, milliseconds);
+	settle(session);
+}
+
+static void end_delay(struct session *session)
+{
+	session->delayed = false;
+	conn_cork(session->conn, false);
+}
+
+static void on_alarmed(void *owner)
+{
+	struct session *session = owner;
+
+	end_delay(session);
+	if (session->state == SESSION_GREETING) {
+		session->state = SESSION_COMMANDS;
+		greet(session);
+	}
+	settle(session);
+}
+
 static const char *end_name(enum conn_end end)
 {
 	switch (end) {
@@ -298,32 +434,34 @@ static void on_ended(void *owner, enum conn_end end, const char *detail)
 static const struct conn_handlers conn_handlers = {
 	.input = on_input,
 	.secured = on_secured,
+	.alarmed = on_alarmed,
 	.ended = on_ended,
 };
 
 /* ---- begin and end ---- */
 
-void session_new(struct worker *worker, const struct session_listener *listener, int fd)
+void session_new(struct worker *worker, const struct session_listener *listener, int fd,
+	const struct guard_client *client, bool proxied)
 {
 	if (listener->tls && !worker->context->tls) {
+		struct guard_client gone = *client;
 		LOG_WARNING("no-certificate", LOG_STRING("listener", listener->name));
+		guard_leave(&worker->guard, &gone);
 		close(fd);
 		return;
 	}
 	struct session *session = mem_new(sizeof(*session));
 	session->worker = worker;
 	session->listener = listener;
+	session->guard = *client;
 	session->conn =
 		conn_new(worker->context->loop, fd, &conn_handlers, &worker->limits, session);
 	LIST_INSERT_HEAD(&worker->sessions, session, link);
 	worker->session_count++;
-	if (listener->tls) {
-		session->state = SESSION_SECURING;
-		conn_start_tls(session->conn, worker->context->tls);
-	} else {
-		session->state = SESSION_COMMANDS;
-		greet(session);
-	}
+	if (proxied)
+		session->state = SESSION_PROXY;
+	else
+		begin(session);
 	settle(session);
 }
 
@@ -340,6 +478,7 @@ void session_free(struct session *session)
 	session_reset(session);
 	auth_end(session);
 	conn_free(&session->conn);
+	guard_leave(&session->worker->guard, &session->guard);
 	LIST_REMOVE(session, link);
 	session->worker->session_count--;
 	mem_free(session);
@@ -347,10 +486,13 @@ void session_free(struct session *session)
 
 void session_stop(struct session *session)
 {
+	end_delay(session);
 	switch (session->state) {
+	case SESSION_PROXY:
 	case SESSION_SECURING:
 		session_free(session);
 		break;
+	case SESSION_GREETING:
 	case SESSION_COMMANDS:
 	case SESSION_AUTHENTICATING:
 	case SESSION_ANSWER:
@@ -372,8 +514,20 @@ void session_expire(struct session *session)
 		return;
 	}
 	session->worker->total.timeouts++;
-	if (session->state == SESSION_SECURING)
+	if (session->state <= SESSION_SECURING)
 		session_free(session);
 	else
 		session_close(session, REPLY(421, 4, 4, 2, "Timeout, closing the connection"));
+}
+
+void session_tick(struct session *session)
+{
+	const struct worker *worker = session->worker;
+
+	if (session->state != SESSION_MESSAGE || session->held ||
+		!guard_is_slow(&worker->guard, session->transaction->data.size,
+			worker_milliseconds() - session->message_since))
+		return;
+	session->worker->guard.refused.slow_senders++;
+	session_close(session, REPLY(421, 4, 4, 2, "The message comes too slowly"));
 }

@@ -13,12 +13,15 @@
 
 #include "mail/reply.h"
 #include "mail/wire.h"
+#include "smtp-in/guard.h"
 #include "smtp-in/worker.h"
 
 struct auth;
 struct transaction;
 
 enum session_state {
+	SESSION_PROXY,    /* the header of a load balancer is awaited */
+	SESSION_GREETING, /* the client has to wait, and be silent */
 	SESSION_SECURING, /* TLS handshake, at the start or after STARTTLS */
 	SESSION_COMMANDS,
 	SESSION_AUTHENTICATING, /* the store's answer about a login is awaited */
@@ -48,14 +51,25 @@ struct session {
 	struct auth *auth; /* NULL: nothing of AUTH yet */
 	bool held;         /* reading is stopped */
 	bool waiting;      /* the next command waits for verdicts on recipients */
+	bool delayed;      /* replies are kept back, and nothing more is read */
 	bool owes_mail;    /* the reply to MAIL, which leaves together with the next */
 	struct wire_lines lines;
 	unsigned errors, junk; /* since the last message */
+	struct guard_client guard;
+	int64_t message_since; /* milliseconds: its beginning, later by the time we held it up */
+	int64_t held_since;
 	int64_t deadline; /* worker_seconds() at which it has timed out; 0: it is not its turn */
 };
 
-/* Takes fd. */
-void session_new(struct worker *worker, const struct session_listener *listener, int fd);
+/*
+ * Takes fd, and what the guard gave the client. proxied: it is a load balancer, and the guard has not yet
+ * been asked about its client.
+ */
+void session_new(struct worker *worker, const struct session_listener *listener, int fd,
+	const struct guard_client *client, bool proxied);
+
+/* Once a second, when it has not come to its deadline. */
+void session_tick(struct session *session);
 
 /* Ends at once, or after the message in progress. */
 void session_stop(struct session *session);
@@ -83,8 +97,14 @@ void session_reply_line(struct session *session, unsigned code, bool last, struc
 /* "421 4.x.y host: sentence", and the end of the session. */
 void session_close(struct session *session, struct reply reply);
 
+/* Keep back what is said from now on, and read nothing more, for so long; 0: not at all. */
+void session_delay(struct session *session, unsigned milliseconds);
+
 /* A command that leads to nothing; the session ends after too many. False: it has. */
 bool session_count_junk(struct session *session);
+
+/* Octets of a message come from here on. */
+void session_begin_message(struct session *session);
 
 /* Forget EHLO and MAIL. */
 void session_reset(struct session *session);

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/net.h"
+
 #define AT(field) offsetof(struct smtp_in_settings, field)
 
 static const struct settings_item items[] = {
@@ -139,6 +141,143 @@ static const struct settings_item items[] = {
 		.offset = AT(hand_over_end_seconds),
 		.help = "The same at the end of a message; below the ten minutes that RFC 5321 "
 			"makes clients wait." },
+	{ .name = "handshake-timeout",
+		.type = SETTINGS_SECONDS,
+		.preset = "1m",
+		.least = 1,
+		.most = 86400,
+		.offset = AT(handshake_seconds),
+		.help = "How long a TLS handshake may take." },
+	{ .name = "limits-loopback",
+		.type = SETTINGS_BOOL,
+		.preset = "no",
+		.offset = AT(limits_loopback),
+		.help = "Hold all limits that follow against clients on this machine, too." },
+	{ .name = "limits-ipv6-prefix",
+		.type = SETTINGS_NUMBER,
+		.preset = "64",
+		.least = 1,
+		.most = 128,
+		.offset = AT(limits_ipv6_prefix),
+		.help = "IPv6 addresses that share so many bits count as one client." },
+	{ .name = "clients-per-address",
+		.type = SETTINGS_NUMBER,
+		.preset = "50",
+		.most = 1000000,
+		.offset = AT(clients_per_address),
+		.help = "Sessions at once of one client address, at all workers; 0 is no limit, "
+			"here "
+			"and below." },
+	{ .name = "clients-total",
+		.type = SETTINGS_NUMBER,
+		.preset = "10000",
+		.most = 10000000,
+		.offset = AT(clients_total),
+		.help = "Sessions at once of all clients, at all workers." },
+	{ .name = "connections-per-minute",
+		.type = SETTINGS_NUMBER,
+		.preset = "120",
+		.most = 1000000,
+		.offset = AT(connections_per_minute),
+		.help = "New connections of one client address. So many may come at once; what was "
+			"used up comes back evenly over the minute. Likewise with the hours "
+			"below." },
+	{ .name = "connections-per-minute-total",
+		.type = SETTINGS_NUMBER,
+		.preset = "6000",
+		.most = 10000000,
+		.offset = AT(connections_per_minute_total),
+		.help = "New connections of all clients." },
+	{ .name = "messages-per-hour",
+		.type = SETTINGS_NUMBER,
+		.preset = "2000",
+		.most = 10000000,
+		.offset = AT(messages_per_hour),
+		.help = "Messages (MAIL commands) of one client address; further ones are told to "
+			"come "
+			"again." },
+	{ .name = "messages-per-hour-total",
+		.type = SETTINGS_NUMBER,
+		.preset = "100000",
+		.most = 100000000,
+		.offset = AT(messages_per_hour_total),
+		.help = "Messages of all clients." },
+	{ .name = "failed-recipients-per-hour",
+		.type = SETTINGS_NUMBER,
+		.preset = "50",
+		.most = 1000000,
+		.offset = AT(failed_recipients_per_hour),
+		.help = "Recipients refused for good of one client address, after which no more "
+			"are "
+			"looked up for it." },
+	{ .name = "failed-recipients-per-hour-total",
+		.type = SETTINGS_NUMBER,
+		.preset = "5000",
+		.most = 10000000,
+		.offset = AT(failed_recipients_per_hour_total),
+		.help = "The same of all clients; beyond it no more are looked up for those of "
+			"whom "
+			"one has failed." },
+	{ .name = "failed-logins-per-hour",
+		.type = SETTINGS_NUMBER,
+		.preset = "20",
+		.most = 1000000,
+		.offset = AT(failed_logins_per_hour),
+		.help = "Wrong logins of one client address, after which no more are tried for "
+			"it." },
+	{ .name = "failure-delay",
+		.type = SETTINGS_SECONDS,
+		.preset = "1s",
+		.most = 240,
+		.offset = AT(failure_delay),
+		.help = "How long a client waits to hear that a recipient or a login failed: the "
+			"first "
+			"time so long, then twice as long each time. 0 is not at all." },
+	{ .name = "failure-delay-most",
+		.type = SETTINGS_SECONDS,
+		.preset = "30s",
+		.most = 240,
+		.offset = AT(failure_delay_most),
+		.help = "The longest such wait. Clients give up after five minutes (RFC 5321)." },
+	{ .name = "greeting-delay",
+		.type = SETTINGS_SECONDS,
+		.preset = "1s",
+		.most = 240,
+		.offset = AT(greeting_delay),
+		.help = "How long clients of listen wait for the greeting. Who talks before it is "
+			"no "
+			"mail server, and is turned away." },
+	{ .name = "minimum-rate",
+		.type = SETTINGS_OCTETS,
+		.preset = "50",
+		.most = UINT64_C(1) << 30,
+		.offset = AT(minimum_rate),
+		.help = "Octets a second that a message has to come with, on average since it "
+			"began." },
+	{ .name = "minimum-rate-after",
+		.type = SETTINGS_SECONDS,
+		.preset = "2m",
+		.least = 1,
+		.most = 86400,
+		.offset = AT(minimum_rate_after),
+		.help = "How long a message may be slower than minimum-rate." },
+	{ .name = "proxy-from",
+		.type = SETTINGS_LIST,
+		.preset = "",
+		.most = 64,
+		.offset = AT(proxy_from),
+		.help = "Addresses and prefixes (192.0.2.0/24, 2001:db8::/64) of load balancers. "
+			"Their "
+			"connections begin with a header of the PROXY protocol, version 1 or 2, "
+			"that "
+			"tells who the client is; those of nobody else may." },
+	{ .name = "proxy-timeout",
+		.type = SETTINGS_SECONDS,
+		.preset = "10s",
+		.least = 1,
+		.most = 86400,
+		.offset = AT(proxy_seconds),
+		.help = "How long that header may be waited for." },
 };
 
 static int parse_local(struct text path, struct smtp_in_hand_over *to)
@@ -195,13 +334,29 @@ int smtp_in_hand_over_parse(struct text in, struct smtp_in_hand_over *to)
 	return -1;
 }
 
+static int verify_proxies(const struct smtp_in_settings *settings, char *error, size_t error_size)
+{
+	struct net_prefix prefix;
+
+	for (size_t i = 0; i < settings->proxy_from.count; i++) {
+		if (net_prefix_parse(text_of(settings->proxy_from.item[i]), &prefix) == 0)
+			continue;
+		snprintf(error, error_size,
+			"proxy-from \"%s\" is no address and no prefix; write 192.0.2.1, "
+			"192.0.2.0/24 or 2001:db8::/64, with zeros behind the prefix",
+			settings->proxy_from.item[i]);
+		return -1;
+	}
+	return 0;
+}
+
 static int verify(const void *values, char *error, size_t error_size)
 {
 	const struct smtp_in_settings *settings = values;
 	struct smtp_in_hand_over to;
 
 	if (smtp_in_hand_over_parse(text_of(settings->hand_over), &to) == 0)
-		return 0;
+		return verify_proxies(settings, error, error_size);
 	snprintf(error, error_size,
 		"hand-over \"%s\" is no place of an LMTP server; write unix:PATH or "
 		"inet:ADDRESS:PORT "

@@ -32,6 +32,21 @@ struct smtp_in_settings {
 	uint64_t hand_over_connections;          /* to it at once, of one worker */
 	uint64_t hand_over_seconds;              /* waiting for its replies */
 	uint64_t hand_over_end_seconds;          /* waiting for those at the end of a message */
+	uint64_t handshake_seconds;              /* of TLS */
+	/* Limits on clients (guard.h); 0 is none. */
+	bool limits_loopback;
+	uint64_t limits_ipv6_prefix; /* bits: such a prefix is one client */
+	uint64_t clients_per_address, clients_total;
+	uint64_t connections_per_minute, connections_per_minute_total;
+	uint64_t messages_per_hour, messages_per_hour_total;
+	uint64_t failed_recipients_per_hour, failed_recipients_per_hour_total;
+	uint64_t failed_logins_per_hour;
+	uint64_t failure_delay, failure_delay_most; /* seconds */
+	uint64_t greeting_delay;                    /* seconds */
+	uint64_t minimum_rate;                      /* octets a second */
+	uint64_t minimum_rate_after;                /* seconds */
+	struct settings_list proxy_from;            /* of addresses and prefixes */
+	uint64_t proxy_seconds;                     /* waiting for a PROXY header */
 };
 
 extern const struct settings_section smtp_in_section;

@@ -151,14 +151,29 @@ static struct reply passed_on(const struct reply *reply)
 	return passed;
 }
 
+/* False: the client has had its share of such replies, and is not told this one. */
+static bool fail_recipient(struct session *session)
+{
+	struct guard *guard = &session->worker->guard;
+	const bool told = guard_takes_recipients(guard, &session->guard);
+
+	session_delay(session, guard_recipient_failed(guard, &session->guard));
+	return told;
+}
+
 static void on_recipient(void *owner, const struct reply *reply)
 {
 	struct transaction *transaction = owner;
 	struct session *session = transaction->session;
 	struct transaction_recipient *recipient = transaction->next_verdict;
 
+	const struct reply later =
+		REPLY(450, 4, 7, 1, "Too many recipients failed, come again later");
+
 	transaction->next_verdict = (struct transaction_recipient *)recipient->base.next;
 	transaction->awaited--;
+	if (reply->code / 100 == 5 && !fail_recipient(session))
+		reply = &later;
 	if (reply->code / 100 == 2) {
 		transaction->accepted++;
 		transaction->only = &recipient->address;
@@ -169,6 +184,9 @@ static void on_recipient(void *owner, const struct reply *reply)
 	}
 	const bool last = transaction->awaited == 0;
 	session_reply(session, passed_on(reply));
+	/* Who waits for bad news does not keep a connection from others. */
+	if (last && session->delayed && session->transaction && transaction->accepted == 0)
+		lmtp_end(&transaction->lmtp);
 	if (last)
 		session_resume(session);
 }
@@ -270,7 +288,7 @@ static void on_data(void *owner, const struct reply *reply)
 		session_reply(session, passed);
 		end(session);
 	} else {
-		session->state = SESSION_MESSAGE;
+		session_begin_message(session);
 		session_reply(
 			session, REPLY(354, 0, 0, 0, "Send the message, end with <CRLF>.<CRLF>"));
 		session_resume(session);
@@ -512,6 +530,8 @@ static void on_failed(void *owner, const char *reason)
 		transaction->verdict = unavailable();
 		finish(transaction);
 		break;
+	case SESSION_PROXY:
+	case SESSION_GREETING:
 	case SESSION_COMMANDS:
 	case SESSION_AUTHENTICATING:
 	case SESSION_ANSWER:

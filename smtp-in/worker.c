@@ -93,6 +93,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		next = LIST_NEXT(session, link);
 		if (session->deadline && now >= session->deadline)
 			session_expire(session);
+		else
+			session_tick(session);
 	}
 }
 
@@ -109,6 +111,7 @@ struct worker *worker_new(struct role_context *context)
 		return NULL;
 	}
 	set_limits(worker);
+	guard_init(&worker->guard, context);
 	worker->pool = lmtp_pool_new(context->loop, &options);
 	worker->tick = event_new(context->loop, -1, EV_PERSIST, on_tick, worker);
 	if (!worker->tick)
@@ -122,6 +125,7 @@ void worker_reload(struct worker *worker)
 	struct lmtp_options options;
 
 	set_limits(worker);
+	guard_reload(&worker->guard);
 	if (lmtp_options(worker, &options) == 0)
 		lmtp_pool_change(worker->pool, &options);
 }
@@ -151,6 +155,7 @@ void worker_free(struct worker **at)
 	lmtp_pool_free(&worker->pool);
 	event_free(worker->tick);
 	buf_release(&worker->scratch);
+	guard_deinit(&worker->guard);
 	mem_free(worker);
 }
 
@@ -166,18 +171,27 @@ static const struct session_listener *find_listener(const char *name)
 }
 
 /* One attempt: who is too many gets no share of our memory. */
-static void turn_away(const struct session_listener *listener, int fd)
+static void turn_away(struct worker *worker, const struct session_listener *listener, int fd,
+	const struct reply *reply)
 {
-	static const char reply[] = "421 4.7.0 Too many clients, come again later\r\n";
+	struct buf *out = &worker->scratch;
 
+	worker->total.refused_connections++;
+	worker->total.replies[reply->code]++;
+	buf_clear(out);
+	reply_print(out, reply);
 	if (!listener->tls)
-		(void)!send(fd, reply, sizeof(reply) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+		(void)!send(fd, buf_text(out).ptr, buf_length(out), MSG_NOSIGNAL | MSG_DONTWAIT);
 	close(fd);
 }
 
 void worker_accept(struct worker *worker, const char *name, int fd)
 {
 	const struct session_listener *listener = find_listener(name);
+	const struct reply full = REPLY(421, 4, 7, 0, "Too many clients, come again later");
+	struct guard_client client = { .limited = false };
+	struct net_address peer;
+	struct reply refusal;
 
 	if (!listener || worker->stopping) {
 		close(fd);
@@ -185,12 +199,15 @@ void worker_accept(struct worker *worker, const char *name, int fd)
 	}
 	worker->total.connections++;
 	if (worker->session_count >= worker_settings(worker)->clients) {
-		worker->total.refused_connections++;
-		worker->total.replies[421]++;
-		turn_away(listener, fd);
+		turn_away(worker, listener, fd, &full);
 		return;
 	}
-	session_new(worker, listener, fd);
+	const bool known = net_address_of_peer(fd, &peer) == 0;
+	const bool proxied = known && guard_is_proxy(&worker->guard, &peer);
+	if (known && !proxied && !guard_admit(&worker->guard, &peer, &client, &refusal))
+		turn_away(worker, listener, fd, &refusal);
+	else
+		session_new(worker, listener, fd, &client, proxied);
 }
 
 static void count_lmtp(const struct worker *worker, struct buf *out)
@@ -229,6 +246,7 @@ void worker_count(const struct worker *worker, struct buf *out)
 	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
 		buf_format(out, "%s=%llu\n", lines[i].name, (unsigned long long)lines[i].number);
 	count_lmtp(worker, out);
+	guard_count(&worker->guard, out);
 	for (unsigned code = 0; code < WORKER_REPLY_CODES; code++) {
 		if (worker->total.replies[code])
 			buf_format(out, "reply-%u=%llu\n", code,

@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/conn.h"
+#include "smtp-in/guard.h"
 #include "smtp-in/settings.h"
 
 struct event;
@@ -37,6 +38,7 @@ struct worker {
 	unsigned spares;
 	struct buf scratch; /* for whoever builds a line and passes it on at once */
 	struct event *tick;
+	struct guard guard;
 	struct {
 		uint64_t connections, refused_connections, timeouts;
 		uint64_t tls_sessions;

@@ -32,7 +32,7 @@ struct side {
 	struct conn *conn;
 	int peer;
 	struct buf got; /* what the owner consumed */
-	size_t inputs, drains, secured, ended;
+	size_t inputs, drains, secured, alarms, ended;
 	enum conn_end end;
 	char detail[100];
 	/* Instead of taking all there is; NULL: take all. */
@@ -40,6 +40,7 @@ struct side {
 	void (*on_drained)(struct side *side);
 	void (*on_secured)(struct side *side);
 	void (*on_ended)(struct side *side);
+	void (*on_alarmed)(struct side *side);
 	size_t number; /* for the test's own use */
 };
 
@@ -91,10 +92,20 @@ static void side_ended(void *owner, enum conn_end end, const char *detail)
 		side->on_ended(side);
 }
 
+static void side_alarmed(void *owner)
+{
+	struct side *side = owner;
+
+	side->alarms++;
+	if (side->on_alarmed)
+		side->on_alarmed(side);
+}
+
 static const struct conn_handlers side_handlers = {
 	.input = side_input,
 	.drained = side_drained,
 	.secured = side_secured,
+	.alarmed = side_alarmed,
 	.ended = side_ended,
 };
 

@@ -1,0 +1,340 @@
+"""What a client may take of smtp-in: every limit refuses, is counted, and lets go again."""
+
+import base64
+import os
+import re
+import signal
+import smtplib
+import socket
+import ssl
+import struct
+import time
+import unittest
+
+from host import Host, wait_for
+
+BASE = {"smtp-in.greeting-delay": "0", "smtp-in.failure-delay": "0", "smtp-in.errors": "100000",
+        "smtp-in.junk": "100000", "smtp-in.workers": "2", "smtp-in.minimum-rate": "0"}
+
+
+def limited(**settings):
+    names = {"smtp-in." + name.replace("_", "-"): value for name, value in settings.items()}
+    return Host(limits=True, set={**BASE, **names})
+
+
+class Client:
+    """A connection from an address of our choice."""
+
+    def __init__(self, host, source="127.0.0.2", name="smtp"):
+        self.sock = socket.socket()
+        self.sock.settimeout(60)
+        self.sock.bind((source, 0))
+        self.sock.connect(("127.0.0.1", host.port(name)))
+        self.file = self.sock.makefile("rb")
+
+    def line(self):
+        try:
+            return self.file.readline().decode()
+        except ConnectionResetError:
+            return ""
+
+    def reply(self):
+        while True:
+            line = self.line()
+            if line[3:4] != "-":
+                return line
+
+    def say(self, *lines):
+        self.sock.sendall("".join(line + "\r\n" for line in lines).encode())
+        replies = [self.reply() for _ in lines]
+        return replies[-1]
+
+    def hello(self):
+        assert self.reply().startswith("220 ")
+        assert self.say("EHLO client.test").startswith("250 ")
+        return self
+
+    def close(self):
+        self.file.close()
+        self.sock.close()
+
+
+def counters(host):
+    """The sums over all workers of smtp-in, as `restante status` tells them."""
+    text = host.command("status", "-c", str(host.dir / "restante.conf")).stdout.decode()
+    part = text[text.index("\nsmtp-in"):text.index("\npop3d")]
+    found = {}
+    for name, number in re.findall(r"([\w.:-]+)=(\d+)", part):
+        found[name] = found.get(name, 0) + int(number)
+    return found
+
+
+class Limits(unittest.TestCase):
+    def client(self, host, source="127.0.0.2", name="smtp"):
+        client = Client(host, source, name)
+        self.addCleanup(client.close)
+        return client
+
+    def greeted(self, host, source="127.0.0.2"):
+        """Whether a client is let in; it goes at once."""
+        client = Client(host, source)
+        greeting = client.reply()
+        client.close()
+        return greeting.startswith("220 ")
+
+    def assert_others_go_on(self, host):
+        self.assertTrue(self.greeted(host, "127.0.0.3"), "another client pays for it")
+
+    def test_clients_per_address(self):
+        with limited(clients_per_address="4", connections_per_minute="0") as host:
+            inside = [self.client(host).hello() for _ in range(4)]
+            for _ in range(6):  # whichever worker takes it
+                self.assertRegex(self.client(host).reply(), r"^421 4\.7\.0 Too many connections from your address")
+            self.assert_others_go_on(host)
+            told = counters(host)
+            self.assertEqual(told["refused-clients-per-address"], 6)
+            self.assertEqual(told["refused-127.0.0.2"], 6)
+            self.assertEqual(told["refused-connections"], 6)
+            inside[0].say("QUIT")
+            inside[0].close()
+            wait_for(lambda: self.greeted(host), "a place is free again")
+
+    def test_a_worker_that_dies_gives_back_what_its_clients_held(self):
+        with limited(clients_per_address="4", connections_per_minute="0", workers="1") as host:
+            for _ in range(4):
+                self.client(host).hello()
+            self.assertFalse(self.greeted(host))
+            os.kill(host.pids("smtp-in")[0], signal.SIGKILL)
+            wait_for(lambda: self.greeted(host), "the new worker lets it in")
+            for _ in range(4):
+                wait_for(lambda: self.client(host).reply().startswith("220"), "all four places")
+
+    def test_clients_total(self):
+        with limited(clients_total="3", connections_per_minute="0") as host:
+            inside = [self.client(host, f"127.0.0.{n}").hello() for n in range(2, 5)]
+            self.assertRegex(self.client(host, "127.0.0.9").reply(), r"^421 4\.7\.0 Too many clients")
+            self.assertEqual(counters(host)["refused-clients-total"], 1)
+            inside[0].close()
+            wait_for(lambda: self.greeted(host, "127.0.0.9"), "a place is free again")
+
+    def test_connections_per_minute(self):
+        with limited(connections_per_minute="30") as host:
+            allowed = [self.greeted(host) for _ in range(60)].count(True)
+            self.assertTrue(30 <= allowed < 60, allowed)
+            self.assertFalse(self.greeted(host))
+            self.assert_others_go_on(host)
+            told = counters(host)
+            self.assertTrue(told["refused-connections-per-minute"] > 0)
+            self.assertEqual(told["refused-127.0.0.2"], told["refused-connections-per-minute"])
+            wait_for(lambda: self.greeted(host), "one more after two seconds")
+
+    def test_messages_per_hour(self):
+        with limited(messages_per_hour="1200") as host:
+            client = self.client(host).hello()
+            for _ in range(24):
+                client.say(*["MAIL FROM:<a@client.test>", "RSET"] * 50)
+            reply = wait_for(lambda: next((reply for reply in [client.say("MAIL FROM:<a@client.test>"),
+                                                               client.say("RSET")] if reply[0] == "4"), None), "no more")
+            self.assertEqual(reply, "450 4.7.1 Too many messages, come again later\r\n")
+            other = self.client(host, "127.0.0.3").hello()
+            self.assertTrue(other.say("MAIL FROM:<a@client.test>").startswith("250"))
+            self.assertTrue(counters(host)["refused-messages-per-hour"] > 0)
+            wait_for(lambda: client.say("MAIL FROM:<a@client.test>").startswith("250"), "one more after three seconds")
+
+    def test_failed_recipients_per_hour(self):
+        with limited(failed_recipients_per_hour="600", connections_per_minute="0") as host:
+            client = self.client(host).hello()
+            client.say("MAIL FROM:<a@client.test>")
+            first = client.say("RCPT TO:<alice@example.test>")
+            self.assertTrue(first.startswith("250"), first)
+            told = [client.say(f"RCPT TO:<nobody{n}@example.test>")[:9] for n in range(610)]
+            self.assertEqual(set(told[:600]), {"550 5.1.1"})
+            self.assertIn("450 4.7.1", told[600:])
+            # What it has is not taken from it.
+            self.assertTrue(client.say("DATA").startswith("354"))
+            client.sock.sendall(b"Subject: x\r\n\r\nbody\r\n.\r\n")
+            self.assertTrue(client.reply().startswith("250 2.0.0 "))
+            again = self.client(host).hello()
+            again.say("MAIL FROM:<a@client.test>")
+            self.assertRegex(again.say("RCPT TO:<bob@example.test>"), r"^421 4\.7\.0 .*Too many recipients failed")
+            self.assertEqual(again.line(), "")
+            other = self.client(host, "127.0.0.3").hello()
+            other.say("MAIL FROM:<a@client.test>")
+            self.assertTrue(other.say("RCPT TO:<alice@example.test>").startswith("250"))
+            self.assertTrue(counters(host)["refused-failed-recipients"] > 0)
+
+            def accepted():
+                once_more = Client(host).hello()
+                once_more.say("MAIL FROM:<a@client.test>")
+                reply = once_more.say("RCPT TO:<bob@example.test>")
+                once_more.close()
+                return reply.startswith("250")
+            wait_for(accepted, "six seconds later it may try again")
+
+    def test_all_at_once_learn_no_more_than_one_by_one(self):
+        """A thousand recipients in one segment: the share of answers is the same."""
+        with limited(failed_recipients_per_hour="20") as host:
+            client = self.client(host).hello()
+            client.sock.sendall(b"MAIL FROM:<a@client.test>\r\n" +
+                                b"".join(b"RCPT TO:<n%d@example.test>\r\n" % n for n in range(1000)) + b"QUIT\r\n")
+            replies = [line[:9] for line in iter(client.line, "")]
+            self.assertEqual(replies.count("550 5.1.1"), 20, replies[:40])
+            self.assertEqual(set(replies[21:]) - {"550 5.1.1"}, {"450 4.7.1", "221 2.0.0"})
+
+    def test_failures_are_told_later_and_later(self):
+        with limited(failure_delay="1s", failure_delay_most="2s") as host:
+            client = self.client(host).hello()
+            client.say("MAIL FROM:<a@client.test>")
+            begun = time.monotonic()
+            # Commands behind the bad one wait, too, and come in order.
+            client.sock.sendall(b"RCPT TO:<nobody@example.test>\r\nRCPT TO:<alice@example.test>\r\nNOOP\r\n")
+            self.assertTrue(client.reply().startswith("550 5.1.1"))
+            first = time.monotonic() - begun
+            self.assertTrue(client.reply().startswith("250 2.1.5"))
+            self.assertTrue(client.reply().startswith("250 2.0.0"))
+            self.assertTrue(client.say("RCPT TO:<nobody@example.test>").startswith("550 5.1.1"))
+            both = time.monotonic() - begun
+            self.assertGreaterEqual(first, 0.9)
+            self.assertGreaterEqual(both, 2.9)
+            self.assertEqual(counters(host)["delayed-recipients"], 2)
+            client.sock.sendall(b"DATA\r\n")
+            self.assertTrue(client.reply().startswith("354"))
+            client.sock.sendall(b"Subject: x\r\n\r\nbody\r\n.\r\n")
+            self.assertTrue(client.reply().startswith("250 2.0.0"))
+
+    def test_who_waits_holds_no_connection_to_the_delivery_agent(self):
+        with limited(failure_delay="100s", failure_delay_most="100s", workers="1") as host:
+            waiting = [self.client(host).hello() for _ in range(5)]
+            for client in waiting:
+                client.sock.sendall(b"MAIL FROM:<a@client.test>\r\nRCPT TO:<nobody@example.test>\r\n")
+            wait_for(lambda: counters(host).get("delayed-recipients") == 5, "all wait")
+            told = wait_for(lambda: (lambda seen: seen if seen["hand-over-open"] == seen.get("hand-over-idle") else None)(
+                counters(host)), "all connections are idle")
+            self.assertEqual(told["sessions"], 5)
+
+    def test_who_talks_first(self):
+        with limited(greeting_delay="1s") as host:
+            client = self.client(host)
+            client.sock.sendall(b"EHLO client.test\r\n")
+            self.assertRegex(client.reply(), r"^554 5\.5\.1 .*You talk before you are greeted")
+            self.assertEqual(client.line(), "")
+            begun = time.monotonic()
+            patient = self.client(host).hello()
+            self.assertGreaterEqual(time.monotonic() - begun, 0.9)
+            self.assertTrue(patient.say(*["NOOP"] * 100).startswith("250"))
+            self.assertEqual(counters(host)["talked-first"], 1)
+            self.assertEqual(host.smtp(secure="tls").noop()[0], 250)
+
+    def test_slow_senders(self):
+        with limited(minimum_rate="1000", minimum_rate_after="2s") as host:
+            slow, quick = self.client(host).hello(), self.client(host).hello()
+            for client in (slow, quick):
+                client.say("MAIL FROM:<a@client.test>", "RCPT TO:<alice@example.test>")
+                self.assertTrue(client.say("DATA").startswith("354"))
+            quick.sock.sendall(b"x" * 70 + b"\r\n" + b"Subject: y\r\n\r\n" + (b"y" * 70 + b"\r\n") * 500)
+            slow.sock.sendall(b"Subject: x\r\n")
+            self.assertRegex(slow.reply(), r"^421 4\.4\.2 .*too slowly")
+            self.assertEqual(slow.line(), "")
+            quick.sock.sendall(b".\r\n")
+            self.assertTrue(quick.reply().startswith("250 2.0.0"))
+            self.assertEqual(counters(host)["slow-senders"], 1)
+
+    def test_a_failed_login_is_told_later_and_then_none_is_tried(self):
+        with limited(failed_logins_per_hour="2", failure_delay="1s", failure_delay_most="1s", workers="1") as host:
+            wrong = base64.b64encode(b"\0alice@example.test\0wrong").decode()
+
+            def guess(source):
+                session = smtplib.SMTP_SSL("127.0.0.1", host.port("submissions"), timeout=60,
+                                           context=host.tls_context(), source_address=(source, 0))
+                session.ehlo()
+                self.addCleanup(session.close)
+                return session.docmd("AUTH PLAIN", wrong)
+            begun = time.monotonic()
+            self.assertEqual(guess("127.0.0.2")[0], 535)
+            self.assertEqual(guess("127.0.0.2")[0], 535)
+            self.assertGreaterEqual(time.monotonic() - begun, 1.9)
+            self.assertEqual(guess("127.0.0.2"), (421, b"4.7.0 mail.example.test: Too many failed logins, come again later"))
+            self.assertEqual(guess("127.0.0.3")[0], 535)
+            self.assertEqual(counters(host)["refused-failed-logins"], 1)
+
+    def test_loopback_is_free_unless_told_otherwise(self):
+        settings = {"smtp-in.clients-per-address": "2", "smtp-in.greeting-delay": "200s"}
+        with Host(set=settings) as host:
+            for _ in range(5):
+                self.client(host).hello()
+
+
+class Proxies(unittest.TestCase):
+    def connect(self, host, header, name="smtp", source="127.0.0.1"):
+        client = Client(host, source, name)
+        self.addCleanup(client.close)
+        client.sock.sendall(header)
+        return client
+
+    def received(self, host, header):
+        client = self.connect(host, header).hello()
+        client.say("MAIL FROM:<a@client.test>", "RCPT TO:<alice@example.test>")
+        client.say("DATA")
+        client.sock.sendall(b"Subject: x\r\n\r\nbody\r\n.\r\n")
+        assert client.reply().startswith("250 2.0.0")
+        message = host.messages()[-1].decode()
+        return re.search(r"Received: from client\.test \((.*?)\)", message)[1]
+
+    def version2(self, command, family, block):
+        return b"\r\n\r\n\0\r\nQUIT\n" + bytes([0x20 | command, family]) + struct.pack(">H", len(block)) + block
+
+    def test_the_client_is_who_the_header_says(self):
+        with limited(proxy_from="127.0.0.1", clients_per_address="2", connections_per_minute="0") as host:
+            v4 = b"PROXY TCP4 192.0.2.7 127.0.0.1 1000 25\r\n"
+            v6 = self.version2(1, 0x21, socket.inet_pton(socket.AF_INET6, "2001:db8::7") + bytes(16) +
+                               struct.pack(">HH", 1000, 25) + b"\x04\0\x03abc")
+            self.assertIn("[192.0.2.7]", self.received(host, v4))
+            self.assertIn("[IPv6:2001:db8::7]", self.received(host, v6))
+            self.assertIn("[127.0.0.1]", self.received(host, b"PROXY UNKNOWN\r\n"))
+            self.assertIn("[127.0.0.1]", self.received(host, self.version2(0, 0, b"")))
+            self.assertIn("peer=192.0.2.7", host.log())
+            v4 = v4.replace(b".7 ", b".8 ")
+            for _ in range(2):
+                self.connect(host, v4).hello()
+            self.assertRegex(self.connect(host, v4).reply(), "^421 4.7.0 .*Too many connections from your address")
+            self.connect(host, v4.replace(b".8 ", b".9 ")).hello()
+            # IPv6 counts by its /64.
+            for last in (b"::1", b"::2"):
+                self.connect(host, b"PROXY TCP6 2001:db8:5" + last + b" ::1 1 25\r\n").hello()
+            self.assertRegex(self.connect(host, b"PROXY TCP6 2001:db8:5::3 ::1 1 25\r\n").reply(), "^421 ")
+            told = counters(host)
+            self.assertEqual(told["refused-clients-per-address"], 2)
+            self.assertTrue(told["proxied"] >= 10)
+            self.assertEqual(told["refused-192.0.2.8"], 1)
+
+    def test_what_is_no_header_ends_the_connection(self):
+        with limited(proxy_from="127.0.0.1", proxy_timeout="1s") as host:
+            for bad in (b"EHLO client.test\r\n", b"PROXY TCP4 192.0.2.7\r\n", b"PROXY TCP4 192.0.2.7 127.0.0.1 1 25\n",
+                        b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\x0c" + bytes(12)):
+                self.assertEqual(self.connect(host, bad).line(), "", bad)
+            self.assertEqual(counters(host)["refused-proxy-headers"], 4)
+            self.assertEqual(self.connect(host, b"PROXY TCP4 192").line(), "", "it is waited for no longer")
+            # From elsewhere it is just a client that talks nonsense.
+            stranger = self.connect(host, b"", source="127.0.0.2").hello()
+            self.assertRegex(stranger.say("PROXY TCP4 192.0.2.7 127.0.0.1 1000 25"), "^500 5.5.2")
+
+    def test_tls_behind_a_header(self):
+        with limited(proxy_from="127.0.0.1") as host:
+            raw = socket.create_connection(("127.0.0.1", host.port("submissions")), 60)
+            # In one segment with the beginning of the handshake, as a balancer sends it.
+            with raw:
+                incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+                client = host.tls_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
+                first = b"PROXY TCP4 192.0.2.7 127.0.0.1 1000 465\r\n"
+                greeting = b""
+                while not greeting:
+                    try:
+                        greeting = client.read()
+                    except ssl.SSLWantReadError:
+                        octets = first + outgoing.read()
+                        first = b""
+                        if octets:
+                            raw.sendall(octets)
+                        incoming.write(raw.recv(65536))
+                self.assertTrue(greeting.startswith(b"220 "), greeting)
+
