@@ -58,7 +58,7 @@ LDFLAGS  := -pie -Wl,-z,relro -Wl,-z,now -Wl,--as-needed $(filter -fsanitize=%,$
 LIBS_base     := -levent_core -lssl -lcrypto -lconfuse -lseccomp -lidn2 -lunistring
 LIBS_store    := -ldb-5.3 -lcrypt -lgsasl -lpthread
 LIBS_test     := -lcmocka -lcrypt -lgsasl -lpthread
-LIBS_clients  := -letpan -lssl -lcrypto
+LIBS_clients  := -letpan -lgsasl -lssl -lcrypto
 
 # ---- sources: a folder is a library, main.c is its program ----
 

@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import unittest
 
-from host import Host, wait_for
+from host import Host, build_dir, wait_for
 from tools import need
 
 WORKERS = 3
@@ -180,3 +180,38 @@ class Tls(unittest.TestCase):
                     secure.sendall(b"MAIL FROM:<alice@example.test>\r\n")
                     self.assertTrue(secure.recv(1000).startswith(b"250 " if port == "smtp" else b"530 5.7.0"))
                     secure.close()
+
+
+class Binding(unittest.TestCase):
+    """SCRAM-SHA-256-PLUS over live connections: tls-exporter under TLS 1.3, tls-unique under 1.2."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.host = cls.enterClassContext(Host(set={"store.login-delay": "0s"}))
+
+    def login(self, kind, mechanism, *options, password="restante"):
+        port = self.host.port("submissions" if kind == "smtp" else "pop3s")
+        done = subprocess.run([str(build_dir() / "clients/sasl"), kind, str(port), mechanism, "alice@example.test", password,
+                               *options], capture_output=True, timeout=60, env={"ASAN_OPTIONS": "detect_leaks=0"})
+        self.assertIn(done.returncode, (0, 1), done.stderr.decode())
+        return done.returncode == 0, done.stdout.decode().rstrip("\n")
+
+    def test_bound(self):
+        for kind, good, bad in (("smtp", "235 ", "535 5.7.8 "), ("pop3", "+OK ", "-ERR [AUTH] ")):
+            for options, binding in (((), "tls-exporter"), (("--tls12",), "tls-unique")):
+                with self.subTest(kind=kind, binding=binding):
+                    success, said = self.login(kind, "SCRAM-SHA-256-PLUS", *options)
+                    self.assertTrue(success, said)
+                    self.assertTrue(said.startswith(f"{binding} {good}"), said)
+                    for wrong in (dict(password="wrong"), {}):
+                        more = () if wrong else ("--wrong-binding",)
+                        success, said = self.login(kind, "SCRAM-SHA-256-PLUS", *options, *more, **wrong)
+                        self.assertFalse(success)
+                        self.assertTrue(said.startswith(f"{binding} {bad}"), said)
+
+    def test_unbound(self):
+        for kind in ("smtp", "pop3"):
+            for mechanism in ("SCRAM-SHA-256", "PLAIN", "LOGIN"):
+                with self.subTest(kind=kind, mechanism=mechanism):
+                    self.assertTrue(self.login(kind, mechanism)[0])
+                    self.assertFalse(self.login(kind, mechanism, password="wrong")[0])
