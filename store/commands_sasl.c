@@ -150,9 +150,14 @@ static struct exchange *begin(struct session *session, const struct store_sasl_s
 void command_sasl_start(
 	struct session *session, uint32_t tag, const struct store_sasl_start *request)
 {
-	struct exchange *exchange = session->user ? NULL : begin(session, request);
+	const bool refused = !session->user &&
+			     text_begins_nocase(request->mechanism, TEXT("SCRAM-")) &&
+			     login_is_refused(session->server->logins, request->peer);
+	struct exchange *exchange = session->user || refused ? NULL : begin(session, request);
 
-	if (exchange)
+	if (refused)
+		reply_end(session, tag, true, STORE_BUSY, TEXT(""));
+	else if (exchange)
 		step(session, tag, true, exchange, request->begins ? request->initial : TEXT(""));
 	else
 		reply_end(session, tag, true, session->user ? STORE_REFUSED : STORE_INVALID,

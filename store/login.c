@@ -14,6 +14,7 @@
 enum {
 	DELAYED_LIMIT = 10000, /* answers that may be put off at once; one more is told at once */
 	SWEEP_SECONDS = 15,
+	LONGEST_DELAY = 30, /* seconds; many clients give up after a minute */
 };
 
 struct logins {
@@ -169,11 +170,32 @@ static void on_answer(evutil_socket_t fd, short what, void *argument)
 	finish(login, login->failure, NULL);
 }
 
+static uint64_t failures_of(const struct login *login)
+{
+	const struct logins *logins = login->logins;
+
+	if (!login->peer_counts)
+		return 0;
+	return login_peers_failures(logins->peers, &login->peer, seconds(), logins->options.window);
+}
+
+/* Seconds: the setting's, and twice as many with each failure of that address so far. */
+static uint64_t delay_of(const struct login *login)
+{
+	uint64_t delay = login->logins->options.delay;
+
+	for (uint64_t i = failures_of(login); i > 1 && delay > 0 && delay < LONGEST_DELAY; i--)
+		delay *= 2;
+	if (delay > LONGEST_DELAY && login->logins->options.delay < LONGEST_DELAY)
+		return LONGEST_DELAY;
+	return delay;
+}
+
 /* Tell it when the delay has passed. False: it is told already, and the login is gone. */
 static bool finish_later(struct login *login, enum store_failure failure)
 {
 	struct logins *logins = login->logins;
-	const uint64_t end = login->begun + logins->options.delay * 1000, now = milliseconds();
+	const uint64_t end = login->begun + delay_of(login) * 1000, now = milliseconds();
 
 	if (now >= end || logins->delayed >= DELAYED_LIMIT) {
 		finish(login, failure, NULL);
@@ -195,9 +217,21 @@ static bool is_over_limit(const struct login *login)
 {
 	const struct login_options *options = &login->logins->options;
 
-	return options->failures && login->peer_counts &&
-	       login_peers_failures(login->logins->peers, &login->peer, seconds(),
-		       options->window) >= options->failures;
+	return options->failures && failures_of(login) >= options->failures;
+}
+
+bool login_is_refused(struct logins *logins, struct text peer)
+{
+	const struct login_options *options = &logins->options;
+	struct login_peer address;
+
+	if (options->failures == 0 || !login_peer_parse(peer, &address) ||
+		(!options->limit_loopback && login_peer_is_loopback(&address)) ||
+		login_peers_failures(logins->peers, &address, seconds(), options->window) <
+			options->failures)
+		return false;
+	logins->limited++;
+	return true;
 }
 
 /* False: it is told already. */

@@ -3,8 +3,8 @@
  * unless the same login was verified a short time ago (store/password_cache.h).
  *
  * A failure is told only when the delay since the attempt has passed, whatever was found out until then,
- * and is counted against the client's address. Beyond the limit of failures a client's passwords are
- * not looked at, but a login that is remembered still succeeds: others behind the same address are
+ * and is counted against the client's address, whose next ones are told later and later. Beyond the limit
+ * of failures a client's passwords are not looked at, but a login that is remembered still succeeds: others behind the same address are
  * not locked out by a neighbour who guesses.
  */
 #ifndef STORE_LOGIN_H
@@ -50,6 +50,12 @@ struct login *login_begin(
  */
 struct login *login_judge(struct logins *logins, const struct store_login *request, bool proven,
 	login_done *done, void *owner);
+
+/*
+ * Whether a client has failed so often that no exchange with it need be begun whose end is known only at its
+ * end: nothing is remembered of SCRAM.
+ */
+bool login_is_refused(struct logins *logins, struct text peer);
 
 /*
  * Whether this login of a user comes within that many seconds of the last one asked for; if not, it is

@@ -41,7 +41,7 @@ static struct bounds bounds_of(enum store_peer peer)
 	case STORE_BY_MDA: /* all deliveries share one connection */
 		return (struct bounds){ .requests = 4096, .chains = 1024 };
 	case STORE_BY_SMTP_IN: /* logins of many clients, some of them put off */
-		return (struct bounds){ .requests = 1024, .chains = 64 };
+		return (struct bounds){ .requests = 16384, .chains = 1024 };
 	case STORE_BY_POP3D:
 	case STORE_BY_IMAPD:
 	case STORE_BY_ADMIN:

@@ -112,7 +112,8 @@ static const struct settings_item items[] = {
 		.preset = "2s",
 		.most = 60,
 		.offset = AT(login_delay),
-		.help = "Time from a login to the answer that it failed." },
+		.help = "Time from a login to the answer that it failed; twice as long with each "
+			"further failure from the same client address, up to 30 seconds." },
 	{ .name = "login-failures",
 		.type = SETTINGS_NUMBER,
 		.preset = "20",

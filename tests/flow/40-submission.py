@@ -158,6 +158,28 @@ class Submission(unittest.TestCase):
         client.sendmail("alice@example.test", ["bob@example.test"], MESSAGE)
 
 
+class Guessing(unittest.TestCase):
+    def test_refused_before_it_is_tried(self):
+        settings = {"store.login-delay": "0s", "store.login-failures": "3", "store.login-remember": "0s"}
+        with Host(set=settings, limits=True) as host:
+            def code(mechanism, password):
+                client = submit.smtplib_client(host, "tls")
+                try:
+                    submit.smtplib_login(client, mechanism, password=password)
+                    return 235
+                except smtplib.SMTPAuthenticationError as error:
+                    return error.smtp_code
+                finally:
+                    client.close()
+
+            self.assertEqual(code("PLAIN", "restante"), 235)
+            self.assertEqual([code(mechanism, "wrong") for mechanism in ("PLAIN", "LOGIN", "SCRAM-SHA-256")], [535] * 3)
+            for mechanism in ("PLAIN", "LOGIN", "SCRAM-SHA-256"):
+                self.assertEqual(code(mechanism, "restante"), 454, mechanism)
+            status = host.command("status", "-c", str(host.dir / "restante.conf")).stdout.decode()
+            self.assertRegex(status, r"logins=1 +logins-failed=3 +logins-limited=3\b")
+
+
 def add_clients():
     for name, (_, mechanisms) in submit.SUBMITTERS.items():
         for mechanism in mechanisms:

@@ -134,6 +134,34 @@ static struct wait login_from(struct peer *peer, const char *password, const cha
 		.peer = text_of(address));
 }
 
+static struct wait scram_from(struct peer *peer, const char *address)
+{
+	return ASK(sasl_start, peer, .mechanism = TEXT("SCRAM-SHA-256"), .binding_type = TEXT(""),
+		.binding = TEXT(""), .peer = text_of(address), .initial = TEXT(""));
+}
+
+/* Each from the same address takes twice the time of the one before; others are told as soon as ever. */
+static void test_delay_grows(void **state)
+{
+	struct peer peer;
+	uint64_t begun, took[3];
+
+	(void)state;
+	options.logins.delay = 1;
+	server_configure(host.server, &options);
+	open_peer(&peer, STORE_BY_SMTP_IN);
+	for (int i = 0; i < 3; i++) {
+		begun = milliseconds();
+		assert_int_equal(
+			login_from(&peer, "guess", i < 2 ? "192.0.2.7" : "192.0.2.8").failure,
+			STORE_BAD_LOGIN);
+		took[i] = milliseconds() - begun;
+	}
+	assert_true(took[0] >= 995 && took[1] >= 1995 && took[2] >= 995);
+	assert_true(took[2] < took[1]);
+	close_peer(&peer);
+}
+
 static void test_failures_are_limited(void **state)
 {
 	struct peer peer;
@@ -154,6 +182,9 @@ static void test_failures_are_limited(void **state)
 				 .peer = TEXT("192.0.2.1"))
 				 .failure,
 		STORE_BUSY);
+	/* an exchange whose end alone could tell is not begun */
+	assert_int_equal(scram_from(&peer, "192.0.2.1").failure, STORE_BUSY);
+	assert_int_equal(scram_from(&peer, "192.0.2.3").failure, STORE_OK);
 	for (int i = 0; i < 5; i++) {
 		assert_int_equal(login_from(&peer, "guess", "127.0.0.1").failure, STORE_BAD_LOGIN);
 		assert_int_equal(login_from(&peer, "guess", "local").failure, STORE_BAD_LOGIN);
@@ -223,6 +254,7 @@ int main(void)
 		TEST(test_login_is_for_good),
 		TEST(test_login_is_remembered),
 		TEST(test_failure_is_delayed),
+		TEST(test_delay_grows),
 		TEST(test_failures_are_limited),
 		TEST(test_guesses_at_once),
 		TEST(test_leaving_during_login),
