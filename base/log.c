@@ -232,8 +232,10 @@ void log_write(enum log_level level, const char *event, const struct log_field *
 	line.used = 0;
 	line.cut = false;
 	size_t after_time = begin_line(&line, level, event);
-	for (; fields->kind != LOG_FIELD_END; fields++)
-		put_field(&line, fields);
+	for (; fields->kind != LOG_FIELD_END; fields++) {
+		if (fields->kind != LOG_FIELD_OPTIONAL || fields->text.len)
+			put_field(&line, fields);
+	}
 	if (line.cut)
 		put(&line, LINE_LIMIT, " cut=yes", 8);
 	put(&line, LINE_LIMIT, "\n", 1);

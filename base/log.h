@@ -15,7 +15,7 @@
 
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_ERROR };
 
-enum log_field_kind { LOG_FIELD_END, LOG_FIELD_TEXT, LOG_FIELD_NUMBER };
+enum log_field_kind { LOG_FIELD_END, LOG_FIELD_TEXT, LOG_FIELD_NUMBER, LOG_FIELD_OPTIONAL };
 
 struct log_field {
 	enum log_field_kind kind;
@@ -31,6 +31,11 @@ struct log_field {
 #define LOG_STRING(k, s) \
 	{ \
 		.kind = LOG_FIELD_TEXT, .key = (k), .text = text_of(s) \
+	}
+/* Left out when it is empty. */
+#define LOG_OPTIONAL(k, t) \
+	{ \
+		.kind = LOG_FIELD_OPTIONAL, .key = (k), .text = (t) \
 	}
 #define LOG_NUMBER(k, n) \
 	{ \

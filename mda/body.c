@@ -22,6 +22,7 @@ enum {
 struct buf *body_begin(struct body *body, const struct body_options *options)
 {
 	*body = (struct body){ .options = *options, .fd = -1 };
+	body->data.plain = options->chunked;
 	/* Room is not memory until it is written to. */
 	if (options->size_hint < INLINE_LIMIT)
 		buf_room(&body->text, FIRST_ROOM + (size_t)options->size_hint);
@@ -238,6 +239,22 @@ enum body_result body_feed(struct body *body, struct text in, size_t *used)
 	if (body->waiting)
 		return BODY_WAIT;
 	return body->ended ? BODY_END : BODY_MORE;
+}
+
+/* RFC 3030 lets the last line lack its end; in a file it has one. */
+void body_end(struct body *body)
+{
+	const bool whole = wire_data_end(&body->data);
+
+	body->ended = true;
+	if (is_refused(body))
+		return;
+	look_for_faults(body);
+	if (is_refused(body) || whole || body->data.size == 0)
+		return;
+	buf_add_char(&body->text, '\n');
+	if (body->fd >= 0)
+		spool_text(body);
 }
 
 const struct reply *body_finish(struct body *body)

@@ -19,6 +19,7 @@ struct body_options {
 	struct store_link *link;
 	uint64_t limit;     /* octets, as SIZE counts them */
 	uint64_t size_hint; /* what the client announced, or 0 */
+	bool chunked;       /* by BDAT: no dots to undo, and body_end() says when it ends */
 	bool has_received;  /* its first field is smtp-in's trace field and no proof of a header */
 	struct text
 		delivered_to; /* who must not have got it before; "": several, only hops count */
@@ -57,9 +58,12 @@ struct buf *body_begin(struct body *body, const struct body_options *options);
 /* The client's octets after 354. Writes of at most that many octets, and what was gathered before. */
 enum body_result body_feed(struct body *body, struct text in, size_t *used);
 
+/* The last octet of a chunked body was fed. */
+void body_end(struct body *body);
+
 /*
- * After BODY_END: why it is refused, or NULL. Then body->spool, or body->text, is the message; the spool
- * file is closed.
+ * After BODY_END or body_end(): why it is refused, or NULL. Then body->spool, or body->text, is the message;
+ * the spool file is closed.
  */
 const struct reply *body_finish(struct body *body);
 

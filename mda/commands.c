@@ -114,11 +114,9 @@ static void begin_mail(
 	struct session *session, struct arena *arena, const struct command_path *path)
 {
 	struct parameters parameters = { 0 };
-	const struct reply *bad =
-		parameters_take(arena, PARAMETERS_MAIL, session->trusted, path, &parameters);
 
-	if (bad) {
-		session_fault(session, bad);
+	if (!parameters_take(arena, PARAMETERS_MAIL, session->trusted, path, &parameters)) {
+		session_fault(session, &parameters.fault);
 		return;
 	}
 	/* <postmaster> without a domain is a recipient only. */
@@ -136,7 +134,8 @@ static void begin_mail(
 					    .id = parameters.id,
 					    .utf8 = parameters.utf8,
 					    .each = parameters.each || !session->trusted,
-					    .date = parameters.date });
+					    .date = parameters.date,
+					    .dsn = parameters.dsn });
 	session_reply(session, &REPLY(250, 2, 1, 0, "sender ok"));
 }
 
@@ -162,26 +161,25 @@ static void run_mail(struct session *session, struct text argument)
 static void run_rcpt(struct session *session, struct text argument)
 {
 	struct arena *arena = session->mail->arena;
-	struct parameters parameters = { 0 };
-	const struct reply *bad = NULL;
+	struct parameters parameters = { .utf8 = session->mail->utf8 };
 	struct command_path path;
 	enum address_fault address;
 	enum command_fault fault = command_parse_path(
 		arena, argument, TEXT("TO"), session->mail->utf8, &path, &address);
 	struct reply reply;
+	const bool good = fault == COMMAND_OK && parameters_take(arena, PARAMETERS_RCPT,
+							 session->trusted, &path, &parameters);
 
-	if (fault == COMMAND_OK)
-		bad = parameters_take(arena, PARAMETERS_RCPT, session->trusted, &path, &parameters);
-	if (fault == COMMAND_OK && !bad && path.address.local.len) {
-		session_add_recipient(session, &path.address, &parameters.wish);
+	if (good && path.address.local.len) {
+		session_add_recipient(session, &path.address, &parameters);
 		return;
 	}
 	if (fault == COMMAND_ADDRESS)
 		reply = recipient_fault(address);
 	else if (fault != COMMAND_OK)
 		reply = command_reply(fault);
-	else if (bad)
-		reply = *bad;
+	else if (!good)
+		reply = parameters.fault;
 	else
 		reply = recipient_fault(ADDRESS_SYNTAX);
 	session_refuse_recipient(session, &reply);
@@ -243,12 +241,19 @@ static void run_help(struct session *session, struct text argument)
 static const struct commands_entry table[] = {
 	LINE("LHLO", run_lhlo, COMMANDS_ARGUMENT | COMMANDS_IDLE, "LHLO host-name"),
 	LINE("MAIL", run_mail, COMMANDS_GREETED | COMMANDS_NOT_IN_MAIL | COMMANDS_ARGUMENT,
-		"MAIL FROM:<sender> [SIZE=octets] [BODY=8BITMIME] [SMTPUTF8]"),
+		"MAIL FROM:<sender> [SIZE=octets] [BODY=8BITMIME] [SMTPUTF8] [RET=what] "
+		"[ENVID=id]"),
 	LINE("RCPT", run_rcpt,
-		COMMANDS_GREETED | COMMANDS_IN_MAIL | COMMANDS_ARGUMENT | COMMANDS_ALONGSIDE,
-		"RCPT TO:<recipient>"),
+		COMMANDS_GREETED | COMMANDS_IN_MAIL | COMMANDS_NOT_CHUNKED | COMMANDS_ARGUMENT |
+			COMMANDS_ALONGSIDE,
+		"RCPT TO:<recipient> [NOTIFY=when] [ORCPT=type;address]"),
 	LINE("DATA", run_data,
-		COMMANDS_GREETED | COMMANDS_IN_MAIL | COMMANDS_RECIPIENT | COMMANDS_BARE, "DATA"),
+		COMMANDS_GREETED | COMMANDS_IN_MAIL | COMMANDS_NOT_CHUNKED | COMMANDS_RECIPIENT |
+			COMMANDS_BARE,
+		"DATA"),
+	LINE("BDAT", NULL,
+		COMMANDS_GREETED | COMMANDS_IN_MAIL | COMMANDS_RECIPIENT | COMMANDS_CHUNK,
+		"BDAT octets [LAST]"),
 	LINE("RSET", run_rset, COMMANDS_BARE | COMMANDS_IDLE, "RSET"),
 	LINE("NOOP", run_noop, COMMANDS_IDLE, "NOOP"),
 	LINE("QUIT", run_quit, COMMANDS_BARE, "QUIT"),
@@ -275,26 +280,69 @@ const struct commands_entry *commands_find(struct text line)
 	return NULL;
 }
 
-void commands_run(struct session *session, const struct commands_entry *command, struct text line)
+/* What the table has against the command just now, or NULL. */
+static const struct reply *objection(
+	const struct session *session, const struct commands_entry *command, struct text argument)
 {
-	const struct text argument = command_split(line).argument;
+	static const struct reply unknown = { 500, { 5, 5, 2 },
+		TEXT("command not known; HELP lists them") };
+	static const struct reply greet = { 503, { 5, 5, 1 }, TEXT("say LHLO first") };
+	static const struct reply nested = { 503, { 5, 5, 1 },
+		TEXT("a message is under way; RSET forgets it") };
+	static const struct reply mail = { 503, { 5, 5, 1 }, TEXT("say MAIL first") };
+	static const struct reply recipient = { 503, { 5, 5, 1 },
+		TEXT("no recipient was accepted") };
+	static const struct reply chunked = { 503, { 5, 5, 1 },
+		TEXT("the message has begun with BDAT; RSET forgets it") };
+	static const struct reply bare = { 501, { 5, 5, 4 }, TEXT("no argument here") };
+	static const struct reply missing = { 501, { 5, 5, 4 }, TEXT("an argument is missing") };
 	const unsigned flags = command ? command->flags : 0;
 
 	if (!command)
-		session_fault(session, &REPLY(500, 5, 5, 2, "command not known; HELP lists them"));
-	else if ((flags & COMMANDS_GREETED) && !session->client)
-		session_fault(session, &REPLY(503, 5, 5, 1, "say LHLO first"));
-	else if ((flags & COMMANDS_NOT_IN_MAIL) && session->mail)
-		session_fault(
-			session, &REPLY(503, 5, 5, 1, "a message is under way; RSET forgets it"));
-	else if ((flags & COMMANDS_IN_MAIL) && !session->mail)
-		session_fault(session, &REPLY(503, 5, 5, 1, "say MAIL first"));
-	else if ((flags & COMMANDS_RECIPIENT) && !session->mail->plan.recipients)
-		session_fault(session, &REPLY(503, 5, 5, 1, "no recipient was accepted"));
-	else if ((flags & COMMANDS_BARE) && argument.len)
-		session_fault(session, &REPLY(501, 5, 5, 4, "no argument here"));
-	else if ((flags & COMMANDS_ARGUMENT) && !argument.len)
-		session_fault(session, &REPLY(501, 5, 5, 4, "an argument is missing"));
+		return &unknown;
+	if ((flags & COMMANDS_GREETED) && !session->client)
+		return &greet;
+	if ((flags & COMMANDS_NOT_IN_MAIL) && session->mail)
+		return &nested;
+	if ((flags & COMMANDS_IN_MAIL) && !session->mail)
+		return &mail;
+	if ((flags & COMMANDS_NOT_CHUNKED) && session->mail->chunked)
+		return &chunked;
+	if ((flags & COMMANDS_RECIPIENT) && !session->mail->plan.recipients)
+		return &recipient;
+	if ((flags & COMMANDS_BARE) && argument.len)
+		return &bare;
+	if ((flags & COMMANDS_ARGUMENT) && !argument.len)
+		return &missing;
+	return NULL;
+}
+
+/* "BDAT 1234" or "BDAT 1234 LAST". */
+static void run_chunk(struct session *session, struct text argument, const struct reply *refusal)
+{
+	struct text rest = argument, number = TEXT("");
+	uint64_t octets;
+
+	if (argument.len)
+		text_split(&rest, ' ', &number);
+	const struct text word = rest.ptr && argument.len > number.len ? text_trim(rest) : TEXT("");
+	if (text_to_number(number, UINT64_MAX, &octets) != 0 ||
+		(word.len && !text_equal_nocase(word, TEXT("LAST"))))
+		session_end(session,
+			&REPLY(501, 5, 5, 4, "syntax: BDAT octets [LAST]; what follows is lost"));
+	else
+		session_begin_chunk(session, octets, word.len > 0, refusal);
+}
+
+void commands_run(struct session *session, const struct commands_entry *command, struct text line)
+{
+	const struct text argument = command_split(line).argument;
+	const struct reply *refusal = objection(session, command, argument);
+
+	if (command && (command->flags & COMMANDS_CHUNK))
+		run_chunk(session, argument, refusal);
+	else if (refusal)
+		session_fault(session, refusal);
 	else
 		command->run(session, argument);
 }

@@ -9,15 +9,17 @@
 struct session;
 
 enum commands_flag {
-	COMMANDS_GREETED = 1,     /* after LHLO only */
-	COMMANDS_IN_MAIL = 2,     /* after MAIL only */
-	COMMANDS_NOT_IN_MAIL = 4, /* not after MAIL */
-	COMMANDS_RECIPIENT = 8,   /* with at least one accepted recipient only */
-	COMMANDS_BARE = 16,       /* without an argument */
-	COMMANDS_ARGUMENT = 32,   /* with one */
-	COMMANDS_ALONGSIDE = 64,  /* may be taken while recipients before it are looked up */
-	COMMANDS_IDLE = 128,      /* moves no mail */
-	COMMANDS_FOREIGN = 256,   /* of SMTP: known so as to explain, not offered */
+	COMMANDS_GREETED = 1,       /* after LHLO only */
+	COMMANDS_IN_MAIL = 2,       /* after MAIL only */
+	COMMANDS_NOT_IN_MAIL = 4,   /* not after MAIL */
+	COMMANDS_RECIPIENT = 8,     /* with at least one accepted recipient only */
+	COMMANDS_BARE = 16,         /* without an argument */
+	COMMANDS_ARGUMENT = 32,     /* with one */
+	COMMANDS_ALONGSIDE = 64,    /* may be taken while recipients before it are looked up */
+	COMMANDS_IDLE = 128,        /* moves no mail */
+	COMMANDS_FOREIGN = 256,     /* of SMTP: known so as to explain, not offered */
+	COMMANDS_NOT_CHUNKED = 512, /* not between chunks of a message */
+	COMMANDS_CHUNK = 1024,      /* octets follow whether it may come or not */
 };
 
 struct commands_entry {

@@ -39,7 +39,7 @@ static void add_received(struct session *session, struct buf *out)
  * All recipients share one file, so Delivered-To, the mark that stops a loop at its own mailbox, is
  * there only when the message goes to one; with several the count of hops stops it.
  */
-void session_begin_body(struct session *session)
+void session_prepare_body(struct session *session, bool chunked)
 {
 	struct session_mail *mail = session->mail;
 	const struct mda_settings *settings = session->worker->options.settings;
@@ -49,6 +49,7 @@ void session_begin_body(struct session *session)
 		.link = session->worker->link,
 		.limit = settings->message_size,
 		.size_hint = mail->size,
+		.chunked = chunked,
 		.has_received = session->trusted,
 		.delivered_to = only.ptr ? only : TEXT(""),
 		.hops = (unsigned)settings->hops,
@@ -63,6 +64,11 @@ void session_begin_body(struct session *session)
 		trace_add_delivered_to(trace, only, "\n");
 	if (!session->trusted)
 		add_received(session, trace);
+}
+
+void session_begin_body(struct session *session)
+{
+	session_prepare_body(session, false);
 	session->phase = SESSION_BODY;
 	session_set_timeout(session);
 	session_reply(
@@ -114,6 +120,12 @@ static void join_targets(const struct commit *commit, enum store_failure fate, s
 		buf_add_string(out, ",...");
 }
 
+/* The address that the only recipient had before others altered it. */
+static struct text original(const struct session_mail *mail)
+{
+	return mail->plan.recipients == 1 ? mail->plan.first->dsn.original : TEXT("");
+}
+
 /* One line for the recipients who share a verdict. */
 static void log_verdict(
 	const struct session *session, const struct reply *verdict, struct text file)
@@ -132,11 +144,12 @@ static void log_verdict(
 	LOG_INFO(event, LOG_STRING("id", mail->id.string),
 		LOG_STRING("peer", session->conn ? conn_peer(session->conn) : "gone"),
 		LOG_TEXT("from", address_print(mail->arena, &mail->sender)),
-		LOG_TEXT("to", buf_text(&to)), LOG_NUMBER("recipients", recipients),
+		LOG_TEXT("to", buf_text(&to)), LOG_OPTIONAL("orcpt", original(mail)),
+		LOG_OPTIONAL("envid", mail->dsn.envelope_id), LOG_NUMBER("recipients", recipients),
 		LOG_NUMBER("size", mail->body.data.size), LOG_NUMBER("code", verdict->code),
-		LOG_TEXT("verdict", verdict->text), LOG_TEXT("stored", buf_text(&stored)),
-		LOG_TEXT("before", buf_text(&before)), LOG_TEXT("file", good ? file : TEXT("")),
-		LOG_NUMBER("ms", now - mail->begun),
+		LOG_TEXT("verdict", verdict->text), LOG_OPTIONAL("stored", buf_text(&stored)),
+		LOG_OPTIONAL("before", buf_text(&before)),
+		LOG_OPTIONAL("file", good ? file : TEXT("")), LOG_NUMBER("ms", now - mail->begun),
 		LOG_NUMBER("store-ms", mail->handed_over ? now - mail->handed_over : 0));
 	buf_release(&to);
 	buf_release(&stored);
@@ -255,7 +268,7 @@ static void commit(struct session *session)
 	conn_hold(session->conn);
 }
 
-static void end_body(struct session *session)
+void session_end_body(struct session *session)
 {
 	struct session_mail *mail = session->mail;
 	const struct reply *refusal = body_finish(&mail->body);
@@ -284,6 +297,6 @@ bool session_take_body(struct session *session)
 	case BODY_END:
 		break;
 	}
-	end_body(session);
+	session_end_body(session);
 	return true;
 }

@@ -1,6 +1,7 @@
 #include "base/arena.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "mda/parameters.h"
 #include "mda/redirect.h"
 #include "mda/session.h"
 #include "mda/verdict.h"
@@ -21,6 +22,8 @@ void session_begin_mail(struct session *session, const struct session_sender *se
 	mail->size = sender->size;
 	mail->utf8 = sender->utf8;
 	mail->each = sender->each;
+	mail->dsn = sender->dsn;
+	mail->dsn.envelope_id = text_copy(mail->arena, sender->dsn.envelope_id);
 	mail->date = sender->date;
 	mail->last_answer = &mail->first_answer;
 	mail->begun = session_now();
@@ -121,7 +124,7 @@ static bool has_room(const struct session *session)
 }
 
 void session_add_recipient(
-	struct session *session, const struct address *address, const struct plan_wish *wish)
+	struct session *session, const struct address *address, const struct parameters *parameters)
 {
 	struct session_mail *mail = session->mail;
 	const bool room = has_room(session);
@@ -134,10 +137,8 @@ void session_add_recipient(
 	struct session_answer *answer = queue_answer(session);
 
 	answer->recipient = plan_recipient_new(mail->arena, address);
-	answer->wish = (struct plan_wish){ .mailbox = text_copy(mail->arena, wish->mailbox),
-		.keywords = text_copy(mail->arena, wish->keywords),
-		.once = text_copy(mail->arena, wish->once),
-		.flags = wish->flags };
+	answer->recipient->dsn = parameters->dsn_recipient;
+	answer->wish = parameters->wish;
 	answer->ready = true;
 	if (!room)
 		plan_add_refuse(mail->arena, answer->recipient, &no_room);

@@ -167,6 +167,8 @@ static const struct {
 	{ .keyword = TEXT("ENHANCEDSTATUSCODES") },
 	{ .keyword = TEXT("8BITMIME") },
 	{ .keyword = TEXT("SMTPUTF8") },
+	{ .keyword = TEXT("CHUNKING") },
+	{ .keyword = TEXT("DSN") },
 	{ .keyword = TEXT("SIZE"), .shows_limit = true },
 	{ .keyword = TEXT("XDELIVER"), .trusted = true },
 	{ .keyword = TEXT("PRDR"), .trusted = true },
@@ -201,20 +203,52 @@ static const struct parameter *find(
 	return NULL;
 }
 
-const struct reply *parameters_take(struct arena *arena, enum parameters_command command,
-	bool trusted, const struct command_path *path, struct parameters *parameters)
+static enum dsn_result take_dsn(struct arena *arena, enum parameters_command command,
+	const struct command_parameter *given, struct parameters *parameters)
 {
-	static const struct reply unknown = { 555, { 5, 5, 4 }, TEXT("parameter not known") };
-	static const struct reply bad = { 501, { 5, 5, 4 }, TEXT("parameter has no such value") };
+	const char *sentence = "";
+	enum dsn_result result = DSN_FOREIGN;
 
-	for (size_t i = 0; i < path->parameters; i++) {
-		const struct command_parameter *given = &path->parameter[i];
-		const struct parameter *known = find(command, trusted, given->keyword);
-		if (!known)
-			return &unknown;
-		if (!given->value.ptr != known->bare ||
-			!known->take(arena, given->value, parameters))
-			return &bad;
+	switch (command) {
+	case PARAMETERS_MAIL:
+		result = dsn_take_mail(arena, given, &parameters->dsn, &sentence);
+		break;
+	case PARAMETERS_RCPT:
+		result = dsn_take_recipient(
+			arena, given, parameters->utf8, &parameters->dsn_recipient, &sentence);
+		break;
 	}
-	return NULL;
+	if (result == DSN_FAULT)
+		parameters->fault = (struct reply){ 501, { 5, 5, 4 }, text_of(sentence) };
+	return result;
+}
+
+static bool take(struct arena *arena, enum parameters_command command, bool trusted,
+	const struct command_parameter *given, struct parameters *parameters)
+{
+	const struct parameter *known = find(command, trusted, given->keyword);
+
+	if (!known) {
+		parameters->fault = REPLY(555, 5, 5, 4, "parameter not known");
+		switch (take_dsn(arena, command, given, parameters)) {
+		case DSN_TAKEN:
+			return true;
+		case DSN_FOREIGN:
+		case DSN_FAULT:
+			break;
+		}
+		return false;
+	}
+	parameters->fault = REPLY(501, 5, 5, 4, "parameter has no such value");
+	return !given->value.ptr == known->bare && known->take(arena, given->value, parameters);
+}
+
+bool parameters_take(struct arena *arena, enum parameters_command command, bool trusted,
+	const struct command_path *path, struct parameters *parameters)
+{
+	for (size_t i = 0; i < path->parameters; i++) {
+		if (!take(arena, command, trusted, &path->parameter[i], parameters))
+			return false;
+	}
+	return true;
 }

@@ -2,6 +2,9 @@
  * The service extensions of LMTP as tables: what LHLO announces, and what may follow the path in MAIL and
  * RCPT. Both are answered from here and from nowhere else.
  *
+ * DSN (RFC 3461): what a sender wants to know is checked, kept and logged. Reports themselves are made by
+ * whoever sends mail on; here a message is in its mailbox or refused within the conversation.
+ *
  * On the socket of our own smtp-in there is more, announced as XID, XDELIVER and PRDR:
  *
  *	MAIL  XID=id            the id that the message has already
@@ -16,7 +19,7 @@
 #define MDA_PARAMETERS_H
 
 #include "base/id.h"
-#include "mail/command.h"
+#include "mail/dsn.h"
 #include "mda/plan.h"
 
 enum {
@@ -32,13 +35,16 @@ struct parameters {
 	bool utf8;
 	bool each; /* PRDR */
 	struct plan_wish wish;
+	struct dsn_message dsn; /* MAIL's */
+	struct dsn_recipient dsn_recipient;
+	struct reply fault; /* why not */
 };
 
 enum parameters_command { PARAMETERS_MAIL = 1, PARAMETERS_RCPT = 2 };
 
-/* Into *parameters, {0} before. Why not, or NULL. */
-const struct reply *parameters_take(struct arena *arena, enum parameters_command command,
-	bool trusted, const struct command_path *path, struct parameters *parameters);
+/* Into *parameters; utf8 is set before for RCPT. False: see fault, whose text is constant. */
+bool parameters_take(struct arena *arena, enum parameters_command command, bool trusted,
+	const struct command_path *path, struct parameters *parameters);
 
 /* What LHLO announces: the i-th line, SIZE with the limit behind it, or false behind the last. */
 bool parameters_announcement(size_t i, bool trusted, uint64_t size_limit, struct buf *line);

@@ -9,6 +9,7 @@
 #define MDA_PLAN_H
 
 #include "mail/address.h"
+#include "mail/dsn.h"
 #include "mail/reply.h"
 
 struct arena;
@@ -54,8 +55,9 @@ struct plan_action {
 };
 
 struct plan_recipient {
-	struct address address; /* as RCPT named it */
-	struct text alias;      /* the first one by which it was resolved; "": none */
+	struct address address;   /* as RCPT named it */
+	struct text alias;        /* the first one by which it was resolved; "": none */
+	struct dsn_recipient dsn; /* what the sender wants to know */
 	struct plan_action *first, **end;
 	struct reply verdict; /* what became of it: commit's to say */
 	struct plan_recipient *next;

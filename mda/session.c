@@ -9,7 +9,6 @@
 
 enum {
 	ERRORS_LIMIT = 20,
-	IDLE_COMMANDS_LIMIT = 200,
 	ANSWERS_LIMIT = 256, /* recipients that are looked up at once */
 };
 
@@ -87,7 +86,7 @@ void session_set_timeout(struct session *session)
 	const struct mda_settings *settings = session->worker->options.settings;
 	uint64_t seconds = settings->command_timeout;
 
-	if (session->phase == SESSION_BODY)
+	if (session->phase == SESSION_BODY || session->phase == SESSION_CHUNK)
 		seconds = settings->data_timeout;
 	else if (session->trusted && !session->mail)
 		seconds = 0;
@@ -148,7 +147,7 @@ static void run_command(
 	struct session *session, const struct commands_entry *command, struct text line)
 {
 	if (command && (command->flags & COMMANDS_IDLE) &&
-		++session->idle_commands > IDLE_COMMANDS_LIMIT)
+		++session->idle_commands > SESSION_IDLE_LIMIT)
 		session_end(session, &REPLY(421, 4, 7, 0, "too many commands and no mail"));
 	else
 		commands_run(session, command, line);
@@ -197,6 +196,8 @@ static bool take_input(struct session *session)
 		return take_command(session);
 	case SESSION_BODY:
 		return session_take_body(session);
+	case SESSION_CHUNK:
+		return session_take_chunk(session);
 	case SESSION_COMMIT:
 	case SESSION_ENDING:
 		break;
@@ -240,7 +241,7 @@ static void on_ended(void *owner, enum conn_end end, const char *detail)
 {
 	struct session *session = owner;
 
-	if (session->mail && session->phase == SESSION_BODY)
+	if (session->mail && (session->phase == SESSION_BODY || session->mail->chunked))
 		LOG_INFO("client-lost", LOG_STRING("id", session->mail->id.string),
 			LOG_STRING("end", end_name(end)), LOG_STRING("detail", detail));
 	else

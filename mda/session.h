@@ -9,12 +9,14 @@
  *	commands.c  the table of commands, their arguments
  *	envelope.c  MAIL and RCPT: a transaction and its recipients' answers
  *	delivery.c  DATA: the body, the commit, the verdict
+ *	chunk.c     BDAT: the body in chunks
  */
 #ifndef MDA_SESSION_H
 #define MDA_SESSION_H
 
 #include "base/conn.h"
 #include "base/id.h"
+#include "mail/dsn.h"
 #include "mail/reply.h"
 #include "mail/wire.h"
 #include "mda/body.h"
@@ -22,9 +24,12 @@
 #include "mda/plan.h"
 #include "mda/worker.h"
 
+enum { SESSION_IDLE_LIMIT = 200 }; /* commands without a message */
+
 enum session_phase {
 	SESSION_COMMANDS,
 	SESSION_BODY,   /* after 354 */
+	SESSION_CHUNK,  /* after BDAT */
 	SESSION_COMMIT, /* the store has the message */
 	SESSION_ENDING, /* the last reply is queued */
 };
@@ -46,14 +51,23 @@ struct session_mail {
 	struct address sender;
 	uint64_t size; /* announced, or 0 */
 	bool utf8;     /* SMTPUTF8 */
+	bool chunked;  /* BDAT has begun the message: no DATA, no further recipients */
 	bool each;     /* recipients get verdicts of their own */
 	int64_t date;  /* the message's internal date, seconds since 1970; 0: now */
+	struct dsn_message dsn;
 	struct plan plan;
 	struct session_answer *first_answer, **last_answer;
 	size_t answers; /* in the queue */
 	struct body body;
 	struct commit commit;
 	int64_t begun, handed_over; /* milliseconds of the monotonic clock */
+};
+
+struct session_chunk {
+	uint64_t left; /* octets still to come */
+	bool last;
+	const struct reply *
+		refusal; /* the octets go nowhere, and this is said; NULL: they are the message's */
 };
 
 struct session {
@@ -68,6 +82,7 @@ struct session {
 	struct wire_lines lines;
 	char *client;              /* what it called itself; NULL before LHLO */
 	struct session_mail *mail; /* NULL: none */
+	struct session_chunk chunk;
 };
 
 /* ---- session.c ---- */
@@ -101,7 +116,8 @@ struct session_sender {
 	uint64_t size;
 	struct id id; /* empty: make one */
 	bool utf8;
-	bool each;    /* see struct session_mail */
+	bool each; /* see struct session_mail */
+	struct dsn_message dsn;
 	int64_t date; /* likewise */
 };
 
@@ -110,9 +126,11 @@ void session_begin_mail(struct session *session, const struct session_sender *se
 /* Forget the transaction, whatever state it is in; what the store is still asked for comes to nothing. */
 void session_drop_mail(struct session *session);
 
-/* A RCPT that is well formed: look the address up and answer in turn. The wish is copied. */
-void session_add_recipient(
-	struct session *session, const struct address *address, const struct plan_wish *wish);
+struct parameters;
+
+/* A RCPT that is well formed: look the address up and answer in turn. Texts are in the mail's arena. */
+void session_add_recipient(struct session *session, const struct address *address,
+	const struct parameters *parameters);
 
 /* A RCPT that is not: answer in turn. */
 void session_refuse_recipient(struct session *session, const struct reply *reply);
@@ -124,5 +142,21 @@ void session_begin_body(struct session *session);
 
 /* Take what the client sent of the message. True: go on with the next command. */
 bool session_take_body(struct session *session);
+
+/* The message begins; chunked: by BDAT. */
+void session_prepare_body(struct session *session, bool chunked);
+
+/* All of it is here. */
+void session_end_body(struct session *session);
+
+/* ---- chunk.c ---- */
+
+/*
+ * So many octets follow, of a message for which there is at least one recipient; refusal: they go
+ * nowhere, and the client hears this.
+ */
+void session_begin_chunk(
+	struct session *session, uint64_t octets, bool last, const struct reply *refusal);
+bool session_take_chunk(struct session *session);
 
 #endif

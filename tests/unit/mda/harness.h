@@ -499,6 +499,8 @@ static inline void harness_greet(struct harness *h, bool trusted)
 	harness_expect(h, "250-ENHANCEDSTATUSCODES");
 	harness_expect(h, "250-8BITMIME");
 	harness_expect(h, "250-SMTPUTF8");
+	harness_expect(h, "250-CHUNKING");
+	harness_expect(h, "250-DSN");
 	if (trusted) {
 		harness_expect(h, "250-SIZE 37748736");
 		harness_expect(h, "250-XDELIVER");

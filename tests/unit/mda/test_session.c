@@ -79,7 +79,12 @@ static void parameters_are_checked(void **state)
 		{ "MAIL FROM:<a@b.test> SIZE=1000 BODY=8BITMIME\r\n", "250 2.1.0 *" },
 		{ "RSET\r\n", "250 *" },
 		{ "MAIL FROM:<> BODY=7bit\r\n", "250 2.1.0 *" },
-		{ "RCPT TO:<alice@example.test> NOTIFY=NEVER\r\n", "555 5.5.4 *" },
+		{ "RCPT TO:<alice@example.test> NOTIFY=NEVER\r\n", "250 2.1.5 *" },
+		{ "RCPT TO:<alice@example.test> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;a@b.test\r\n",
+			"250 2.1.5 *" },
+		{ "RCPT TO:<alice@example.test> NOTIFY=NEVER,FAILURE\r\n", "501 5.5.4 *" },
+		{ "RCPT TO:<alice@example.test> ORCPT=rfc822\r\n", "501 5.5.4 *" },
+		{ "RCPT TO:<alice@example.test> RET=FULL\r\n", "555 5.5.4 *" },
 		{ "RCPT TO:<>\r\n", "501 5.1.3 *" },
 		{ "RCPT TO:<alice@@example.test>\r\n", "501 5.1.3 *" },
 		{ "RCPT TO:alice@example.test\r\n", "501 5.5.4 *" },
@@ -95,6 +100,11 @@ static void parameters_are_checked(void **state)
 		{ "MAIL FROM:<a@b.test> BODY\r\n", "501 5.5.4 *" },
 		{ "MAIL FROM:<a@b.test> SIZE=1 SIZE=2\r\n", "501 5.5.4 *" },
 		{ "MAIL FROM:<a@b.test> XID=abc\r\n", "555 5.5.4 *" },
+		{ "MAIL FROM:<a@b.test> RET=HALF\r\n", "501 5.5.4 *" },
+		{ "MAIL FROM:<a@b.test> ENVID=a+2\r\n", "501 5.5.4 *" },
+		{ "MAIL FROM:<a@b.test> NOTIFY=NEVER\r\n", "555 5.5.4 *" },
+		{ "MAIL FROM:<a@b.test> RET=HDRS ENVID=a+2Bb\r\n", "250 2.1.0 *" },
+		{ "RSET\r\n", "250 *" },
 		{ "MAIL FROM:<postmaster>\r\n", "501 5.1.7 *" },
 		{ "MAIL FROM:<\xc3\xa4@b.test>\r\n", "553 5.6.7 *" },
 		{ "MAIL FROM:<\xc3\xa4@b.test> SMTPUTF8=1\r\n", "501 5.5.4 *" },
@@ -120,8 +130,8 @@ static void parameters_are_checked(void **state)
 
 static void help_lists_what_is_offered(void **state)
 {
-	static const char *const lines[] = { "LHLO *", "MAIL *", "RCPT *", "DATA", "RSET", "NOOP",
-		"QUIT", "VRFY *", "HELP" };
+	static const char *const lines[] = { "LHLO *", "MAIL *", "RCPT *", "DATA", "BDAT *", "RSET",
+		"NOOP", "QUIT", "VRFY *", "HELP" };
 	struct harness *h = *state;
 	char pattern[64];
 
@@ -939,7 +949,7 @@ static void too_large_is_refused_at_the_end(void **state)
 	harness_new_client(h, false);
 	harness_expect(h, "220 *");
 	harness_say(h, "LHLO x\r\n");
-	for (int i = 0; i < 5; i++)
+	for (int i = 0; i < 7; i++)
 		harness_expect(h, "250-*");
 	harness_expect(h, "250 SIZE 307200");
 	harness_envelope(h, "alice@example.test");
