@@ -12,15 +12,22 @@ void batch_leaf(const struct index_message *row, char leaf[MAILDIR_LEAF_LIMIT + 
 		(enum index_place)row->place, row->base, row->flags, row->keywords, leaf);
 }
 
-void batch_begin(
-	struct batch *batch, struct engine *engine, struct mailbox *mailbox, struct change *change)
+void batch_join(struct batch *batch, struct engine *engine, struct mailbox *mailbox,
+	struct change *change, struct env_txn *txn)
 {
 	*batch = (struct batch){ .engine = engine,
 		.mailbox = mailbox,
 		.change = change,
+		.txn = txn,
 		.before = mailbox->row,
 		.modseq = mailbox->row.modseq + 1 };
 	mailbox->pins++;
+}
+
+void batch_begin(
+	struct batch *batch, struct engine *engine, struct mailbox *mailbox, struct change *change)
+{
+	batch_join(batch, engine, mailbox, change, NULL);
 	batch->error = env_begin(engine->env, &batch->txn);
 }
 
@@ -88,18 +95,23 @@ static void add_entry(struct buf *entries, uint32_t uid, const struct index_mess
 	buf_add(entries, (struct text){ .ptr = (const char *)&entry, .len = sizeof(entry) });
 }
 
-void batch_add(struct batch *batch, uint32_t uid, const struct index_message *row, const char *from,
-	const char *to)
+void batch_receive(struct batch *batch, uint32_t uid, const struct index_message *row)
 {
 	struct index_mailbox *mailbox = &batch->mailbox->row;
 
 	put_row(batch, uid, row);
-	move_file(batch, from, to);
 	add_entry(&batch->added, uid, row);
 	mailbox->messages++;
 	mailbox->unseen += !(row->flags & STORE_FLAG_SEEN);
 	mailbox->octets += row->size;
 	mailbox->wire += row->wire;
+}
+
+void batch_add(struct batch *batch, uint32_t uid, const struct index_message *row, const char *from,
+	const char *to)
+{
+	move_file(batch, from, to);
+	batch_receive(batch, uid, row);
 }
 
 void batch_alter(struct batch *batch, uint32_t uid, const struct index_message *old,
@@ -112,13 +124,12 @@ void batch_alter(struct batch *batch, uint32_t uid, const struct index_message *
 	batch->mailbox->row.unseen -= !(old->flags & STORE_FLAG_SEEN);
 }
 
-void batch_remove(struct batch *batch, uint32_t uid, const struct index_message *row)
+void batch_release(struct batch *batch, uint32_t uid, const struct index_message *row)
 {
 	static const char empty[] = { INDEX_VERSION };
 	struct engine *engine = batch->engine;
 	struct index_mailbox *mailbox = &batch->mailbox->row;
 	unsigned char message[INDEX_MESSAGE_KEY], expunged[INDEX_EXPUNGED_KEY];
-	char leaf[MAILDIR_LEAF_LIMIT + 1];
 
 	index_message_key(batch->mailbox->id, uid, message);
 	index_expunged_key(batch->mailbox->id, batch->modseq, uid, expunged);
@@ -129,18 +140,25 @@ void batch_remove(struct batch *batch, uint32_t uid, const struct index_message 
 		batch->error = env_put(engine->env, batch->txn, ENV_EXPUNGED,
 			(struct text){ .ptr = (char *)expunged, .len = sizeof(expunged) },
 			(struct text){ .ptr = empty, .len = sizeof(empty) });
-	batch_leaf(row, leaf);
-	journal_leaf_pack(&batch->leaves, &(struct journal_leaf){ .leaf = text_of(leaf) });
-	struct effect *effect = change_effect(batch->change, EFFECT_REMOVE, batch->mailbox);
-	effect->from = text_copy(batch->change->arena, text_of(leaf)).ptr;
-	if (batch->error == 0 && buf_length(&batch->leaves) >= JOURNAL_RUN_LIMIT)
-		batch->error = log_run(batch, &batch->leaves, JOURNAL_REMOVE);
 	add_entry(&batch->removed, uid, row);
 	mailbox->messages--;
 	mailbox->unseen -= !(row->flags & STORE_FLAG_SEEN);
 	mailbox->octets -= row->size;
 	mailbox->wire -= row->wire;
 	mailbox->expunged++;
+}
+
+void batch_remove(struct batch *batch, uint32_t uid, const struct index_message *row)
+{
+	char leaf[MAILDIR_LEAF_LIMIT + 1];
+
+	batch_leaf(row, leaf);
+	journal_leaf_pack(&batch->leaves, &(struct journal_leaf){ .leaf = text_of(leaf) });
+	struct effect *effect = change_effect(batch->change, EFFECT_REMOVE, batch->mailbox);
+	effect->from = text_copy(batch->change->arena, text_of(leaf)).ptr;
+	if (batch->error == 0 && buf_length(&batch->leaves) >= JOURNAL_RUN_LIMIT)
+		batch->error = log_run(batch, &batch->leaves, JOURNAL_REMOVE);
+	batch_release(batch, uid, row);
 }
 
 size_t batch_count(const struct batch *batch)
@@ -214,7 +232,7 @@ static void touch(struct batch *batch, enum touch_kind kind, const struct buf *e
 	made->count = octets.len / sizeof(struct store_listing_entry);
 }
 
-static int commit(struct batch *batch)
+int batch_put(struct batch *batch)
 {
 	struct engine *engine = batch->engine;
 	struct mailbox *mailbox = batch->mailbox;
@@ -227,8 +245,13 @@ static int commit(struct batch *batch)
 		error = log_run(batch, &batch->leaves, JOURNAL_REMOVE);
 	if (error == 0)
 		error = trim(batch);
-	if (error == 0)
-		error = mailbox_put(engine, batch->txn, mailbox, &mailbox->row);
+	return error ? error : mailbox_put(engine, batch->txn, mailbox, &mailbox->row);
+}
+
+static int commit(struct batch *batch)
+{
+	int error = batch_put(batch);
+
 	if (error == 0) {
 		error = env_commit(batch->txn);
 		batch->txn = NULL;
@@ -248,32 +271,23 @@ static void take_back(struct batch *batch)
 {
 	struct mailbox *mailbox = batch->mailbox;
 
-	change_clear(batch->change);
 	mailbox->row = batch->before;
+	mailbox->row.name = text_of(mailbox->row_name);
 	mailbox->row.keywords = text_of(mailbox->keywords);
 	if (batch->keywords_before)
 		mailbox_set_keywords(mailbox, text_of(batch->keywords_before));
 }
 
-enum store_failure batch_end(struct batch *batch, enum store_failure failure)
+void batch_done(struct batch *batch, bool committed)
 {
 	struct mailbox *mailbox = batch->mailbox;
-	const bool wanted = failure == STORE_OK && batch_count(batch) > 0;
-	int error = batch->error;
 
-	if (wanted)
-		error = commit(batch);
-	if (batch->txn)
-		env_abort(batch->txn);
-	if (failure == STORE_OK && error)
-		failure = engine_env_failure(batch->engine, "update", error);
-	if (failure == STORE_OK && wanted) {
+	if (committed) {
 		count_in_account(batch);
 		touch(batch, TOUCH_REMOVE, &batch->removed);
 		touch(batch, TOUCH_ALTER, &batch->altered);
 		touch(batch, TOUCH_ADD, &batch->added);
 		mailbox->dirty = false;
-		change_stage(batch->change);
 	} else {
 		take_back(batch);
 	}
@@ -283,5 +297,24 @@ enum store_failure batch_end(struct batch *batch, enum store_failure failure)
 	buf_release(&batch->added);
 	buf_release(&batch->altered);
 	buf_release(&batch->removed);
+}
+
+enum store_failure batch_end(struct batch *batch, enum store_failure failure)
+{
+	const bool wanted = failure == STORE_OK && batch_count(batch) > 0;
+	int error = batch->error;
+
+	if (wanted)
+		error = commit(batch);
+	if (batch->txn)
+		env_abort(batch->txn);
+	if (failure == STORE_OK && error)
+		failure = engine_env_failure(batch->engine, "update", error);
+	const bool committed = failure == STORE_OK && wanted;
+	if (!committed)
+		change_clear(batch->change);
+	batch_done(batch, committed);
+	if (committed)
+		change_stage(batch->change);
 	return failure;
 }

@@ -73,6 +73,14 @@ struct effect *change_effect(struct change *change, enum effect_kind kind, struc
 	return effect;
 }
 
+static void let_go(const struct effect *effect)
+{
+	if (effect->mailbox)
+		effect->mailbox->pins--;
+	if (effect->source)
+		effect->source->pins--;
+}
+
 struct touch *change_touch(struct change *change, struct mailbox *mailbox, enum touch_kind kind)
 {
 	change->touches = grown(change, change->touches, change->touch_count, &change->touch_room,
@@ -87,10 +95,8 @@ struct touch *change_touch(struct change *change, struct mailbox *mailbox, enum 
 
 void change_clear(struct change *change)
 {
-	for (size_t i = 0; i < change->effect_count; i++) {
-		if (change->effects[i].mailbox)
-			change->effects[i].mailbox->pins--;
-	}
+	for (size_t i = 0; i < change->effect_count; i++)
+		let_go(&change->effects[i]);
 	for (size_t i = 0; i < change->touch_count; i++) {
 		struct touch *touch = &change->touches[i];
 		touch->mailbox->pins--;
@@ -175,14 +181,47 @@ void changes_answer_ready(struct engine *engine)
 /* ---- carrying out ---- */
 
 /* Durable by the log, like every other file: so it is not synced here. */
-static int write_text_file(struct engine *engine, struct mailbox *mailbox, const char *octets)
+static int write_text_file(struct engine *engine, const struct effect *effect)
 {
-	const int error = folder_make(engine->root, mailbox->directory);
-	const int fd = error ? -1 : mailbox_directory(engine, mailbox);
+	const int error = folder_make(engine->root, effect->mailbox->place);
+	const int fd = error ? -1 : mailbox_directory(engine, effect->mailbox);
 
 	if (error)
 		return error;
-	return fd < 0 ? errno : folder_replace_file(fd, MAILDIR_FILE, text_of(octets));
+	return fd < 0 ? errno : folder_replace_file(fd, effect->from, text_of(effect->to));
+}
+
+/* While a copy's name may not be on the disk, the name that it was made from stays there. */
+static bool must_retire(const struct engine *engine, const struct mailbox *mailbox)
+{
+	return mailbox->copied > engine->checkpoint.covered;
+}
+
+static int remove_file(struct engine *engine, const struct effect *effect, struct folder *folder)
+{
+	if (!must_retire(engine, effect->mailbox))
+		return folder_remove(folder, effect->from);
+	const int error = folder_retire(folder, effect->from);
+	if (error == 0)
+		garbage_retired(engine, effect->mailbox, effect->from);
+	return error;
+}
+
+static int transfer_file(struct engine *engine, const struct effect *effect, struct folder *folder)
+{
+	struct folder source = { .fd = mailbox_directory(engine, effect->source) };
+	const bool retire = must_retire(engine, effect->source);
+
+	if (source.fd < 0)
+		return errno == ENOENT ? 0 : errno;
+	folder->fd = mailbox_directory(engine, effect->mailbox);
+	if (folder->fd < 0)
+		return errno;
+	const int error = folder_transfer(folder, &source, effect->from, effect->to, retire);
+	folder_forget(&source);
+	if (error == 0 && retire)
+		garbage_retired(engine, effect->source, effect->from);
+	return error;
 }
 
 static int to_files(struct engine *engine, const struct effect *effect, struct folder *folder)
@@ -196,12 +235,28 @@ static int to_files(struct engine *engine, const struct effect *effect, struct f
 	case EFFECT_LINK:
 		return folder_link(folder, engine->root, effect->from, effect->to);
 	case EFFECT_REMOVE:
-		return folder_remove(folder, effect->from);
+		return remove_file(engine, effect, folder);
 	case EFFECT_FILE:
-		return write_text_file(engine, effect->mailbox, effect->to);
+		return write_text_file(engine, effect);
+	case EFFECT_TRANSFER:
+		return transfer_file(engine, effect, folder);
 	case EFFECT_ASIDE:
+	case EFFECT_RENAME:
 		break;
 	}
+	return 0;
+}
+
+static int rename_directory(struct engine *engine, const struct effect *effect)
+{
+	struct mailbox *mailbox = effect->mailbox;
+	const int error = folder_rename(engine->root, effect->from, effect->to);
+
+	if (error)
+		return error;
+	mailbox_close_directory(engine, mailbox);
+	mem_free(mailbox->place);
+	mailbox->place = mem_copy(effect->to, strlen(effect->to));
 	return 0;
 }
 
@@ -209,18 +264,20 @@ static int apply(struct engine *engine, const struct effect *effect, struct fold
 {
 	if (effect->kind == EFFECT_ASIDE)
 		return folder_set_aside(engine->root, effect->from, text_of(effect->to));
+	if (effect->kind == EFFECT_RENAME)
+		return rename_directory(engine, effect);
 	int error = to_files(engine, effect, folder);
 	if (error != ENOENT)
 		return error;
 	/* Another program took the directory away, or a part of it. */
 	mailbox_close_directory(engine, effect->mailbox);
 	folder_forget(folder);
-	if ((error = folder_make(engine->root, effect->mailbox->directory)) != 0)
+	if ((error = folder_make(engine->root, effect->mailbox->place)) != 0)
 		return error;
 	if ((error = to_files(engine, effect, folder)) != ENOENT)
 		return error;
-	LOG_ERROR("message-gone", LOG_STRING("directory", effect->mailbox->directory),
-		LOG_STRING("file", effect->to ? effect->to : effect->from));
+	LOG_ERROR("message-gone", LOG_STRING("directory", effect->mailbox->place),
+		LOG_STRING("file", effect->kind == EFFECT_REMOVE ? effect->from : effect->to));
 	return 0;
 }
 
@@ -234,7 +291,7 @@ static void retry_later(struct engine *engine, const struct effect *effect, int 
 	if (STAILQ_EMPTY(&engine->late)) {
 		LOG_WARNING("maildir-behind", LOG_ERRNO(error),
 			LOG_STRING("directory",
-				effect->mailbox ? effect->mailbox->directory : effect->from));
+				effect->mailbox ? effect->mailbox->place : effect->from));
 		event_add(engine->late_timer, &(struct timeval){ .tv_sec = LATE_SECONDS });
 	}
 	late->effect = *effect;
@@ -244,6 +301,8 @@ static void retry_later(struct engine *engine, const struct effect *effect, int 
 		late->effect.to = memcpy(strings + from, effect->to, to);
 	if (effect->mailbox)
 		effect->mailbox->pins++;
+	if (effect->source)
+		effect->source->pins++;
 	STAILQ_INSERT_TAIL(&engine->late, late, link);
 }
 
@@ -281,8 +340,7 @@ bool changes_retry_late(struct engine *engine)
 			return false;
 		}
 		STAILQ_REMOVE_HEAD(&engine->late, link);
-		if (late->effect.mailbox)
-			late->effect.mailbox->pins--;
+		let_go(&late->effect);
 		mem_free(late);
 	}
 	LOG_INFO("maildir-complete");
@@ -322,6 +380,17 @@ static int flush(void *owner)
 
 STAILQ_HEAD(mailbox_list, mailbox);
 
+static void note_mailbox(
+	struct engine *engine, struct mailbox_list *grouped, struct mailbox *mailbox)
+{
+	if (!mailbox || mailbox->grouped)
+		return;
+	mailbox->grouped = true;
+	mailbox->pins++;
+	STAILQ_INSERT_TAIL(grouped, mailbox, group_link);
+	scan_before(engine, mailbox);
+}
+
 /* What the group does to directories is ours: note their times around it. */
 static void note_before(struct engine *engine, struct mailbox_list *grouped)
 {
@@ -329,13 +398,8 @@ static void note_before(struct engine *engine, struct mailbox_list *grouped)
 
 	STAILQ_FOREACH (change, &engine->showing, link) {
 		for (size_t i = 0; i < change->effect_count; i++) {
-			struct mailbox *mailbox = change->effects[i].mailbox;
-			if (!mailbox || mailbox->grouped)
-				continue;
-			mailbox->grouped = true;
-			mailbox->pins++;
-			STAILQ_INSERT_TAIL(grouped, mailbox, group_link);
-			scan_before(engine, mailbox);
+			note_mailbox(engine, grouped, change->effects[i].mailbox);
+			note_mailbox(engine, grouped, change->effects[i].source);
 		}
 	}
 }

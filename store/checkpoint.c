@@ -51,7 +51,9 @@ static void on_run(void *owner, int error)
 		return;
 	if (error == 0) {
 		engine->checkpoint.count++;
+		engine->checkpoint.covered = engine->checkpoint.await;
 		spools_after_checkpoint(engine, engine->checkpoint.await);
+		garbage_after_checkpoint(engine);
 		LOG_DEBUG("checkpoint", LOG_NUMBER("count", engine->checkpoint.count));
 	} else {
 		/* The log stays and grows; recovery starts where it would have before. */

@@ -99,6 +99,74 @@ void command_create(struct session *session, uint32_t tag, const struct store_cr
 		request_begin(session, tag, false));
 }
 
+static void on_renamed(void *owner, const struct engine_result *result)
+{
+	struct request *request = owner;
+
+	if (request->session)
+		session_reply_rename(request->session, request->tag,
+			&(struct store_rename_reply){ .failure = result->failure }, -1);
+	request_end(request);
+}
+
+void command_rename(struct session *session, uint32_t tag, const struct store_rename *request)
+{
+	engine_rename(session->server->engine, session_user(session), request->mailbox, request->to,
+		on_renamed, request_begin(session, tag, false));
+}
+
+static void on_deleted(void *owner, const struct engine_result *result)
+{
+	struct request *request = owner;
+
+	if (request->session)
+		session_reply_delete(request->session, request->tag,
+			&(struct store_delete_reply){ .failure = result->failure }, -1);
+	request_end(request);
+}
+
+void command_delete(struct session *session, uint32_t tag, const struct store_delete *request)
+{
+	engine_delete(session->server->engine, session_user(session), request->mailbox, on_deleted,
+		request_begin(session, tag, false));
+}
+
+/* ---- subscriptions ---- */
+
+static void on_subscribed(void *owner, const struct engine_result *result)
+{
+	struct request *request = owner;
+
+	if (request->session)
+		session_reply_subscribe(request->session, request->tag,
+			&(struct store_subscribe_reply){ .failure = result->failure }, -1);
+	request_end(request);
+}
+
+void command_subscribe(struct session *session, uint32_t tag, const struct store_subscribe *request)
+{
+	engine_subscribe(session->server->engine, session_user(session), request->mailbox,
+		request->on != 0, on_subscribed, request_begin(session, tag, false));
+}
+
+void command_subscriptions(
+	struct session *session, uint32_t tag, const struct store_subscriptions *request)
+{
+	struct store_subscriptions_reply reply = { .failure = STORE_INVALID, .names = TEXT("") };
+	struct buf names = { 0 };
+
+	if (request->options == 0)
+		reply.failure = engine_subscriptions(
+			session->server->engine, session_user(session), &names);
+	/* The last line may have been without its end. */
+	if (reply.failure == STORE_OK && buf_length(&names) > STORE_SUBSCRIPTIONS_LIMIT)
+		reply.failure = STORE_TOO_LARGE;
+	if (reply.failure == STORE_OK)
+		reply.names = buf_text(&names);
+	session_reply_subscriptions(session, tag, &reply, -1);
+	buf_release(&names);
+}
+
 /* ---- SELECT, UNSELECT ---- */
 
 static void reply_select_failure(struct session *session, uint32_t tag, enum store_failure failure)
@@ -246,7 +314,19 @@ void command_fetch(struct session *session, uint32_t tag, const struct store_fet
 	send_messages(session);
 }
 
-/* ---- UPDATE ---- */
+/* ---- UPDATE, COPY, MOVE ---- */
+
+/* On the heap. */
+static uint32_t *read_uids(struct text run)
+{
+	const size_t count = run.len / sizeof(uint32_t);
+	uint32_t *uids = mem_array(count, sizeof(*uids));
+
+	memcpy(uids, run.ptr, count * sizeof(*uids));
+	for (size_t i = 0; i < count; i++)
+		uids[i] = le32toh(uids[i]);
+	return uids;
+}
 
 static void on_updated(void *owner, const struct engine_result *result)
 {
@@ -273,13 +353,82 @@ void command_update(struct session *session, uint32_t tag, const struct store_up
 			session, tag, &(struct store_update_reply){ .failure = STORE_INVALID }, -1);
 		return;
 	}
-	uint32_t *uids = mem_array(count, sizeof(*uids));
-	memcpy(uids, request->uids.ptr, count * sizeof(*uids));
-	for (size_t i = 0; i < count; i++)
-		uids[i] = le32toh(uids[i]);
+	uint32_t *uids = read_uids(request->uids);
 	engine_view_update(session->view, request->kind, request->flags, request->keywords, uids,
 		count, on_updated, request_begin(session, tag, false));
 	mem_free(uids);
+}
+
+/* COPY's reply, which is MOVE's as well; the runs are the caller's to release. */
+static struct store_copy_reply copy_reply(
+	const struct engine_result *result, struct buf *from, struct buf *to)
+{
+	for (size_t i = 0; i < result->pairs; i++) {
+		message_add_u32(from, result->from[i]);
+		message_add_u32(to, result->to[i]);
+	}
+	return (struct store_copy_reply){ .failure = result->failure,
+		.uidvalidity = result->uidvalidity,
+		.from = buf_text(from),
+		.to = buf_text(to) };
+}
+
+static void on_copied(void *owner, const struct engine_result *result)
+{
+	struct request *request = owner;
+	struct buf from = { 0 }, to = { 0 };
+
+	if (request->session) {
+		const struct store_copy_reply reply = copy_reply(result, &from, &to);
+		session_reply_copy(request->session, request->tag, &reply, -1);
+	}
+	buf_release(&from);
+	buf_release(&to);
+	request_end(request);
+}
+
+static void on_moved(void *owner, const struct engine_result *result)
+{
+	struct request *request = owner;
+	struct buf from = { 0 }, to = { 0 };
+
+	if (request->session) {
+		const struct store_copy_reply reply = copy_reply(result, &from, &to);
+		session_reply_move(request->session, request->tag,
+			&(struct store_move_reply){ .failure = reply.failure,
+				.uidvalidity = reply.uidvalidity,
+				.from = reply.from,
+				.to = reply.to },
+			-1);
+	}
+	buf_release(&from);
+	buf_release(&to);
+	request_end(request);
+}
+
+static void copy_or_move(struct session *session, uint32_t tag, struct text mailbox,
+	struct text run, bool move, engine_done *done)
+{
+	struct request *request = request_begin(session, tag, false);
+
+	if (run.len % sizeof(uint32_t) != 0) {
+		done(request, &(struct engine_result){ .failure = STORE_INVALID });
+		return;
+	}
+	uint32_t *uids = read_uids(run);
+	engine_view_copy(
+		session->view, mailbox, move, uids, run.len / sizeof(uint32_t), done, request);
+	mem_free(uids);
+}
+
+void command_copy(struct session *session, uint32_t tag, const struct store_copy *request)
+{
+	copy_or_move(session, tag, request->mailbox, request->uids, false, on_copied);
+}
+
+void command_move(struct session *session, uint32_t tag, const struct store_move *request)
+{
+	copy_or_move(session, tag, request->mailbox, request->uids, true, on_moved);
 }
 
 /* ---- WATCH, CHANGES ---- */

@@ -23,6 +23,7 @@ int create_log_file(struct engine *engine, struct env_txn *txn, struct change *c
 		.mailbox = mailbox->id.mailbox,
 		.directory = text_of(mailbox->directory),
 		.octets = text_copy(change->arena, buf_text(&engine->value)) };
+	effect->from = MAILDIR_FILE;
 	effect->to = record.octets.ptr;
 	journal_begin(&engine->record, JOURNAL_FILE);
 	journal_file_pack(&engine->record, &record);
@@ -30,8 +31,22 @@ int create_log_file(struct engine *engine, struct env_txn *txn, struct change *c
 	return env_log(engine->env, txn, &engine->record);
 }
 
+/* Recovery may then put another text file in the place of this one. */
+static enum store_failure disown(struct engine *engine, struct env_txn *txn,
+	const struct mailbox *mailbox, struct index_mailbox_id before)
+{
+	journal_begin(&engine->record, JOURNAL_DISOWN);
+	journal_disown_pack(&engine->record, &(struct journal_disown){ .user = before.user,
+						     .mailbox = before.mailbox,
+						     .directory = text_of(mailbox->directory) });
+	journal_seal(&engine->record);
+	const int error = env_log(engine->env, txn, &engine->record);
+	return error ? engine_env_failure(engine, "create", error) : STORE_OK;
+}
+
 /* A text file from before: its UIDVALIDITY and UIDs are not given again, its keywords keep their letters. */
-static enum store_failure take_over(struct mailbox *mailbox, int fd)
+static enum store_failure take_over(
+	struct engine *engine, struct env_txn *txn, struct mailbox *mailbox, int fd)
 {
 	enum store_failure failure = STORE_OK;
 	struct buf keywords = { 0 };
@@ -49,6 +64,8 @@ static enum store_failure take_over(struct mailbox *mailbox, int fd)
 			LOG_ERROR(
 				"mailbox-of-somebody", LOG_STRING("directory", mailbox->directory));
 			failure = STORE_DAMAGED;
+		} else {
+			failure = disown(engine, txn, mailbox, file.id);
 		}
 		mailbox->row.uidvalidity = file.uidvalidity;
 		mailbox->row.uidnext = file.ceiling;
@@ -60,14 +77,15 @@ static enum store_failure take_over(struct mailbox *mailbox, int fd)
 }
 
 /* The directories are made at once: harmless when the transaction fails, and a full disk shows now. */
-static enum store_failure prepare(struct engine *engine, struct mailbox *mailbox)
+static enum store_failure prepare(
+	struct engine *engine, struct env_txn *txn, struct mailbox *mailbox)
 {
-	const int error = folder_make(engine->root, mailbox->directory);
+	const int error = folder_make(engine->root, mailbox->place);
 
 	if (error)
 		return engine_errno_failure(error);
 	const int fd = mailbox_directory(engine, mailbox);
-	return fd < 0 ? engine_errno_failure(errno) : take_over(mailbox, fd);
+	return fd < 0 ? engine_errno_failure(errno) : take_over(engine, txn, mailbox, fd);
 }
 
 static void number(struct engine *engine, struct mailbox *mailbox)
@@ -104,6 +122,9 @@ enum store_failure create_within(struct engine *engine, struct env_txn *txn, str
 	struct user *user = account->user;
 
 	*mailbox = NULL;
+	/* What is on the disk under that name is not what will be there. */
+	if (account->vacating)
+		return STORE_BUSY;
 	name = maildir_canonical(name);
 	char *directory = mailbox_path(user->public.address, name);
 	if (!directory)
@@ -114,7 +135,7 @@ enum store_failure create_within(struct engine *engine, struct env_txn *txn, str
 	mem_free(directory);
 	number(engine, made);
 	made->tidied = true;
-	enum store_failure failure = prepare(engine, made);
+	enum store_failure failure = prepare(engine, txn, made);
 	made->row.ceiling = made->row.uidnext + ENGINE_CEILING_BLOCK;
 	if (failure == STORE_OK) {
 		user->next_mailbox++;
@@ -171,20 +192,43 @@ static enum store_failure create(
 	return STORE_OK;
 }
 
+struct creation {
+	struct account *account;
+	struct text name;
+};
+
+static bool create_in_turn(struct engine *engine, struct change *change)
+{
+	const struct creation *creation = change->context;
+	enum store_failure failure = STORE_OK;
+
+	if (creation->account->vacating)
+		return false;
+	if (account_find(creation->account, creation->name))
+		failure = STORE_ALREADY_EXISTS;
+	else if (engine_space_is_low(engine))
+		failure = STORE_NO_SPACE;
+	if (failure == STORE_OK)
+		failure = create(engine, creation->account, creation->name, change);
+	if (failure != STORE_OK)
+		change_ready(change, failure);
+	return true;
+}
+
 void engine_create(
 	struct engine *engine, struct text user, struct text name, engine_done *done, void *owner)
 {
 	struct change *change = change_new(engine, done, owner);
 	struct account *account;
-	enum store_failure failure =
-		engine->broken ? STORE_BUSY : account_of(engine, user, &account);
+	const enum store_failure failure =
+		engine->broken || engine->closing ? STORE_BUSY : account_of(engine, user, &account);
 
-	if (failure == STORE_OK && account_find(account, name))
-		failure = STORE_ALREADY_EXISTS;
-	if (failure == STORE_OK && engine_space_is_low(engine))
-		failure = STORE_NO_SPACE;
-	if (failure == STORE_OK)
-		failure = create(engine, account, name, change);
-	if (failure != STORE_OK)
+	if (failure != STORE_OK) {
 		change_ready(change, failure);
+		return;
+	}
+	struct creation *creation = arena_take(change->arena, sizeof(*creation));
+	*creation = (struct creation){ .account = account, .name = text_copy(change->arena, name) };
+	change->context = creation;
+	task_queue(engine, account->mailboxes[0], change, create_in_turn);
 }

@@ -126,9 +126,9 @@ static enum store_failure find_mailbox(struct work *work, struct account *accoun
 		name = TEXT("INBOX");
 	*mailbox = account_find(account, name);
 	*made = !*mailbox;
-	return *mailbox ? STORE_OK
-			: create_within(
-				  work->engine, work->txn, work->change, account, name, mailbox);
+	if (*mailbox)
+		return (*mailbox)->leaving ? STORE_BUSY : STORE_OK;
+	return create_within(work->engine, work->txn, work->change, account, name, mailbox);
 }
 
 static struct target *find_target(const struct work *work, const struct mailbox *mailbox)
@@ -439,7 +439,7 @@ static int write_body(struct work *work)
 	if (error != ENOENT)
 		return error;
 	mailbox_close_directory(engine, mailbox);
-	error = folder_make(engine->root, mailbox->directory);
+	error = folder_make(engine->root, mailbox->place);
 	if (error == 0)
 		error = create_log_file(engine, work->txn, work->change, mailbox,
 			mailbox->row.ceiling, mailbox->row.keywords);

@@ -145,6 +145,7 @@ static void on_round(evutil_socket_t fd, short what, void *context)
 	}
 	if (engine->broken)
 		give_up(engine);
+	orphans_reap(engine);
 }
 
 static void on_late(evutil_socket_t fd, short what, void *context)
@@ -345,7 +346,7 @@ static int open_existing(struct engine *engine, const char *home)
 	if (error) {
 		LOG_ERROR("index", LOG_STRING("error", env_error_text(error)));
 		users_free(engine);
-		buf_release(&engine->garbage);
+		garbage_free(engine);
 		env_close(&engine->env);
 	}
 	return error;
@@ -448,6 +449,7 @@ static struct engine *engine_new(struct event_base *loop, const struct engine_op
 	TAILQ_INIT(&engine->directories);
 	TAILQ_INIT(&engine->spools);
 	TAILQ_INIT(&engine->idle_rosters);
+	STAILQ_INIT(&engine->garbage);
 	return engine;
 }
 
@@ -465,6 +467,7 @@ static void engine_free(struct engine **freed)
 	garbage_free(engine);
 	changes_free(engine);
 	views_close(engine);
+	orphans_reap(engine);
 	accounts_free(engine);
 	spools_free(engine);
 	env_close(&engine->env);

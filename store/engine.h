@@ -82,12 +82,15 @@ struct engine_result {
 	struct text user; /* deliver: whose mailbox it failed at first, or empty */
 	struct text
 		verdicts; /* deliver: enum store_failure, an octet each; empty: `failure` for all */
-	const uint32_t *uids;     /* deliver: as many; NULL: none */
-	struct text file;         /* deliver: what the names of the message's files begin with */
-	struct text sentence;     /* directory.h: for the admin, or empty */
-	uint32_t changed;         /* update: messages altered or expunged; directory.h: aliases */
-	uint64_t modseq;          /* update: of the change */
-	uint32_t uidvalidity;     /* create */
+	const uint32_t *uids; /* deliver: as many; NULL: none */
+	struct text file;     /* deliver: what the names of the message's files begin with */
+	struct text sentence; /* directory.h: for the admin, or empty */
+	uint32_t changed;     /* update: messages altered or expunged; directory.h: aliases */
+	uint64_t modseq;      /* update: of the change */
+	uint32_t uidvalidity; /* create, copy: of the mailbox made or copied to */
+	const uint32_t *from; /* copy: UIDs there were, by ascending UID … */
+	const uint32_t *to;   /* … and those they got, in the same order */
+	size_t pairs;
 	struct engine_view *view; /* select: the caller's to close; NULL when it failed */
 };
 
@@ -203,6 +206,34 @@ void engine_create(struct engine *engine, struct text user, struct text mailbox,
 	void *owner);
 
 /*
+ * The mailbox and those below it get other names; views of them stay. INBOX stays, and its messages go to
+ * a new mailbox (RFC 9051 section 6.3.6). STORE_NO_SUCH_MAILBOX; STORE_ALREADY_EXISTS for any of the new
+ * names, also when another program has made a folder there; STORE_INVALID for a name that cannot be, or
+ * one below the mailbox itself; STORE_LOCKED while a session has it exclusively.
+ */
+void engine_rename(struct engine *engine, struct text user, struct text mailbox, struct text to,
+	engine_done *done, void *owner);
+
+/*
+ * The mailbox goes with its messages; those below it stay (RFC 9051 section 6.3.5). Views of it are told
+ * (notice with uidnext 0), stay to be closed, and give STORE_NO_SUCH_MAILBOX. STORE_REFUSED for INBOX;
+ * STORE_NO_SUCH_MAILBOX; STORE_LOCKED while a session has it exclusively.
+ */
+void engine_delete(struct engine *engine, struct text user, struct text mailbox, engine_done *done,
+	void *owner);
+
+/*
+ * The name is put on the user's list of subscriptions, or taken off it; either may have been so before.
+ * STORE_INVALID: not a name for a mailbox, or the list is full. The list is the text file
+ * restante-subscriptions in the directory of INBOX, one name in UTF-8 a line.
+ */
+void engine_subscribe(struct engine *engine, struct text user, struct text mailbox, bool on,
+	engine_done *done, void *owner);
+
+/* Adds the names to the buffer, one a line, in order. */
+enum store_failure engine_subscriptions(struct engine *engine, struct text user, struct buf *names);
+
+/*
  * A session's view of a mailbox. Before it is given, what others did to the Maildir is adopted.
  * STORE_SELECT_EXCLUSIVE: STORE_LOCKED while there is another exclusive one; the lock goes with the view.
  */
@@ -235,6 +266,15 @@ enum store_failure engine_view_fetch(
 /* One transaction. UIDs that are gone are passed over; uids need not be sorted. STORE_REFUSED: read-only. */
 void engine_view_update(struct engine_view *view, enum store_update_kind kind, uint32_t flags,
 	struct text keywords, const uint32_t *uids, size_t count, engine_done *done, void *owner);
+
+/*
+ * The messages get a second place in the user's other mailbox, or the same one, or they move there: one
+ * transaction, with flags, keywords and dates. UIDs that are gone are passed over; uids need not be sorted.
+ * STORE_NO_SUCH_MAILBOX; STORE_OVER_QUOTA (a copy counts like a message); STORE_INVALID: the mailbox has no
+ * room for the keywords; STORE_REFUSED: to move out of a view that is read-only.
+ */
+void engine_view_copy(struct engine_view *view, struct text to, bool move, const uint32_t *uids,
+	size_t count, engine_done *done, void *owner);
 
 struct engine_changes {
 	int fd;          /* a listing of what is new or altered; the caller's */

@@ -7,7 +7,8 @@
  *	mailbox.c     accounts and mailboxes in memory
  *	change.c      one transaction's way: staged, flushed, carried out, answered
  *	checkpoint.c  the marker, the sync, Berkeley DB's checkpoint
- *	deliver.c arrival.c spool.c update.c view.c scan.c create.c     what sessions ask for
+ *	deliver.c arrival.c spool.c update.c view.c scan.c create.c reshape.c transfer.c subscribe.c
+ *	              what sessions ask for
  *	rebuild.c     an index from the Maildirs
  *	import.c      Maildirs that another server made
  *	space.c       room on the disk
@@ -16,6 +17,11 @@
  * transactions whose flush is under way. What sessions may see is `visible`, and follows when a
  * transaction is durable and its files are in place. Changes become visible in the order in which they
  * were committed.
+ *
+ * A mailbox is itself by its numbers, whatever its name: who holds one goes on with it when it is renamed.
+ * Renames and deletions of one account are carried out one after the other, and nothing is made in an
+ * account meanwhile (account.vacating): so a name in the index, in memory and on disk differ only by
+ * what is under way. One that was deleted stays in memory until nobody holds it (engine.orphans).
  */
 #ifndef STORE_ENGINE_PRIVATE_H
 #define STORE_ENGINE_PRIVATE_H
@@ -61,9 +67,12 @@ struct visible {
 struct mailbox {
 	struct account *account;
 	struct index_mailbox_id id;
-	char *name, *directory;
-	/* Staged. Its texts point to name and to the keyword names of this struct. */
+	char *name;      /* visible */
+	char *directory; /* staged: what records and effects to come are about */
+	char *place;     /* where the directory is now */
+	/* Staged. Its texts are in the next two. */
 	struct index_mailbox row;
+	char *row_name;
 	char *keywords;
 	struct visible visible;
 	struct roster *roster; /* visible state of the messages; NULL: not read */
@@ -73,6 +82,13 @@ struct mailbox {
 	LIST_HEAD(, engine_view) views;
 	STAILQ_ENTRY(mailbox) changed_link; /* watchers have not been told yet */
 	bool changed;
+	bool leaving; /* its deletion is under way */
+	bool gone;    /* it is deleted, and an orphan */
+	LIST_ENTRY(mailbox) orphan_link;
+	uint64_t copied; /* staged_count of the last copy made from it */
+	/* In tmp/, to be unlinked: u64 shown_count that a checkpoint has to cover before, text leaf. */
+	struct buf retired;
+	LIST_ENTRY(mailbox) retired_link;
 	uint64_t stamp; /* of the last delivery that looked at it */
 	uint64_t waits; /* engine.tasks_pass in which a task has to wait */
 
@@ -95,6 +111,10 @@ struct account {
 	size_t count;
 	uint32_t messages; /* staged, all mailboxes */
 	uint64_t octets;
+	unsigned vacating; /* renames and deletions under way */
+	unsigned orphans;
+	struct buf subscriptions;  /* staged; what it was before is in the file */
+	unsigned subscribing;      /* changes of it under way: else it is not looked at */
 	TAILQ_ENTRY(account) link; /* least recently used first */
 };
 
@@ -125,16 +145,19 @@ struct engine_view {
 /* ---- changes ---- */
 
 enum effect_kind {
-	EFFECT_PLACE,  /* from -> to within the mailbox */
-	EFFECT_LINK,   /* from, relative to the store's directory -> to */
-	EFFECT_REMOVE, /* from */
-	EFFECT_FILE,   /* directories and text file; to: its octets */
-	EFFECT_ASIDE,  /* the directory from -> to, both relative to the store's directory */
+	EFFECT_PLACE,    /* from -> to within the mailbox */
+	EFFECT_LINK,     /* from, relative to the store's directory -> to */
+	EFFECT_REMOVE,   /* from */
+	EFFECT_FILE,     /* directories and the text file `from`; to: its octets */
+	EFFECT_ASIDE,    /* the directory from -> to, both relative to the store's directory */
+	EFFECT_RENAME,   /* the same, of the mailbox itself */
+	EFFECT_TRANSFER, /* from in source -> to in the mailbox */
 };
 
 struct effect {
 	enum effect_kind kind;
 	struct mailbox *mailbox; /* NULL for EFFECT_ASIDE */
+	struct mailbox *source;  /* of EFFECT_TRANSFER */
 	const char *from, *to;
 };
 
@@ -185,6 +208,7 @@ struct spool {
 struct task;
 struct arrival;
 struct directory;
+struct garbage;
 
 struct engine {
 	struct event_base *loop;
@@ -215,7 +239,8 @@ struct engine {
 		struct env_txn *marker;
 		uint64_t
 			await; /* shown_count from which on everything before the marker is in place */
-		uint64_t logged; /* env_logged() at the last one */
+		uint64_t covered; /* shown_count that the last complete one covers */
+		uint64_t logged;  /* env_logged() at the last one */
 		uint64_t count;
 	} checkpoint;
 
@@ -226,7 +251,9 @@ struct engine {
 	struct buf users_text; /* what the chore is writing */
 	struct change_list users_waiting, users_writing;
 	struct directory *directory;
-	struct buf garbage; /* u32 numbers of users who are gone */
+	STAILQ_HEAD(, garbage) garbage;
+	LIST_HEAD(, mailbox) orphans;
+	LIST_HEAD(, mailbox) retired; /* those that have retired messages */
 	struct event *garbage_timer;
 	TAILQ_HEAD(, account) accounts;
 	size_t account_count;
@@ -327,10 +354,18 @@ bool directory_takes(const struct engine *engine, struct text address);
 void directory_forget(struct engine *engine, const void *owner);
 void directory_give_up(struct engine *engine); /* before changes_give_up() */
 
-/* garbage.c: rows of users who are gone */
+/* garbage.c: rows of users and mailboxes that are gone, files of deleted mailboxes, retired messages */
 int garbage_find(struct engine *engine); /* an error of env.h, or 0 */
 int garbage_start(struct engine *engine);
-void garbage_add(struct engine *engine, uint32_t user);
+/*
+ * mailbox 0: all that the user had, which is rows only. directory: of the deleted mailbox; it goes when a
+ * checkpoint covers that shown_count.
+ */
+void garbage_add(
+	struct engine *engine, struct index_mailbox_id id, const char *directory, uint64_t shown);
+/* The message of this leaf was retired (folder.h). */
+void garbage_retired(struct engine *engine, struct mailbox *mailbox, const char *leaf);
+void garbage_after_checkpoint(struct engine *engine);
 void garbage_free(struct engine *engine);
 
 /* mailbox.c */
@@ -349,6 +384,14 @@ struct mailbox *mailbox_new(struct account *account, struct index_mailbox_id id,
 void mailbox_add(struct account *account, struct mailbox *mailbox);
 void mailbox_discard(
 	struct engine *engine, struct mailbox *mailbox); /* one never added, or taken out */
+void mailbox_set_name(
+	struct mailbox *mailbox, struct text name); /* visible; its account is in order */
+void mailbox_set_row_name(struct mailbox *mailbox, struct text name);
+/* It is deleted: out of its account, in memory as long as somebody holds it. */
+void mailbox_orphan(struct engine *engine, struct mailbox *mailbox);
+void orphans_reap(struct engine *engine);
+/* Where it goes when it is deleted. On the heap. */
+char *mailbox_deleted_path(struct text address, uint32_t mailbox);
 /* Its directory; -1 with errno. */
 int mailbox_directory(struct engine *engine, struct mailbox *mailbox);
 void mailbox_close_directory(struct engine *engine, struct mailbox *mailbox);
@@ -359,6 +402,11 @@ int mailbox_put(struct engine *engine, struct env_txn *txn, const struct mailbox
 	const struct index_mailbox *row);
 /* Keyword names to bits; what is new is added to *names. STORE_INVALID: not names, or too many. */
 enum store_failure mailbox_keyword_bits(struct text wanted, struct buf *names, uint64_t *bits);
+/* Nobody sees it yet. */
+static inline bool mailbox_is_new(const struct mailbox *mailbox)
+{
+	return mailbox->visible.uidnext == 0;
+}
 /* "mail/DOMAIN/LOCAL/.Folder" on the heap, NULL when it cannot be. */
 char *mailbox_path(struct text address, struct text name);
 void mailbox_changed(struct engine *engine, struct mailbox *mailbox);
@@ -414,6 +462,15 @@ void create_undo(struct change *change, struct mailbox *mailbox);
 int create_log_file(struct engine *engine, struct env_txn *txn, struct change *change,
 	struct mailbox *mailbox, uint32_t ceiling, struct text keywords);
 
+/* reshape.c */
+/* Whether names of the account are changing: then none may be added. */
+bool reshape_is_under_way(const struct account *account);
+
+/* transfer.c */
+/* All messages of INBOX to a new mailbox of that name. Staged when it gives STORE_OK. */
+enum store_failure transfer_inbox(
+	struct engine *engine, struct mailbox *inbox, struct text name, struct change *change);
+
 /* deliver.c */
 /*
  * spool: the name of a durable file, or NULL: the delivery's body. The change is answered or staged in
@@ -439,6 +496,12 @@ void spools_after_checkpoint(struct engine *engine, uint64_t shown);
 int spool_claim(struct engine *engine, struct spool *spool);
 
 /* view.c: selects and updates wait here for their turn */
+/*
+ * Calls run() in its turn, again and again until it gives true: then the change is answered or staged.
+ * What comes later for the same mailbox waits behind it.
+ */
+void task_queue(struct engine *engine, struct mailbox *mailbox, struct change *change,
+	bool (*run)(struct engine *engine, struct change *change));
 void tasks_run(struct engine *engine);
 void tasks_forget(struct engine *engine, const void *owner);
 void tasks_fail(struct engine *engine, enum store_failure failure);
@@ -462,12 +525,22 @@ struct batch {
 /* The mailbox's staged row moves on with every call and comes back when the batch fails. */
 void batch_begin(
 	struct batch *batch, struct engine *engine, struct mailbox *mailbox, struct change *change);
+/* As a part of a transaction that is the caller's: to be ended by batch_put() and batch_done(). */
+void batch_join(struct batch *batch, struct engine *engine, struct mailbox *mailbox,
+	struct change *change, struct env_txn *txn);
+/* All that is left to be written before the commit. */
+int batch_put(struct batch *batch);
+/* After it: touches are added to the change, or everything is taken back (but not the change's effects). */
+void batch_done(struct batch *batch, bool committed);
 /* UIDs ascend within each of the three kinds. from, to: leaves; to is where the row says it is. */
 void batch_add(struct batch *batch, uint32_t uid, const struct index_message *row, const char *from,
 	const char *to);
 void batch_alter(struct batch *batch, uint32_t uid, const struct index_message *old,
 	const struct index_message *row, const char *from, const char *to);
 void batch_remove(struct batch *batch, uint32_t uid, const struct index_message *row);
+/* As batch_add() and batch_remove() without the file, which is the caller's business. */
+void batch_receive(struct batch *batch, uint32_t uid, const struct index_message *row);
+void batch_release(struct batch *batch, uint32_t uid, const struct index_message *row);
 size_t batch_count(const struct batch *batch);
 /* Commits and stages the change, or takes everything back. Nothing done: nothing is staged. */
 enum store_failure batch_end(struct batch *batch, enum store_failure failure);

@@ -1,5 +1,6 @@
 #include "store/folder.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -8,7 +9,12 @@
 #include "base/buf.h"
 #include "base/sys.h"
 
-enum { COPY_BLOCK = 64 * 1024, ASIDE_TRIES = 100 };
+enum {
+	COPY_BLOCK = 64 * 1024,
+	ASIDE_TRIES = 100,
+	CLEAR_DEPTH = 8,
+	RETIRED_LIMIT = MAILDIR_LEAF_LIMIT + sizeof(MAILDIR_RETIRED),
+};
 
 void folder_tmp(const char *leaf, char tmp[MAILDIR_LEAF_LIMIT + 1])
 {
@@ -106,6 +112,30 @@ int folder_remove(struct folder *folder, const char *leaf)
 	if (error || !now[0])
 		return error;
 	if (sys.unlinkat(folder->fd, now, 0) != 0 && errno != ENOENT)
+		return errno;
+	struct name *name = folder->names ? names_find(folder->names, names_base(leaf)) : NULL;
+	if (name)
+		names_remove(folder->names, name);
+	return 0;
+}
+
+/* The names of a message in tmp/. */
+static void retired_leaf(const char *leaf, char retired[RETIRED_LIMIT + 1])
+{
+	const struct text base = names_base(leaf);
+
+	snprintf(retired, RETIRED_LIMIT + 1, "tmp/" MAILDIR_RETIRED "%.*s", TEXT_ARG(base));
+}
+
+int folder_retire(struct folder *folder, const char *leaf)
+{
+	char now[MAILDIR_LEAF_LIMIT + 1], retired[RETIRED_LIMIT + 1];
+	const int error = folder_locate(folder, leaf, now);
+
+	if (error || !now[0])
+		return error;
+	retired_leaf(leaf, retired);
+	if (sys.renameat(folder->fd, now, folder->fd, retired) != 0 && errno != ENOENT)
 		return errno;
 	struct name *name = folder->names ? names_find(folder->names, names_base(leaf)) : NULL;
 	if (name)
@@ -243,6 +273,100 @@ int folder_link(struct folder *folder, int from_fd, const char *from, const char
 	return errno;
 }
 
+/* ---- between two mailboxes ---- */
+
+/* Where the octets of a message of source are: also one that was retired. "" when nowhere. */
+static int find_source(struct folder *source, const char *from, char now[RETIRED_LIMIT + 1])
+{
+	const int error = folder_locate(source, from, now);
+
+	if (error == 0 && !now[0]) {
+		retired_leaf(from, now);
+		if (!is_there(source->fd, now))
+			now[0] = '\0';
+	}
+	return error;
+}
+
+int folder_link_tmp(struct folder *folder, struct folder *source, const char *from, const char *to)
+{
+	char now[RETIRED_LIMIT + 1], tmp[MAILDIR_LEAF_LIMIT + 1];
+	const struct folder plain = { .fd = folder->fd };
+	const int error = find_source(source, from, now);
+
+	if (error || !now[0])
+		return error ? error : ENOENT;
+	folder_tmp(to, tmp);
+	if (sys.unlinkat(folder->fd, tmp, 0) != 0 && errno != ENOENT)
+		return errno;
+	return folder_link((struct folder *)&plain, source->fd, now, tmp);
+}
+
+static bool is_same_file(int a_fd, const char *a, int b_fd, const char *b)
+{
+	struct stat x, y;
+
+	return sys.fstatat(a_fd, a, &x, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       sys.fstatat(b_fd, b, &y, AT_SYMLINK_NOFOLLOW) == 0 && x.st_dev == y.st_dev &&
+	       x.st_ino == y.st_ino;
+}
+
+/* *place: where the message of `to` is by now, or where it belongs. In tmp/ it was on its way there. */
+static int find_target(struct folder *folder, const char *to, char place[MAILDIR_LEAF_LIMIT + 1])
+{
+	const int error = folder_locate(folder, to, place);
+
+	if (error == 0 && (!place[0] || memcmp(place, "tmp/", 4) == 0))
+		copy_leaf(place, to);
+	return error;
+}
+
+int folder_copy(struct folder *folder, struct folder *source, const char *from, const char *to)
+{
+	char now[RETIRED_LIMIT + 1], place[MAILDIR_LEAF_LIMIT + 1], tmp[MAILDIR_LEAF_LIMIT + 1];
+	int error = find_target(folder, to, place);
+
+	if (error == 0)
+		error = find_source(source, from, now);
+	if (error)
+		return error;
+	folder_tmp(to, tmp);
+	if (now[0] && is_same_file(source->fd, now, folder->fd, place))
+		return 0;
+	if (now[0] && (error = folder_link_tmp(folder, source, from, to)) != 0)
+		return error;
+	return rename_known(folder, tmp, place);
+}
+
+int folder_transfer(
+	struct folder *folder, struct folder *source, const char *from, const char *to, bool retire)
+{
+	char now[MAILDIR_LEAF_LIMIT + 1], place[MAILDIR_LEAF_LIMIT + 1];
+	int error = folder_locate(source, from, now);
+
+	if (error == 0 && (retire || !now[0])) {
+		error = folder_copy(folder, source, from, to);
+		return error ? error : folder_retire(source, from);
+	}
+	if (error == 0)
+		error = find_target(folder, to, place);
+	if (error)
+		return error;
+	if (sys.renameat(source->fd, now, folder->fd, place) != 0) {
+		if (errno == EXDEV)
+			return folder_transfer(folder, source, from, to, true);
+		return errno == ENOENT ? 0 : errno;
+	}
+	struct name *name = source->names ? names_find(source->names, names_base(from)) : NULL;
+	if (name)
+		names_remove(source->names, name);
+	if (folder->names)
+		names_set(folder->names, place);
+	return 0;
+}
+
+/* ---- files and directories ---- */
+
 int folder_replace_file(int fd, const char *name, struct text octets)
 {
 	char tmp[MAILDIR_LEAF_LIMIT + 1];
@@ -316,4 +440,87 @@ int folder_set_aside(int root, const char *directory, struct text aside)
 			error = errno;
 	}
 	return error ? error : EEXIST;
+}
+
+int folder_rename(int root, const char *directory, const char *to)
+{
+	char aside[MAILDIR_PATH_LIMIT + 16];
+
+	if (sys.renameat(root, directory, root, to) == 0)
+		return 0;
+	if (errno == ENOTEMPTY || errno == EEXIST) {
+		const char *below = strchr(to, '/');
+		snprintf(aside, sizeof(aside), "removed%s", below ? below : "/");
+		const int error = folder_set_aside(root, to, text_of(aside));
+		if (error)
+			return error;
+		if (sys.renameat(root, directory, root, to) == 0)
+			return 0;
+	}
+	return errno == ENOENT ? folder_make(root, to) : errno;
+}
+
+int folder_vacate(int root, const char *directory)
+{
+	static const char parts[4][5] = { "/cur", "/new", "/tmp", "" };
+	char path[MAILDIR_PATH_LIMIT + 5];
+	const size_t length = strlen(directory);
+
+	if (length > MAILDIR_PATH_LIMIT)
+		return ENAMETOOLONG;
+	memcpy(path, directory, length + 1);
+	for (size_t i = 0; i < 4; i++) {
+		memcpy(path + length, parts[i], strlen(parts[i]) + 1);
+		if (sys.unlinkat(root, path, AT_REMOVEDIR) != 0 && errno != ENOENT) {
+			const int error = errno;
+			/* Somebody's after all: as it was. */
+			folder_make(root, directory);
+			return error;
+		}
+	}
+	return 0;
+}
+
+static int clear(int root, const char *directory, unsigned *budget, unsigned depth);
+
+static int clear_entry(int fd, const char *name, unsigned *budget, unsigned depth)
+{
+	if (*budget == 0)
+		return EAGAIN;
+	--*budget;
+	if (sys.unlinkat(fd, name, 0) == 0 || errno == ENOENT)
+		return 0;
+	/* EPERM is POSIX's answer for a directory, EISDIR Linux's. */
+	return errno == EISDIR || errno == EPERM ? clear(fd, name, budget, depth + 1) : errno;
+}
+
+static int clear(int root, const char *directory, unsigned *budget, unsigned depth)
+{
+	const struct dirent *entry;
+	const int fd = depth > CLEAR_DEPTH
+			       ? (errno = ELOOP, -1)
+			       : sys.openat(root, directory,
+					 O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
+	DIR *dir = fd < 0 ? NULL : sys.fdopendir(fd);
+	int error = 0;
+
+	if (!dir) {
+		error = errno;
+		if (fd >= 0)
+			sys.close(fd);
+		return error == ENOENT ? 0 : error;
+	}
+	while (error == 0 && (entry = readdir(dir)) != NULL) {
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			error = clear_entry(fd, entry->d_name, budget, depth);
+	}
+	closedir(dir);
+	if (error == 0 && sys.unlinkat(root, directory, AT_REMOVEDIR) != 0 && errno != ENOENT)
+		error = errno;
+	return error;
+}
+
+int folder_clear(int root, const char *directory, unsigned *budget)
+{
+	return clear(root, directory, budget, 0);
 }

@@ -39,6 +39,23 @@ int folder_mend(struct folder *folder, const char *leaf, struct text octets);
 /* The same by a hard link to from_fd/from, or a copy where links do not reach. */
 int folder_link(struct folder *folder, int from_fd, const char *from, const char *to);
 
+/* As folder_remove(), but the octets stay in tmp/ under MAILDIR_RETIRED. */
+int folder_retire(struct folder *folder, const char *leaf);
+
+/* A second name for the message of `from`, or of one retired from there: tmp/BASE of `to`. ENOENT. */
+int folder_link_tmp(struct folder *folder, struct folder *source, const char *from, const char *to);
+
+/*
+ * The message of `from` in source gets the leaf `to` here. It leaves source: by a rename, or, with `retire`,
+ * by a link and folder_retire(). What has the base name of `to` already is it, too: of both, the one that
+ * is still in source is believed. Nothing to move is no error.
+ */
+int folder_transfer(struct folder *folder, struct folder *source, const char *from, const char *to,
+	bool retire);
+
+/* The same, but it stays in source. */
+int folder_copy(struct folder *folder, struct folder *source, const char *from, const char *to);
+
 /* Octets to tmp/BASE of the leaf, a new file. */
 int folder_write_tmp(int fd, const char *leaf, struct text octets);
 
@@ -59,6 +76,21 @@ int folder_make(int root, const char *directory);
  * Nothing to move is no error.
  */
 int folder_set_aside(int root, const char *directory, struct text aside);
+
+/*
+ * root/directory becomes root/to. What is there already goes to root/removed first. With nothing to rename
+ * and nothing there, it is made.
+ */
+int folder_rename(int root, const char *directory, const char *to);
+
+/* Takes a directory away if it is not there or holds nothing but empty cur, new and tmp: ENOTEMPTY. */
+int folder_vacate(int root, const char *directory);
+
+/*
+ * Takes a directory away with all that is in it, but not more than *budget files; what it did is taken off
+ * the budget. EAGAIN when there is more to do.
+ */
+int folder_clear(int root, const char *directory, unsigned *budget);
 
 void folder_forget(struct folder *folder);
 

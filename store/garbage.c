@@ -1,9 +1,12 @@
 /*
- * Rows of users who are gone. Their numbers are never given again, so the rows harm nobody, and they are
- * taken away in small transactions while nothing waits for it.
+ * What nobody can see any more: rows of users and mailboxes that are gone, whose numbers are never given
+ * again, the files of deleted mailboxes, and messages that were retired. It harms nobody, and is taken away
+ * a little at a time while nothing waits for it. Files go when a checkpoint has made everything durable
+ * that recovery might make of them.
  */
 #include <endian.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -11,16 +14,23 @@
 
 enum {
 	ROWS_AT_ONCE = 200,
+	FILES_AT_ONCE = 200,
 	PAUSE_MILLISECONDS = 20,
-	MAILBOX_ROWS =
-		4, /* octets of a key that are the user's number, in every one of these tables */
+	USER_KEY = 4, /* octets of a key that are the user's number, in every one of these tables */
 };
 
-static const enum env_table tables[] = { ENV_MAILBOXES, ENV_MESSAGES, ENV_EXPUNGED, ENV_ONCE };
+static const enum env_table tables[] = { ENV_MESSAGES, ENV_EXPUNGED, ENV_ONCE, ENV_MAILBOXES };
 enum { TABLES = sizeof(tables) / sizeof(tables[0]) };
 
+struct garbage {
+	STAILQ_ENTRY(garbage) link;
+	struct index_mailbox_id id; /* mailbox 0: all that the user had */
+	uint64_t shown;             /* of the change that made it so */
+	char *directory;            /* NULL: gone, or there is none */
+};
+
 struct collecting {
-	uint32_t user;
+	struct text prefix;
 	struct buf keys; /* u32 length and octets each */
 	size_t count;
 };
@@ -29,7 +39,7 @@ static uint32_t number(struct text key)
 {
 	uint32_t user = 0;
 
-	if (key.len >= MAILBOX_ROWS)
+	if (key.len >= USER_KEY)
 		memcpy(&user, key.ptr, sizeof(user));
 	return be32toh(user);
 }
@@ -45,7 +55,7 @@ static int collect(void *owner, struct text key, struct text value)
 	struct collecting *collecting = owner;
 
 	(void)value;
-	if (number(key) != collecting->user || collecting->count >= ROWS_AT_ONCE)
+	if (!text_begins(key, collecting->prefix) || collecting->count >= ROWS_AT_ONCE)
 		return 1;
 	message_add_text(&collecting->keys, key);
 	collecting->count++;
@@ -69,15 +79,22 @@ static int delete_collected(struct engine *engine, enum env_table table, struct 
 	return env_commit(txn);
 }
 
-/* *left: there is more of that user. */
-static int sweep(struct engine *engine, uint32_t user, bool *left)
+/* *left: there are more rows. Those of mailboxes come last: they tell that there may be others. */
+static int sweep(struct engine *engine, struct index_mailbox_id id, bool *left)
 {
+	unsigned char key[INDEX_MAILBOX_KEY];
+
 	*left = false;
+	index_mailbox_key(id, key);
 	for (size_t i = 0; i < TABLES; i++) {
-		struct collecting collecting = { .user = user };
-		uint32_t key;
-		int error = env_scan(
-			engine->env, tables[i], first_key(user, &key), collect, &collecting);
+		struct collecting collecting = { .prefix = { .ptr = (const char *)key,
+							 .len = id.mailbox ? INDEX_MAILBOX_KEY
+									   : USER_KEY } };
+		/* What follows the user's number in this table is a key of somebody's making. */
+		if (id.mailbox && tables[i] == ENV_ONCE)
+			continue;
+		int error =
+			env_scan(engine->env, tables[i], collecting.prefix, collect, &collecting);
 		if (error == 0 && collecting.count)
 			error = delete_collected(engine, tables[i], buf_text(&collecting.keys));
 		buf_release(&collecting.keys);
@@ -93,31 +110,132 @@ static int sweep(struct engine *engine, uint32_t user, bool *left)
 
 static void go_on(struct engine *engine)
 {
-	event_add(engine->garbage_timer, &(struct timeval){ .tv_usec = PAUSE_MILLISECONDS * 1000 });
+	if (engine->garbage_timer)
+		event_add(engine->garbage_timer,
+			&(struct timeval){ .tv_usec = PAUSE_MILLISECONDS * 1000 });
+}
+
+/* ---- files ---- */
+
+void garbage_retired(struct engine *engine, struct mailbox *mailbox, const char *leaf)
+{
+	if (buf_length(&mailbox->retired) == 0)
+		LIST_INSERT_HEAD(&engine->retired, mailbox, retired_link);
+	message_add_u64(&mailbox->retired, mailbox->copied);
+	message_add_text(&mailbox->retired, names_base(leaf));
+}
+
+static void unlink_retired(struct engine *engine, struct mailbox *mailbox, unsigned *budget)
+{
+	const int fd = mailbox_directory(engine, mailbox);
+	char path[sizeof("tmp/" MAILDIR_RETIRED) + MAILDIR_NAME_LIMIT];
+
+	while (*budget && buf_length(&mailbox->retired)) {
+		const struct text octets = buf_text(&mailbox->retired);
+		struct message_reader in = { .at = octets.ptr, .left = octets.len };
+		if (message_get_u64(&in, 0) > engine->checkpoint.covered)
+			return;
+		const struct text base = message_get_text(&in, MAILDIR_NAME_LIMIT);
+		snprintf(path, sizeof(path), "tmp/" MAILDIR_RETIRED "%.*s", TEXT_ARG(base));
+		/* What cannot be unlinked now is found in tmp/ by the next start. */
+		if (fd >= 0)
+			sys.unlinkat(fd, path, 0);
+		--*budget;
+		buf_consume(&mailbox->retired, octets.len - in.left);
+	}
+	if (buf_length(&mailbox->retired) == 0)
+		LIST_REMOVE(mailbox, retired_link);
+}
+
+static void unlink_all_retired(struct engine *engine, unsigned *budget)
+{
+	struct mailbox *mailbox = LIST_FIRST(&engine->retired);
+
+	while (mailbox && *budget) {
+		struct mailbox *next = LIST_NEXT(mailbox, retired_link);
+		unlink_retired(engine, mailbox, budget);
+		mailbox = next;
+	}
+}
+
+static bool clear_directory(struct engine *engine, struct garbage *garbage, unsigned *budget)
+{
+	const int error = folder_clear(engine->root, garbage->directory, budget);
+
+	if (error == EAGAIN)
+		return false;
+	if (error)
+		LOG_WARNING("not-removed", LOG_STRING("directory", garbage->directory),
+			LOG_ERRNO(error));
+	mem_free(garbage->directory);
+	garbage->directory = NULL;
+	return true;
+}
+
+/* ---- all of it ---- */
+
+static void drop(struct engine *engine)
+{
+	struct garbage *garbage = STAILQ_FIRST(&engine->garbage);
+
+	STAILQ_REMOVE_HEAD(&engine->garbage, link);
+	mem_free(garbage->directory);
+	mem_free(garbage);
+}
+
+/* True: there is more to do at once. */
+static bool take_away(struct engine *engine)
+{
+	struct garbage *garbage = STAILQ_FIRST(&engine->garbage);
+	unsigned budget = FILES_AT_ONCE;
+	bool left;
+
+	unlink_all_retired(engine, &budget);
+	if (budget == 0)
+		return true;
+	if (!garbage || garbage->shown > engine->checkpoint.covered)
+		return false;
+	if (garbage->directory && !clear_directory(engine, garbage, &budget))
+		return true;
+	const int error = sweep(engine, garbage->id, &left);
+	if (error) {
+		engine_env_failure(engine, "garbage", error);
+		return false;
+	}
+	if (!left)
+		drop(engine);
+	return true;
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *context)
 {
 	struct engine *engine = context;
-	uint32_t user;
-	bool left;
 
 	(void)fd, (void)what;
-	if (engine->broken || buf_length(&engine->garbage) == 0)
-		return;
-	memcpy(&user, buf_text(&engine->garbage).ptr, sizeof(user));
-	const int error = sweep(engine, user, &left);
-	if (error)
-		engine_env_failure(engine, "garbage", error);
-	else if (!left)
-		buf_consume(&engine->garbage, sizeof(user));
-	if (error == 0 && buf_length(&engine->garbage))
+	if (!engine->broken && take_away(engine))
 		go_on(engine);
 }
 
-void garbage_add(struct engine *engine, uint32_t user)
+void garbage_after_checkpoint(struct engine *engine)
 {
-	buf_add(&engine->garbage, (struct text){ .ptr = (const char *)&user, .len = sizeof(user) });
+	if (!STAILQ_EMPTY(&engine->garbage) || !LIST_EMPTY(&engine->retired))
+		go_on(engine);
+}
+
+void garbage_add(
+	struct engine *engine, struct index_mailbox_id id, const char *directory, uint64_t shown)
+{
+	struct garbage *garbage;
+
+	STAILQ_FOREACH (garbage, &engine->garbage, link) {
+		if (garbage->id.user == id.user && garbage->id.mailbox == id.mailbox)
+			return;
+	}
+	garbage = mem_new(sizeof(*garbage));
+	garbage->id = id;
+	garbage->shown = shown;
+	garbage->directory = directory ? mem_copy(directory, strlen(directory)) : NULL;
+	STAILQ_INSERT_TAIL(&engine->garbage, garbage, link);
 	go_on(engine);
 }
 
@@ -143,8 +261,8 @@ int garbage_find(struct engine *engine)
 			user++) {
 			user = number(buf_text(&key));
 			if (!is_user(engine, user))
-				buf_add(&engine->garbage, (struct text){ .ptr = (const char *)&user,
-								  .len = sizeof(user) });
+				garbage_add(
+					engine, (struct index_mailbox_id){ .user = user }, NULL, 0);
 		}
 	}
 	buf_release(&key);
@@ -156,7 +274,7 @@ int garbage_start(struct engine *engine)
 	engine->garbage_timer = event_new(engine->loop, -1, 0, on_timer, engine);
 	if (!engine->garbage_timer)
 		return ENOMEM;
-	if (buf_length(&engine->garbage))
+	if (!STAILQ_EMPTY(&engine->garbage))
 		go_on(engine);
 	return 0;
 }
@@ -166,5 +284,6 @@ void garbage_free(struct engine *engine)
 	if (engine->garbage_timer)
 		event_free(engine->garbage_timer);
 	engine->garbage_timer = NULL;
-	buf_release(&engine->garbage);
+	while (!STAILQ_EMPTY(&engine->garbage))
+		drop(engine);
 }

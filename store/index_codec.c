@@ -52,6 +52,18 @@ static uint64_t get_u64(const char *at)
 	return be64toh(value);
 }
 
+struct text index_deleted(void)
+{
+	static const char version = INDEX_VERSION;
+
+	return (struct text){ .ptr = &version, .len = sizeof(version) };
+}
+
+bool index_is_deleted(struct text value)
+{
+	return text_equal(value, index_deleted());
+}
+
 void index_mailbox_key(struct index_mailbox_id id, unsigned char key[INDEX_MAILBOX_KEY])
 {
 	put_u32(key, id.user);

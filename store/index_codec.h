@@ -85,6 +85,12 @@ struct index_mailbox_id {
 	uint32_t mailbox;
 };
 
+/*
+ * In the place of a mailbox's row while what belonged to it is taken away: the version alone.
+ */
+struct text index_deleted(void);
+bool index_is_deleted(struct text value);
+
 void index_mailbox_key(struct index_mailbox_id id, unsigned char key[INDEX_MAILBOX_KEY]);
 int index_mailbox_key_decode(struct text key, struct index_mailbox_id *id);
 void index_message_key(

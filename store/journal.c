@@ -13,6 +13,10 @@ MESSAGE_DEFINE(journal_remove, JOURNAL_REMOVE_FIELDS)
 MESSAGE_DEFINE(journal_leaf, JOURNAL_LEAF_FIELDS)
 MESSAGE_DEFINE(journal_file, JOURNAL_FILE_FIELDS)
 MESSAGE_DEFINE(journal_aside, JOURNAL_ASIDE_FIELDS)
+MESSAGE_DEFINE(journal_rename, JOURNAL_RENAME_FIELDS)
+MESSAGE_DEFINE(journal_disown, JOURNAL_DISOWN_FIELDS)
+MESSAGE_DEFINE(journal_copy, JOURNAL_COPY_FIELDS)
+MESSAGE_DEFINE(journal_subscriptions, JOURNAL_SUBSCRIPTIONS_FIELDS)
 
 enum { VERSION_AT = 16, CHECKSUM_AT = 17 };
 
@@ -47,7 +51,7 @@ int journal_open(struct text record, enum journal_kind *kind, struct text *paylo
 	memcpy(&type, record.ptr, sizeof(type));
 	memcpy(&sum, record.ptr + CHECKSUM_AT, sizeof(sum));
 	*payload = text_from(record, JOURNAL_HEADER);
-	if (type <= JOURNAL_FIRST_TYPE || type > JOURNAL_FIRST_TYPE + JOURNAL_ASIDE ||
+	if (type <= JOURNAL_FIRST_TYPE || type >= JOURNAL_FIRST_TYPE + JOURNAL_KINDS ||
 		record.ptr[VERSION_AT] != JOURNAL_VERSION ||
 		le32toh(sum) != checksum(0, payload->ptr, payload->len))
 		return -1;

@@ -11,7 +11,8 @@
  *
  * A record names directories and files; it holds nothing that only this host or this moment knows, so
  * another host can replay it into its own tree. Each directory comes with the numbers of its mailbox,
- * and numbers only grow: a directory whose text file has later ones was made anew, and is left alone.
+ * which are in the directory's text file, too, and never given again. A directory that was renamed since
+ * is known by them; one that has others is left alone.
  */
 #ifndef STORE_JOURNAL_H
 #define STORE_JOURNAL_H
@@ -35,6 +36,12 @@ enum journal_kind {
 	JOURNAL_REMOVE,   /* files go */
 	JOURNAL_FILE,     /* a mailbox's directories and its text file as given here */
 	JOURNAL_ASIDE,    /* a user's directory goes to another place */
+	JOURNAL_RENAME,   /* a mailbox's directory gets another name, for good or to be deleted */
+	JOURNAL_DISOWN, /* the text file in a directory is of a mailbox that is no more: it goes */
+	JOURNAL_COPY,   /* files of one mailbox get a name in another one as well */
+	JOURNAL_TRANSFER,      /* files of one mailbox go to another one */
+	JOURNAL_SUBSCRIPTIONS, /* a user's text file of subscriptions as given here */
+	JOURNAL_KINDS
 };
 
 /* clang-format off */
@@ -51,6 +58,15 @@ enum journal_kind {
 #define JOURNAL_LEAF_FIELDS(F) F(text, leaf, MAILDIR_LEAF_LIMIT)
 #define JOURNAL_FILE_FIELDS(F) JOURNAL_PLACE_FIELDS(F) F(text, octets, MAILDIR_FILE_LIMIT)
 #define JOURNAL_ASIDE_FIELDS(F) JOURNAL_PLACE_FIELDS(F) F(text, aside, MAILDIR_PATH_LIMIT)
+#define JOURNAL_RENAME_FIELDS(F) JOURNAL_PLACE_FIELDS(F) F(text, to, MAILDIR_PATH_LIMIT)
+#define JOURNAL_DISOWN_FIELDS(F) JOURNAL_PLACE_FIELDS(F)
+/* Of COPY and TRANSFER. steps: a run of journal_step, `from` in the one and `to` in the other. */
+#define JOURNAL_COPY_FIELDS(F) \
+	JOURNAL_PLACE_FIELDS(F) F(u32, to_mailbox, 0) F(text, to_directory, MAILDIR_PATH_LIMIT) \
+	F(text, steps, JOURNAL_RUN_LIMIT + 2048)
+/* The place is the user's INBOX. */
+#define JOURNAL_SUBSCRIPTIONS_FIELDS(F) \
+	JOURNAL_PLACE_FIELDS(F) F(text, octets, STORE_SUBSCRIPTIONS_LIMIT)
 /* clang-format on */
 
 MESSAGE_DECLARE(journal_deliver, JOURNAL_DELIVER_FIELDS)
@@ -61,6 +77,10 @@ MESSAGE_DECLARE(journal_remove, JOURNAL_REMOVE_FIELDS)
 MESSAGE_DECLARE(journal_leaf, JOURNAL_LEAF_FIELDS)
 MESSAGE_DECLARE(journal_file, JOURNAL_FILE_FIELDS)
 MESSAGE_DECLARE(journal_aside, JOURNAL_ASIDE_FIELDS)
+MESSAGE_DECLARE(journal_rename, JOURNAL_RENAME_FIELDS)
+MESSAGE_DECLARE(journal_disown, JOURNAL_DISOWN_FIELDS)
+MESSAGE_DECLARE(journal_copy, JOURNAL_COPY_FIELDS)
+MESSAGE_DECLARE(journal_subscriptions, JOURNAL_SUBSCRIPTIONS_FIELDS)
 
 /* An empty buffer gets the header; then pack the fields into it; then seal it. */
 void journal_begin(struct buf *record, enum journal_kind kind);

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -37,8 +38,9 @@ struct mailbox *mailbox_new(struct account *account, struct index_mailbox_id id,
 	mailbox->fd = -1;
 	mailbox->name = mem_copy(name.ptr, name.len);
 	mailbox->directory = mem_copy(directory, strlen(directory));
+	mailbox->place = mem_copy(directory, strlen(directory));
 	mailbox->row.version = INDEX_VERSION;
-	mailbox->row.name = text_of(mailbox->name);
+	mailbox_set_row_name(mailbox, name);
 	LIST_INIT(&mailbox->views);
 	mailbox_set_keywords(mailbox, TEXT(""));
 	return mailbox;
@@ -53,6 +55,15 @@ void mailbox_set_keywords(struct mailbox *mailbox, struct text keywords)
 	mailbox->row.keywords = text_of(copy);
 }
 
+void mailbox_set_row_name(struct mailbox *mailbox, struct text name)
+{
+	char *copy = mem_copy(name.ptr, name.len);
+
+	mem_free(mailbox->row_name);
+	mailbox->row_name = copy;
+	mailbox->row.name = text_of(copy);
+}
+
 static int compare(struct text a, struct text b)
 {
 	const bool a_is_inbox = text_equal(a, TEXT("INBOX"));
@@ -61,18 +72,51 @@ static int compare(struct text a, struct text b)
 	return a_is_inbox || b_is_inbox ? b_is_inbox - a_is_inbox : text_compare(a, b);
 }
 
-void mailbox_add(struct account *account, struct mailbox *mailbox)
+/* In its place by name. */
+static void insert(struct account *account, struct mailbox *mailbox)
 {
+	const struct text name = text_of(mailbox->name);
 	size_t at = account->count;
 
 	account->mailboxes =
 		mem_resize(account->mailboxes, (account->count + 1) * sizeof(*account->mailboxes));
-	while (at > 0 && compare(account->mailboxes[at - 1]->row.name, mailbox->row.name) > 0)
+	while (at > 0 && compare(text_of(account->mailboxes[at - 1]->name), name) > 0)
 		at--;
 	memmove(account->mailboxes + at + 1, account->mailboxes + at,
 		(account->count - at) * sizeof(*account->mailboxes));
 	account->mailboxes[at] = mailbox;
 	account->count++;
+}
+
+/* False: it is not in its account. */
+static bool take_out(struct mailbox *mailbox)
+{
+	struct account *account = mailbox->account;
+
+	for (size_t i = 0; i < account->count; i++) {
+		if (account->mailboxes[i] != mailbox)
+			continue;
+		account->count--;
+		memmove(account->mailboxes + i, account->mailboxes + i + 1,
+			(account->count - i) * sizeof(*account->mailboxes));
+		return true;
+	}
+	return false;
+}
+
+void mailbox_set_name(struct mailbox *mailbox, struct text name)
+{
+	char *copy = mem_copy(name.ptr, name.len);
+
+	take_out(mailbox);
+	mem_free(mailbox->name);
+	mailbox->name = copy;
+	insert(mailbox->account, mailbox);
+}
+
+void mailbox_add(struct account *account, struct mailbox *mailbox)
+{
+	insert(account, mailbox);
 	account->messages += mailbox->row.messages;
 	account->octets += mailbox->row.octets;
 }
@@ -84,7 +128,7 @@ struct mailbox *account_find(struct account *account, struct text name)
 	name = maildir_canonical(name);
 	while (low < high) {
 		const size_t middle = low + (high - low) / 2;
-		const int order = compare(account->mailboxes[middle]->row.name, name);
+		const int order = compare(text_of(account->mailboxes[middle]->name), name);
 		if (order == 0)
 			return account->mailboxes[middle];
 		if (order < 0)
@@ -109,27 +153,61 @@ static void mailbox_free(struct engine *engine, struct mailbox *mailbox)
 {
 	mailbox_close_directory(engine, mailbox);
 	roster_free(engine, &mailbox->roster);
+	if (buf_length(&mailbox->retired))
+		LIST_REMOVE(mailbox, retired_link);
+	buf_release(&mailbox->retired);
 	mem_free(mailbox->name);
+	mem_free(mailbox->row_name);
 	mem_free(mailbox->directory);
+	mem_free(mailbox->place);
 	mem_free(mailbox->keywords);
 	mem_free(mailbox);
 }
 
 void mailbox_discard(struct engine *engine, struct mailbox *mailbox)
 {
-	struct account *account = mailbox->account;
-
-	for (size_t i = 0; i < account->count; i++) {
-		if (account->mailboxes[i] != mailbox)
-			continue;
-		account->count--;
-		account->messages -= mailbox->row.messages;
-		account->octets -= mailbox->row.octets;
-		memmove(account->mailboxes + i, account->mailboxes + i + 1,
-			(account->count - i) * sizeof(*account->mailboxes));
-		break;
+	if (take_out(mailbox)) {
+		mailbox->account->messages -= mailbox->row.messages;
+		mailbox->account->octets -= mailbox->row.octets;
 	}
 	mailbox_free(engine, mailbox);
+}
+
+char *mailbox_deleted_path(struct text address, uint32_t mailbox)
+{
+	char path[MAILDIR_PATH_LIMIT + 1];
+
+	if (maildir_user_directory(address, path) != 0)
+		return NULL;
+	const size_t length = strlen(path);
+	snprintf(path + length, sizeof(path) - length, "/" MAILDIR_DELETED "%u", mailbox);
+	return mem_copy(path, strlen(path));
+}
+
+void mailbox_orphan(struct engine *engine, struct mailbox *mailbox)
+{
+	take_out(mailbox);
+	mailbox->leaving = false;
+	mailbox->gone = true;
+	mailbox->account->orphans++;
+	LIST_INSERT_HEAD(&engine->orphans, mailbox, orphan_link);
+	mailbox_close_directory(engine, mailbox);
+	mailbox_changed(engine, mailbox);
+}
+
+void orphans_reap(struct engine *engine)
+{
+	struct mailbox *mailbox = LIST_FIRST(&engine->orphans);
+
+	while (mailbox) {
+		struct mailbox *next = LIST_NEXT(mailbox, orphan_link);
+		if (mailbox->pins == 0) {
+			LIST_REMOVE(mailbox, orphan_link);
+			mailbox->account->orphans--;
+			mailbox_free(engine, mailbox);
+		}
+		mailbox = next;
+	}
 }
 
 struct visible mailbox_staged(const struct mailbox *mailbox)
@@ -181,6 +259,18 @@ struct loading {
 	bool damaged;
 };
 
+/* Of a deleted mailbox: what is left of it goes. */
+static bool load_deleted(struct loading *loading, struct index_mailbox_id id)
+{
+	const struct user *user = loading->account->user;
+	char *path = mailbox_deleted_path(user->public.address, id.mailbox);
+
+	if (path)
+		garbage_add(loading->engine, id, path, 0);
+	mem_free(path);
+	return path != NULL;
+}
+
 static int load_one(void *owner, struct text key, struct text value)
 {
 	struct loading *loading = owner;
@@ -191,6 +281,8 @@ static int load_one(void *owner, struct text key, struct text value)
 	loading->damaged = index_mailbox_key_decode(key, &id) != 0;
 	if (loading->damaged || id.user != user->public.number)
 		return 1;
+	if (index_is_deleted(value))
+		return !load_deleted(loading, id);
 	loading->damaged = index_mailbox_decode(value, &row) != 0 || row.uidvalidity == 0 ||
 			   row.uidnext == 0 || row.unseen > row.messages;
 	char *directory = loading->damaged ? NULL : mailbox_path(user->public.address, row.name);
@@ -199,7 +291,7 @@ static int load_one(void *owner, struct text key, struct text value)
 		return 1;
 	struct mailbox *mailbox = mailbox_new(loading->account, id, row.name, directory);
 	mem_free(directory);
-	row.name = mailbox->row.name;
+	row.name = text_of(mailbox->row_name);
 	mailbox_set_keywords(mailbox, row.keywords);
 	row.keywords = mailbox->row.keywords;
 	mailbox->row = row;
@@ -208,12 +300,14 @@ static int load_one(void *owner, struct text key, struct text value)
 	return 0;
 }
 
-static bool is_pinned(const struct account *account)
+static bool is_pinned(const struct engine *engine, const struct account *account)
 {
-	if (account->user->hidden || account->user->leaving)
+	if (account->user->hidden || account->user->leaving || account->orphans)
 		return true;
 	for (size_t i = 0; i < account->count; i++) {
-		if (account->mailboxes[i]->pins)
+		const struct mailbox *mailbox = account->mailboxes[i];
+		if (mailbox->pins || buf_length(&mailbox->retired) ||
+			mailbox->copied > engine->checkpoint.covered)
 			return true;
 	}
 	return false;
@@ -226,6 +320,7 @@ void account_drop(struct engine *engine, struct account *account)
 	account->user->account = NULL;
 	for (size_t i = 0; i < account->count; i++)
 		mailbox_free(engine, account->mailboxes[i]);
+	buf_release(&account->subscriptions);
 	mem_free(account->mailboxes);
 	mem_free(account);
 }
@@ -237,7 +332,7 @@ static void make_room(struct engine *engine)
 
 	while (account && engine->account_count >= ENGINE_ACCOUNTS) {
 		struct account *next = TAILQ_NEXT(account, link);
-		if (!is_pinned(account))
+		if (!is_pinned(engine, account))
 			account_drop(engine, account);
 		account = next;
 	}
@@ -351,8 +446,8 @@ int mailbox_directory(struct engine *engine, struct mailbox *mailbox)
 	}
 	if (engine->directory_count >= engine->directory_limit)
 		mailbox_close_directory(engine, TAILQ_FIRST(&engine->directories));
-	mailbox->fd = sys.openat(engine->root, mailbox->directory,
-		O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
+	mailbox->fd = sys.openat(
+		engine->root, mailbox->place, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
 	if (mailbox->fd < 0)
 		return -1;
 	TAILQ_INSERT_TAIL(&engine->directories, mailbox, open_link);

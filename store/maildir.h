@@ -87,6 +87,22 @@ enum { MAILDIR_KEYWORDS = STORE_KEYWORDS };
 
 #define MAILDIR_FILE "restante-mailbox"
 
+/* Beside that of INBOX: the names that the user has subscribed to, in UTF-8, one a line. */
+#define MAILDIR_SUBSCRIPTIONS "restante-subscriptions"
+
+/*
+ * Directories beside that of INBOX, with a mailbox's number behind the dot: one that was deleted and is being
+ * emptied, and, during a recovery only, one whose place is taken by the time it is renamed.
+ */
+#define MAILDIR_DELETED "restante-deleted."
+#define MAILDIR_ASTRAY "restante-astray."
+
+/*
+ * Before the base name of a file in tmp/: a message that is gone, of which a copy was made since the last
+ * checkpoint. Recovery may need its octets for the copy.
+ */
+#define MAILDIR_RETIRED "gone."
+
 /*
  *	restante-mailbox 1
  *	user 1

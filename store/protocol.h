@@ -63,6 +63,8 @@ enum {
 	STORE_MEMBERS_LIMIT = 1000,     /* addresses that an alias leads to */
 	STORE_ALIASES_LIMIT = 4 << 20,  /* octets of aliases in one ALIASES_PUT */
 	STORE_SENTENCE_LIMIT = 1 << 16, /* what is said to the admin about a request */
+	STORE_COPY_UIDS_LIMIT = STORE_UIDS_LIMIT / 2, /* octets: the reply has two such runs */
+	STORE_SUBSCRIPTIONS_LIMIT = 256 * 1024,       /* octets of a user's list */
 };
 
 /* System flags (RFC 9051 section 2.3.2), as Maildir letters P R S T D F where it has them. */
@@ -213,6 +215,41 @@ struct store_listing {
 #define STORE_CREATE_FIELDS(F) F(text, mailbox, STORE_MAILBOX_LIMIT)
 #define STORE_CREATE_REPLY_FIELDS(F) F(u8, failure, 0) F(u32, uidvalidity, 0)
 
+/*
+ * RFC 9051 section 6.3.6: the mailboxes below it go along; INBOX gives its messages to a new mailbox and
+ * stays, as do those below it. Who has one of them selected goes on with it.
+ */
+#define STORE_RENAME_FIELDS(F) F(text, mailbox, STORE_MAILBOX_LIMIT) F(text, to, STORE_MAILBOX_LIMIT)
+#define STORE_RENAME_REPLY_FIELDS(F) F(u8, failure, 0)
+
+/*
+ * RFC 9051 section 6.3.5: the messages go, the mailboxes below it stay. STORE_REFUSED for INBOX. Who has it
+ * selected is told so by CHANGED with uidnext 0, and then gets STORE_NO_SUCH_MAILBOX.
+ */
+#define STORE_DELETE_FIELDS(F) F(text, mailbox, STORE_MAILBOX_LIMIT)
+#define STORE_DELETE_REPLY_FIELDS(F) F(u8, failure, 0)
+
+/*
+ * Messages of the selected mailbox get a second place, or another one (RFC 6851), in `mailbox` with flags,
+ * keywords and date: all of them or none, durable when answered. UIDs that are gone are passed over. The
+ * reply pairs the UIDs (RFC 4315 section 3): the i-th of `from` is the i-th of `to` there.
+ */
+#define STORE_COPY_FIELDS(F) \
+	F(text, mailbox, STORE_MAILBOX_LIMIT) F(text, uids, STORE_COPY_UIDS_LIMIT)
+#define STORE_COPY_REPLY_FIELDS(F) \
+	F(u8, failure, 0) F(u32, uidvalidity, 0) F(text, from, STORE_COPY_UIDS_LIMIT) \
+	F(text, to, STORE_COPY_UIDS_LIMIT)
+#define STORE_MOVE_FIELDS(F) STORE_COPY_FIELDS(F)
+#define STORE_MOVE_REPLY_FIELDS(F) STORE_COPY_REPLY_FIELDS(F)
+
+/* Names need not be those of mailboxes, and stay when a mailbox goes (RFC 9051 section 6.3.7). */
+#define STORE_SUBSCRIBE_FIELDS(F) F(text, mailbox, STORE_MAILBOX_LIMIT) F(u8, on, 1)
+#define STORE_SUBSCRIBE_REPLY_FIELDS(F) F(u8, failure, 0)
+/* names: one a line, in order. */
+#define STORE_SUBSCRIPTIONS_FIELDS(F) F(u32, options, 0)
+#define STORE_SUBSCRIPTIONS_REPLY_FIELDS(F) \
+	F(u8, failure, 0) F(text, names, STORE_SUBSCRIPTIONS_LIMIT)
+
 /* The descriptor of the listing comes with the reply. octets: the sum of `wire`. */
 #define STORE_SELECT_FIELDS(F) F(text, mailbox, STORE_MAILBOX_LIMIT) F(u8, mode, 0)
 #define STORE_SELECT_REPLY_FIELDS(F) \
@@ -342,7 +379,7 @@ struct store_listing {
 #define STORE_STATS_FIELDS(F) F(u32, options, 0)
 #define STORE_STATS_REPLY_FIELDS(F) F(u8, failure, 0) F(text, counters, 1 << 16)
 
-/* Notices. */
+/* Notices. uidnext 0: the mailbox was deleted. */
 #define STORE_CHANGED_FIELDS(F) F(u32, uidnext, 0) F(u32, messages, 0) F(u64, modseq, 0)
 /* To mda connections: what LOOKUP said before may no longer hold. */
 #define STORE_DIRECTORY_FIELDS(F) F(u64, version, 0)
@@ -382,7 +419,13 @@ struct store_listing {
 	REQUEST(aliases, ALIASES, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
 	REQUEST(domain_add, DOMAIN_ADD, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
 	REQUEST(domain_remove, DOMAIN_REMOVE, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
-	REQUEST(domains, DOMAINS, STORE_BY_ADMIN, STORE_NEEDS_NOTHING)
+	REQUEST(domains, DOMAINS, STORE_BY_ADMIN, STORE_NEEDS_NOTHING) \
+	REQUEST(rename, RENAME, STORE_BY_IMAPD, STORE_NEEDS_LOGIN) \
+	REQUEST(delete, DELETE, STORE_BY_IMAPD, STORE_NEEDS_LOGIN) \
+	REQUEST(copy, COPY, STORE_BY_IMAPD, STORE_NEEDS_MAILBOX) \
+	REQUEST(move, MOVE, STORE_BY_IMAPD, STORE_NEEDS_MAILBOX) \
+	REQUEST(subscribe, SUBSCRIBE, STORE_BY_IMAPD, STORE_NEEDS_LOGIN) \
+	REQUEST(subscriptions, SUBSCRIPTIONS, STORE_BY_IMAPD, STORE_NEEDS_LOGIN)
 
 #define STORE_NOTICES(NOTICE) \
 	NOTICE(changed, CHANGED, STORE_BY_IMAPD) \

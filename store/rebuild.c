@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -257,6 +258,14 @@ static int add_mailbox(struct rebuilding *rebuilding, struct account *account, s
 
 /* ---- one user ---- */
 
+/* A mailbox that was deleted: nothing in the new index says so any more. */
+static int clear_deleted(int fd, const char *name)
+{
+	unsigned budget = UINT_MAX;
+
+	return folder_clear(fd, name, &budget);
+}
+
 static int add_folders(struct rebuilding *rebuilding, struct account *account, int fd)
 {
 	struct buf name = { 0 };
@@ -274,6 +283,8 @@ static int add_folders(struct rebuilding *rebuilding, struct account *account, i
 	while (error == 0 && (entry = readdir(dir)) != NULL) {
 		char cur[MAILDIR_NAME_LIMIT + 8];
 		struct stat st;
+		if (text_begins(text_of(entry->d_name), TEXT(MAILDIR_DELETED)))
+			error = clear_deleted(fd, entry->d_name);
 		if (entry->d_name[0] != '.' || !strcmp(entry->d_name, ".") ||
 			!strcmp(entry->d_name, ".."))
 			continue;

@@ -360,8 +360,7 @@ enum store_failure scan_run(
 
 	*staged = *more = false;
 	scan.folder.fd = mailbox_directory(engine, mailbox);
-	if (scan.folder.fd < 0 && errno == ENOENT &&
-		folder_make(engine->root, mailbox->directory) == 0)
+	if (scan.folder.fd < 0 && errno == ENOENT && folder_make(engine->root, mailbox->place) == 0)
 		scan.folder.fd = mailbox_directory(engine, mailbox);
 	const int64_t new_time = scan.folder.fd < 0 ? 0 : modified(scan.folder.fd, "new");
 	const int64_t cur_time = scan.folder.fd < 0 ? 0 : modified(scan.folder.fd, "cur");

@@ -453,7 +453,8 @@ static bool removed(struct change *change)
 {
 	struct user *user = change->context;
 
-	garbage_add(change->engine, user->public.number);
+	garbage_add(
+		change->engine, (struct index_mailbox_id){ .user = user->public.number }, NULL, 0);
 	users_remove(change->engine, user);
 	users_announce(change->engine);
 	users_save(change->engine, change);
@@ -462,6 +463,8 @@ static bool removed(struct change *change)
 
 static enum store_failure is_in_use(const struct account *account)
 {
+	if (account->orphans)
+		return STORE_LOCKED;
 	for (size_t i = 0; i < account->count; i++) {
 		if (!LIST_EMPTY(&account->mailboxes[i]->views))
 			return STORE_LOCKED;

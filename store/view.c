@@ -20,6 +20,7 @@ struct task {
 	STAILQ_ENTRY(task) link;
 	struct mailbox *mailbox;
 	struct change *change; /* whose callback answers the request */
+	bool (*run)(struct engine *engine, struct change *change); /* NULL: a select or an update */
 	bool is_select;
 	/* Of a select. */
 	enum store_select_mode mode;
@@ -47,6 +48,17 @@ static void task_free(struct task *task)
 	mem_free(task);
 }
 
+void task_queue(struct engine *engine, struct mailbox *mailbox, struct change *change,
+	bool (*run)(struct engine *engine, struct change *change))
+{
+	struct task *task = mem_new(sizeof(*task));
+
+	task->mailbox = mailbox;
+	task->change = change;
+	task->run = run;
+	task_add(engine, task);
+}
+
 /* ---- select ---- */
 
 static bool is_exclusive(enum store_select_mode mode)
@@ -65,7 +77,7 @@ void engine_select(struct engine *engine, struct text user, struct text name,
 
 	if (failure == STORE_OK) {
 		mailbox = account_find(account, name);
-		if (!mailbox || mailbox->visible.uidnext == 0)
+		if (!mailbox || mailbox_is_new(mailbox))
 			failure = STORE_NO_SUCH_MAILBOX;
 		else if (is_exclusive(mode) && mailbox->exclusive)
 			failure = STORE_LOCKED;
@@ -110,8 +122,12 @@ static bool select_run(struct engine *engine, struct task *task)
 	enum store_failure failure = STORE_OK;
 	bool staged = false, more = false;
 
-	if (engine->shown_count < task->await)
+	if (engine->shown_count < task->await || mailbox->leaving)
 		return false;
+	if (mailbox->gone) {
+		end_select(task, STORE_NO_SUCH_MAILBOX);
+		return true;
+	}
 	if (!task->looked && task->passes < PASSES && scan_is_due(engine, mailbox)) {
 		if (mailbox->altering)
 			return false;
@@ -150,18 +166,24 @@ void engine_view_close(struct engine_view **view)
 	mem_free(closed);
 }
 
+static void close_all(struct mailbox *mailbox)
+{
+	while (!LIST_EMPTY(&mailbox->views)) {
+		struct engine_view *view = LIST_FIRST(&mailbox->views);
+		engine_view_close(&view);
+	}
+}
+
 void views_close(struct engine *engine)
 {
 	struct account *account;
+	struct mailbox *orphan;
 
+	LIST_FOREACH (orphan, &engine->orphans, orphan_link)
+		close_all(orphan);
 	TAILQ_FOREACH (account, &engine->accounts, link) {
-		for (size_t i = 0; i < account->count; i++) {
-			struct mailbox *mailbox = account->mailboxes[i];
-			while (!LIST_EMPTY(&mailbox->views)) {
-				struct engine_view *view = LIST_FIRST(&mailbox->views);
-				engine_view_close(&view);
-			}
-		}
+		for (size_t i = 0; i < account->count; i++)
+			close_all(account->mailboxes[i]);
 	}
 }
 
@@ -192,6 +214,12 @@ void engine_view_update(struct engine_view *view, enum store_update_kind kind, u
 
 static bool update_task_run(struct engine *engine, struct task *task)
 {
+	if (task->mailbox->leaving)
+		return false;
+	if (task->mailbox->gone) {
+		change_ready(task->change, STORE_NO_SUCH_MAILBOX);
+		return true;
+	}
 	const enum store_failure failure = update_run(engine, task->mailbox, task->kind,
 		task->flags, task->keywords, task->uids, task->count, task->change);
 
@@ -214,8 +242,9 @@ void tasks_run(struct engine *engine)
 	while (!engine->broken && (task = STAILQ_FIRST(&engine->tasks)) != NULL) {
 		STAILQ_REMOVE_HEAD(&engine->tasks, link);
 		if (task->mailbox->waits != pass &&
-			(task->is_select ? select_run(engine, task)
-					 : update_task_run(engine, task))) {
+			(task->run                ? task->run(engine, task->change)
+				: task->is_select ? select_run(engine, task)
+						  : update_task_run(engine, task))) {
 			task_free(task);
 			continue;
 		}
@@ -287,6 +316,9 @@ enum store_failure engine_view_listing(
 {
 	const struct mailbox *mailbox = view->mailbox;
 
+	*fd = -1;
+	if (mailbox->gone)
+		return STORE_NO_SUCH_MAILBOX;
 	if (status)
 		*status = (struct engine_status){ .uidvalidity = mailbox->row.uidvalidity,
 			.uidnext = mailbox->visible.uidnext,
@@ -343,6 +375,8 @@ enum store_failure engine_view_fetch(
 	int error = 0;
 
 	*fd = -1;
+	if (mailbox->gone)
+		return STORE_NO_SUCH_MAILBOX;
 	if (!seen)
 		return STORE_NO_SUCH_MESSAGE;
 	index_message_key(mailbox->id, uid, key);
@@ -409,6 +443,8 @@ enum store_failure engine_view_changes(struct engine_view *view, uint64_t since,
 	*changes = (struct engine_changes){ .fd = -1,
 		.complete = since >= mailbox->row.expunged_since,
 		.modseq = mailbox->visible.modseq };
+	if (mailbox->gone)
+		return STORE_NO_SUCH_MAILBOX;
 	index_expunged_key(mailbox->id, since < UINT64_MAX ? since + 1 : since, 0, key);
 	const int error = env_scan(view->engine->env, ENV_EXPUNGED,
 		(struct text){ .ptr = (char *)key, .len = sizeof(key) }, vanished_one, &vanishing);
@@ -451,9 +487,11 @@ static void tell(struct mailbox *mailbox)
 			if (!view->untold)
 				continue;
 			view->untold = false;
-			const struct store_changed notice = { .uidnext = mailbox->visible.uidnext,
+			const struct store_changed notice = {
+				.uidnext = mailbox->gone ? 0 : mailbox->visible.uidnext,
 				.messages = mailbox->visible.messages,
-				.modseq = mailbox->visible.modseq };
+				.modseq = mailbox->visible.modseq
+			};
 			if (view->changed) {
 				view->changed(view->owner, &notice);
 				told = true;
@@ -485,9 +523,9 @@ enum store_failure engine_mailboxes(struct engine *engine, struct text user,
 	for (size_t i = 0; failure == STORE_OK && i < account->count; i++) {
 		const struct mailbox *mailbox = account->mailboxes[i];
 		const struct visible *visible = &mailbox->visible;
-		if (visible->uidnext == 0)
+		if (mailbox_is_new(mailbox))
 			continue;
-		each(owner, &(struct store_mailbox){ .name = mailbox->row.name,
+		each(owner, &(struct store_mailbox){ .name = text_of(mailbox->name),
 				    .uidvalidity = mailbox->row.uidvalidity,
 				    .uidnext = visible->uidnext,
 				    .messages = visible->messages,
