@@ -6,7 +6,10 @@
 #include "base/role.h"
 #include "mail/command.h"
 #include "smtp-in/auth.h"
+#include "smtp-in/bdat.h"
 #include "smtp-in/envelope.h"
+#include "smtp-in/lmtp.h"
+#include "smtp-in/message.h"
 #include "smtp-in/sender.h"
 #include "smtp-in/session.h"
 #include "smtp-in/transaction.h"
@@ -22,6 +25,8 @@ enum verb_flag {
 	VERB_AUTHENTICATED = 128, /* on submission listeners: of authenticated users only */
 	VERB_UNSEEN = 256,        /* not told by HELP */
 	VERB_SUBMISSION = 512,    /* on submission listeners only */
+	VERB_NO_CHUNKS = 1024,    /* not once BDAT has begun the message */
+	VERB_CHUNK = 2048,        /* octets follow it, whatever becomes of it */
 };
 
 struct verb {
@@ -70,6 +75,12 @@ static bool offers_tls(const struct session *session)
 	return session->worker->context->tls && !conn_is_secure(session->conn);
 }
 
+/* What senders want to be told is for those who deliver: they have to know about it. */
+static bool offers_dsn(const struct session *session)
+{
+	return lmtp_pool_offers_dsn(session->worker->pool);
+}
+
 static bool offers_always(const struct session *session)
 {
 	(void)session;
@@ -81,9 +92,12 @@ static const struct extension {
 	bool (*offered)(const struct session *session);
 } extensions[] = {
 	{ "PIPELINING", offers_always },
+	{ "CHUNKING", offers_always },
 	{ "8BITMIME", offers_always },
 	{ "SMTPUTF8", offers_always },
 	{ "ENHANCEDSTATUSCODES", offers_always },
+	{ "DSN", offers_dsn },
+	{ "PRDR", offers_always },
 	{ "STARTTLS", offers_tls },
 	{ "HELP", offers_always },
 };
@@ -121,6 +135,8 @@ static enum commands_result hello(struct session *session, struct text name, boo
 				"That is no host name; give yours, or your address in brackets"));
 		return COMMANDS_DONE;
 	}
+	if (esmtp && lmtp_pool_is_asking(session->worker->pool))
+		return COMMANDS_WAIT;
 	session_reset(session);
 	session->helo = (struct text){ .ptr = mem_copy(name.ptr, name.len), .len = name.len };
 	session->esmtp = esmtp;
@@ -201,15 +217,15 @@ static bool may_have_recipients(struct session *session)
 static enum commands_result run_rcpt(struct session *session, struct text argument)
 {
 	const struct guard *guard = &session->worker->guard;
-	struct address address;
+	struct envelope_recipient recipient;
 	struct reply fault;
 
 	if (guard_is_wary(guard, &session->guard) && transaction_is_awaited(session->transaction))
 		return COMMANDS_WAIT;
 	if (!may_have_recipients(session))
 		return COMMANDS_DONE;
-	if (envelope_take_recipient(session->transaction, argument, &address, &fault))
-		transaction_add_recipient(session->transaction, &address);
+	if (envelope_take_recipient(session->transaction, argument, &recipient, &fault))
+		transaction_add_recipient(session->transaction, &recipient.address, &recipient.dsn);
 	else if (transaction_is_awaited(session->transaction))
 		return COMMANDS_WAIT;
 	else
@@ -223,8 +239,7 @@ static enum commands_result run_data(struct session *session, struct text argume
 
 	(void)argument;
 	if (transaction->failed) {
-		session_reply(session,
-			REPLY(451, 4, 3, 0, "Mail cannot be taken just now, try again later"));
+		session_reply(session, transaction_unavailable());
 		transaction_free(&session->transaction);
 	} else if (transaction->recipients == 0) {
 		session_reply(session, REPLY(503, 5, 5, 1, "RCPT first"));
@@ -232,7 +247,7 @@ static enum commands_result run_data(struct session *session, struct text argume
 		session_reply(session, REPLY(554, 5, 5, 1, "No valid recipients"));
 		transaction_free(&session->transaction);
 	} else {
-		transaction_start(transaction);
+		message_start(transaction, LMTP_BODY_STUFFED);
 	}
 	return COMMANDS_DONE;
 }
@@ -306,9 +321,12 @@ static const struct verb verbs[] = {
 	VERB("AUTH", run_auth, VERB_NO_TRANSACTION | VERB_ARGUMENT | VERB_SUBMISSION,
 		"AUTH mechanism [initial response]"),
 	VERB("MAIL", run_mail, VERB_NO_TRANSACTION | VERB_ARGUMENT | VERB_AUTHENTICATED,
-		"MAIL FROM:<sender> [SIZE=octets] [BODY=7BIT|8BITMIME] [SMTPUTF8]"),
-	VERB("RCPT", run_rcpt, VERB_IN_TRANSACTION | VERB_ARGUMENT | VERB_PIPELINED, "RCPT TO:<recipient>"),
-	VERB("DATA", run_data, VERB_IN_TRANSACTION | VERB_NO_ARGUMENT | VERB_PIPELINED, "DATA"),
+		"MAIL FROM:<sender> [SIZE=octets] [BODY=7BIT|8BITMIME] [SMTPUTF8] [PRDR]"),
+	VERB("RCPT", run_rcpt, VERB_IN_TRANSACTION | VERB_NO_CHUNKS | VERB_ARGUMENT | VERB_PIPELINED,
+		"RCPT TO:<recipient>"),
+	VERB("DATA", run_data, VERB_IN_TRANSACTION | VERB_NO_CHUNKS | VERB_NO_ARGUMENT | VERB_PIPELINED,
+		"DATA"),
+	VERB("BDAT", bdat_run, VERB_IN_TRANSACTION | VERB_PIPELINED | VERB_CHUNK, "BDAT octets [LAST]"),
 	VERB("RSET", run_rset, VERB_BEFORE_HELLO | VERB_NO_ARGUMENT | VERB_JUNK, "RSET"),
 	VERB("NOOP", run_noop, VERB_BEFORE_HELLO | VERB_JUNK, "NOOP [anything]"),
 	VERB("VRFY", run_vrfy, VERB_BEFORE_HELLO | VERB_ARGUMENT | VERB_JUNK, "VRFY name"),
@@ -374,6 +392,8 @@ static bool is_out_of_place(
 		*fault = REPLY(503, 5, 5, 1, "MAIL first");
 	else if ((verb->flags & VERB_NO_TRANSACTION) && session->transaction)
 		*fault = REPLY(503, 5, 5, 1, "MAIL was given already; RSET forgets it");
+	else if ((verb->flags & VERB_NO_CHUNKS) && session->transaction->chunked)
+		*fault = REPLY(503, 5, 5, 1, "BDAT has begun the message; RSET forgets it");
 	else if ((verb->flags & VERB_AUTHENTICATED) && session->listener->submission &&
 		 !auth_user(session).ptr)
 		*fault = REPLY(530, 5, 7, 0, "Authentication required");
@@ -409,7 +429,9 @@ enum commands_result commands_run(struct session *session, struct text line)
 	if (transaction_is_awaited(session->transaction) &&
 		(wrong_place || wrong_form || !(verb->flags & VERB_PIPELINED)))
 		return COMMANDS_WAIT;
-	if (wrong_place)
+	if (wrong_place && verb && (verb->flags & VERB_CHUNK))
+		bdat_refuse(session, command.argument, fault);
+	else if (wrong_place)
 		session_reply(session, fault);
 	else if (wrong_form)
 		tell_form(session, verb);

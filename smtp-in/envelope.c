@@ -67,6 +67,15 @@ static bool take_auth(struct transaction *transaction, struct text value, struct
 	return good;
 }
 
+static bool take_prdr(struct transaction *transaction, struct text value, struct reply *fault)
+{
+	transaction->prdr = true;
+	if (value.ptr == NULL)
+		return true;
+	*fault = REPLY(501, 5, 5, 4, "PRDR has no value");
+	return false;
+}
+
 static const struct parameter {
 	struct text keyword;
 	bool (*take)(struct transaction *transaction, struct text value, struct reply *fault);
@@ -76,18 +85,36 @@ static const struct parameter {
 	{ { "BODY", 4 }, take_body, false },
 	{ { "SMTPUTF8", 8 }, take_utf8, false },
 	{ { "AUTH", 4 }, take_auth, true },
+	{ { "PRDR", 4 }, take_prdr, false },
 };
+
+/* DSN's parameters, where they are offered; to be told as a fault or not at all. */
+static bool is_dsn(const struct transaction *transaction, enum dsn_result result,
+	const char *sentence, struct reply *fault)
+{
+	if (result == DSN_FOREIGN || !lmtp_pool_offers_dsn(transaction->session->worker->pool))
+		return false;
+	fault->code = 0;
+	if (result == DSN_FAULT)
+		*fault = reply_with(REPLY(501, 5, 5, 4, ""), text_of(sentence));
+	return true;
+}
 
 static bool take_mail_parameter(
 	struct transaction *transaction, const struct command_parameter *given, struct reply *fault)
 {
 	const bool submission = transaction->session->listener->submission;
+	const char *sentence = NULL;
 
 	for (size_t i = 0; i < sizeof(mail_parameters) / sizeof(mail_parameters[0]); i++) {
 		if (text_equal_nocase(given->keyword, mail_parameters[i].keyword) &&
 			(submission || !mail_parameters[i].submission))
 			return mail_parameters[i].take(transaction, given->value, fault);
 	}
+	const enum dsn_result dsn =
+		dsn_take_mail(transaction->arena, given, &transaction->envelope.dsn, &sentence);
+	if (is_dsn(transaction, dsn, sentence, fault))
+		return fault->code == 0;
 	*fault = reply_with(REPLY(555, 5, 5, 4, ""),
 		text_format(transaction->arena, "MAIL has no parameter %.*s",
 			TEXT_ARG(given->keyword)));
@@ -149,8 +176,23 @@ bool envelope_take_mail(struct transaction *transaction, struct text argument, s
 	return true;
 }
 
+static bool take_recipient_parameter(struct transaction *transaction,
+	const struct command_parameter *given, struct dsn_recipient *to, struct reply *fault)
+{
+	const char *sentence = NULL;
+	const enum dsn_result dsn = dsn_take_recipient(
+		transaction->arena, given, transaction->envelope.utf8, to, &sentence);
+
+	if (is_dsn(transaction, dsn, sentence, fault))
+		return fault->code == 0;
+	*fault = reply_with(REPLY(555, 5, 5, 4, ""),
+		text_format(transaction->arena, "RCPT has no parameter %.*s",
+			TEXT_ARG(given->keyword)));
+	return false;
+}
+
 bool envelope_take_recipient(struct transaction *transaction, struct text argument,
-	struct address *address, struct reply *fault)
+	struct envelope_recipient *recipient, struct reply *fault)
 {
 	struct command_path path;
 
@@ -164,10 +206,11 @@ bool envelope_take_recipient(struct transaction *transaction, struct text argume
 		*fault = REPLY(501, 5, 1, 3, "A recipient has a name");
 		return false;
 	}
-	if (path.parameters) {
-		*fault = REPLY(555, 5, 5, 4, "RCPT has no parameters");
-		return false;
+	*recipient = (struct envelope_recipient){ .address = path.address };
+	for (size_t i = 0; i < path.parameters; i++) {
+		if (!take_recipient_parameter(
+			    transaction, &path.parameter[i], &recipient->dsn, fault))
+			return false;
 	}
-	*address = path.address;
 	return true;
 }

@@ -8,7 +8,7 @@ enum { LINE_LIMIT = 2048 };
 
 /* ---- what is sent ---- */
 
-static bool awaits_reply(const struct lmtp *lmtp)
+bool lmtp_awaits_reply(const struct lmtp *lmtp)
 {
 	return (lmtp->mail_sent && !lmtp->mail_answered) || lmtp->awaited ||
 	       lmtp->message == LMTP_MESSAGE_SENT;
@@ -29,6 +29,7 @@ static void send_mail(struct lmtp *lmtp)
 		buf_add_string(out, " BODY=8BITMIME");
 	if (envelope->utf8)
 		buf_add_string(out, " SMTPUTF8");
+	dsn_add_mail(out, &envelope->dsn);
 	if (lmtp->xid) {
 		buf_add_string(out, " XID=");
 		buf_add(out, envelope->id);
@@ -45,7 +46,9 @@ static void send_recipient(struct lmtp *lmtp)
 	buf_clear(out);
 	buf_add_string(out, "RCPT TO:<");
 	buf_add(out, lmtp->unsent->address);
-	buf_add_string(out, ">\r\n");
+	buf_add_char(out, '>');
+	dsn_add_recipient(out, &lmtp->unsent->dsn);
+	buf_add_string(out, "\r\n");
 	conn_write(lmtp->conn, buf_text(out));
 	lmtp->unsent = lmtp->unsent->next;
 	lmtp->awaited++;
@@ -54,57 +57,98 @@ static void send_recipient(struct lmtp *lmtp)
 /* Whether one more command may go out now. */
 static bool may_send(const struct lmtp *lmtp)
 {
-	return lmtp->pipelining || !awaits_reply(lmtp);
+	return lmtp->pipelining || !lmtp_awaits_reply(lmtp);
 }
 
-/* Nothing of this message can be said to this server. */
-static bool lacks_utf8(const struct lmtp *lmtp)
+/* Why the next recipient cannot be told to this server. False: it can. */
+static bool next_lacks(const struct lmtp *lmtp, struct reply *refusal)
 {
-	return lmtp->state == LMTP_BUSY && lmtp->envelope->utf8 && !lmtp->utf8;
+	const struct lmtp_envelope *envelope = lmtp->envelope;
+	const bool utf8 = envelope->utf8;
+	const bool dsn = dsn_is_said_of_message(&envelope->dsn) ||
+			 dsn_is_said_of_recipient(&lmtp->unsent->dsn);
+
+	if (utf8 && !lmtp->utf8)
+		*refusal = REPLY(550, 5, 6, 7, "Where mail goes from here, SMTPUTF8 is not known");
+	else if (dsn && !lmtp->dsn)
+		/* It was offered: the server has changed, and the client will find it offered no more. */
+		*refusal = REPLY(451, 4, 3, 0,
+			"Where mail goes from here, DSN is not known any more, try again");
+	else
+		return false;
+	return true;
+}
+
+static bool refuses_next(const struct lmtp *lmtp, struct reply *refusal)
+{
+	return lmtp->unsent && !lmtp_awaits_reply(lmtp) && next_lacks(lmtp, refusal);
+}
+
+/* DATA was asked for, and nobody can have the message. */
+static bool has_nobody(const struct lmtp *lmtp)
+{
+	return lmtp->message == LMTP_MESSAGE_ASKED && !lmtp->unsent && !lmtp->mail_sent;
 }
 
 static void advance(struct lmtp *lmtp)
 {
-	if (lmtp->state != LMTP_BUSY || lacks_utf8(lmtp))
+	struct reply refusal;
+
+	if (lmtp->state != LMTP_BUSY)
 		return;
-	/* Before there is a recipient nothing is sent, so nothing need be reset. */
-	if (!lmtp->mail_sent && lmtp->first)
-		send_mail(lmtp);
-	while (lmtp->unsent && may_send(lmtp))
-		send_recipient(lmtp);
-	if (lmtp->message == LMTP_MESSAGE_ASKED && !lmtp->unsent && may_send(lmtp)) {
+	while (lmtp->unsent && may_send(lmtp) && !next_lacks(lmtp, &refusal)) {
+		/* Before there is a recipient nothing is sent, so nothing need be reset. */
+		if (!lmtp->mail_sent)
+			send_mail(lmtp);
+		if (may_send(lmtp))
+			send_recipient(lmtp);
+	}
+	if (lmtp->message == LMTP_MESSAGE_ASKED && lmtp->mail_sent && !lmtp->unsent &&
+		may_send(lmtp) && !lmtp->by_chunks) {
 		conn_write(lmtp->conn, TEXT("DATA\r\n"));
 		lmtp->message = LMTP_MESSAGE_SENT;
 	}
-	if (awaits_reply(lmtp))
+	if (lmtp_awaits_reply(lmtp))
 		lmtp_idle_limit(lmtp, lmtp->pool->options.seconds);
 	else if (lmtp->message != LMTP_MESSAGE_ENDED)
 		lmtp_idle_limit(lmtp, 0);
 }
 
-/* Handlers are the loop's to call, so what needs no word of the server's waits for the loop. */
-static void advance_soon(struct lmtp *lmtp)
+/* Something to tell the owner for which no word of the server's is needed. */
+static bool owes_owner(const struct lmtp *lmtp)
 {
-	if (lacks_utf8(lmtp))
+	struct reply refusal;
+
+	return lmtp->state == LMTP_BUSY &&
+	       (refuses_next(lmtp, &refusal) || has_nobody(lmtp) || lmtp_message_is_ready(lmtp));
+}
+
+void lmtp_advance_soon(struct lmtp *lmtp)
+{
+	advance(lmtp);
+	if (owes_owner(lmtp))
 		conn_again(lmtp->conn);
-	else
-		advance(lmtp);
 }
 
 /* In the server's place: every handler may end the transaction. */
-static void refuse_utf8(struct lmtp *lmtp)
+static void tell_owner(struct lmtp *lmtp)
 {
-	const struct reply refusal =
-		REPLY(550, 5, 6, 7, "Where mail goes from here, SMTPUTF8 is not known");
+	struct reply refusal;
 
-	while (!lmtp->dead && lacks_utf8(lmtp) && lmtp->unsent) {
-		lmtp->unsent = lmtp->unsent->next;
-		lmtp->answered = true;
-		lmtp->handlers->recipient(lmtp->owner, &refusal);
-	}
-	if (!lmtp->dead && lacks_utf8(lmtp) && lmtp->message == LMTP_MESSAGE_ASKED) {
-		lmtp->message = LMTP_MESSAGE_NONE;
-		lmtp->handlers->data(lmtp->owner, &refusal);
+	while (!lmtp->dead && owes_owner(lmtp)) {
+		if (refuses_next(lmtp, &refusal)) {
+			lmtp->unsent = lmtp->unsent->next;
+			lmtp->answered = true;
+			lmtp->handlers->recipient(lmtp->owner, &refusal);
+		} else if (has_nobody(lmtp)) {
+			lmtp->message = LMTP_MESSAGE_NONE;
+			lmtp->handlers->data(
+				lmtp->owner, &REPLY(554, 5, 5, 1, "No valid recipients"));
+		} else {
+			lmtp_message_begin(lmtp);
+		}
+		if (!lmtp->dead)
+			advance(lmtp);
 	}
 }
 
@@ -113,7 +157,7 @@ void lmtp_rewind(struct lmtp *lmtp)
 	lmtp->unsent = lmtp->first;
 	lmtp->answered = lmtp->mail_sent = lmtp->mail_answered = false;
 	lmtp->refusal.code = 0;
-	lmtp->awaited = lmtp->accepted = lmtp->verdicts = 0;
+	lmtp->awaited = lmtp->accepted = lmtp->verdicts = lmtp->chunks = 0;
 	if (lmtp->message == LMTP_MESSAGE_SENT)
 		lmtp->message = LMTP_MESSAGE_ASKED;
 }
@@ -128,30 +172,7 @@ void lmtp_add_recipient(struct lmtp *lmtp, struct lmtp_recipient *recipient)
 	lmtp->last = recipient;
 	if (!lmtp->unsent)
 		lmtp->unsent = recipient;
-	advance_soon(lmtp);
-}
-
-void lmtp_start_message(struct lmtp *lmtp)
-{
-	lmtp->message = LMTP_MESSAGE_ASKED;
-	advance_soon(lmtp);
-}
-
-void lmtp_add_message(struct lmtp *lmtp, struct text octets)
-{
-	conn_write(lmtp->conn, octets);
-}
-
-bool lmtp_is_full(const struct lmtp *lmtp)
-{
-	return conn_output_full(lmtp->conn);
-}
-
-void lmtp_end_message(struct lmtp *lmtp)
-{
-	lmtp->message = LMTP_MESSAGE_ENDED;
-	lmtp->verdicts = lmtp->accepted;
-	lmtp_idle_limit(lmtp, lmtp->pool->options.end_seconds);
+	lmtp_advance_soon(lmtp);
 }
 
 void lmtp_on_drained(void *owner)
@@ -207,6 +228,10 @@ static void note_extension(struct lmtp *lmtp, struct text line)
 		lmtp->utf8 = true;
 	else if (text_equal_nocase(keyword, TEXT("XID")))
 		lmtp->xid = true;
+	else if (text_equal_nocase(keyword, TEXT("DSN")))
+		lmtp->dsn = true;
+	else if (text_equal_nocase(keyword, TEXT("CHUNKING")))
+		lmtp->chunking = true;
 }
 
 static void on_hello(struct lmtp *lmtp, const struct reply *reply)
@@ -216,6 +241,10 @@ static void on_hello(struct lmtp *lmtp, const struct reply *reply)
 		return;
 	}
 	lmtp->state = LMTP_BUSY;
+	lmtp->by_chunks = lmtp->chunking && lmtp->body == LMTP_BODY_PLAIN;
+	lmtp_asked(lmtp);
+	if (!lmtp->dead && !lmtp->handlers)
+		lmtp_keep(lmtp);
 }
 
 static void on_mail(struct lmtp *lmtp, const struct reply *reply)
@@ -239,18 +268,6 @@ static void on_recipient(struct lmtp *lmtp, const struct reply *reply)
 	lmtp->handlers->recipient(lmtp->owner, reply);
 }
 
-static void on_data(struct lmtp *lmtp, const struct reply *reply)
-{
-	lmtp->message = reply->code == 354 ? LMTP_MESSAGE_OPEN : LMTP_MESSAGE_NONE;
-	lmtp->handlers->data(lmtp->owner, reply);
-}
-
-static void on_delivered(struct lmtp *lmtp, const struct reply *reply)
-{
-	lmtp->verdicts--;
-	lmtp->handlers->delivered(lmtp->owner, reply);
-}
-
 static void on_transaction(struct lmtp *lmtp, const struct reply *reply)
 {
 	const bool verdict = is_verdict(reply);
@@ -259,12 +276,7 @@ static void on_transaction(struct lmtp *lmtp, const struct reply *reply)
 		on_mail(lmtp, reply);
 	else if (lmtp->mail_answered && lmtp->awaited && verdict)
 		on_recipient(lmtp, reply);
-	else if (lmtp->message == LMTP_MESSAGE_SENT && lmtp->awaited == 0 &&
-		 (reply->code == 354 || reply->code >= 400))
-		on_data(lmtp, reply);
-	else if (lmtp->message == LMTP_MESSAGE_ENDED && lmtp->verdicts && verdict)
-		on_delivered(lmtp, reply);
-	else
+	else if (lmtp->awaited || !lmtp_message_reply(lmtp, reply))
 		lmtp_broke(lmtp, "the LMTP server's replies make no sense");
 }
 
@@ -344,7 +356,7 @@ void lmtp_on_input(void *owner)
 			on_line(lmtp, line);
 	}
 	if (!lmtp->dead && lmtp->conn == conn)
-		refuse_utf8(lmtp);
+		tell_owner(lmtp);
 	lmtp->in_input = false;
 	if (lmtp->dead)
 		mem_free(lmtp);

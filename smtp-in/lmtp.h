@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "base/text.h"
+#include "mail/dsn.h"
 #include "mail/reply.h"
 #include "smtp-in/settings.h"
 
@@ -28,12 +29,27 @@ struct lmtp_options {
 	size_t connections;   /* at once */
 	unsigned seconds;     /* waiting for a reply */
 	unsigned end_seconds; /* the same at the end of a message */
+	/* lmtp_pool_is_asking() no more; called by the loop. NULL: nobody cares. */
+	void (*asked)(void *owner);
+	void *owner;
 };
 
 struct lmtp_pool *lmtp_pool_new(struct event_base *loop, const struct lmtp_options *options);
 
 /* From the next transaction on; idle connections to another server than this one are closed. */
 void lmtp_pool_change(struct lmtp_pool *pool, const struct lmtp_options *options);
+
+/*
+ * Make a connection ahead, so that the first message finds it and it is known what the server offers.
+ * Nothing happens when that is known already.
+ */
+void lmtp_pool_ask(struct lmtp_pool *pool);
+
+/* The server is being asked: what it offers will soon be known, or that it is away. */
+bool lmtp_pool_is_asking(const struct lmtp_pool *pool);
+
+/* As it said last. False while it has never been heard. */
+bool lmtp_pool_offers_dsn(const struct lmtp_pool *pool);
 
 /* Closes idle connections, politely. */
 void lmtp_pool_drain(struct lmtp_pool *pool);
@@ -58,11 +74,14 @@ struct lmtp_envelope {
 	bool eight_bit;     /* BODY=8BITMIME */
 	bool utf8;          /* SMTPUTF8: for servers that know it only, others get no recipient */
 	struct text id;     /* given to servers that know XID: ours */
+	struct dsn_message
+		dsn; /* for servers that know DSN only; others get no recipient for now */
 };
 
 struct lmtp_recipient {
 	struct lmtp_recipient *next; /* the transaction's list; set by lmtp_add_recipient() */
 	struct text address;         /* without brackets; lives as long as the transaction */
+	struct dsn_recipient dsn;    /* as the envelope's */
 };
 
 struct lmtp_handlers {
@@ -70,8 +89,10 @@ struct lmtp_handlers {
 	void (*recipient)(void *owner, const struct reply *reply);
 	/* 354, or a refusal. Comes after the verdicts on all recipients. */
 	void (*data)(void *owner, const struct reply *reply);
-	/* After lmtp_end_message(), once for each accepted recipient. */
+	/* After the last of the message, once for each accepted recipient. */
 	void (*delivered)(void *owner, const struct reply *reply);
+	/* The message is refused for all before its end: 4xx or 5xx. Nothing more can be added. */
+	void (*refused)(void *owner, const struct reply *reply);
 	/* lmtp_is_full() no more. */
 	void (*drained)(void *owner);
 	/* The server is away, or broke off. The lmtp is gone; no further call comes. reason: for the log. */
@@ -88,19 +109,25 @@ struct lmtp *lmtp_begin(struct lmtp_pool *pool, const struct lmtp_envelope *enve
 
 void lmtp_add_recipient(struct lmtp *lmtp, struct lmtp_recipient *recipient);
 
-/* DATA, after the recipients. */
-void lmtp_start_message(struct lmtp *lmtp);
+/* How the owner has the message. */
+enum lmtp_body {
+	LMTP_BODY_STUFFED, /* as DATA brings it: dots stuffed, the terminator at its end */
+	LMTP_BODY_PLAIN, /* as BDAT brings it; for servers without CHUNKING dots are stuffed here */
+};
 
-/* After 354: octets with dots stuffed, copied. Whole or in pieces, the terminator at the end among them. */
-void lmtp_add_message(struct lmtp *lmtp, struct text octets);
-bool lmtp_is_full(const struct lmtp *lmtp);
-
-/* The terminator was added. */
-void lmtp_end_message(struct lmtp *lmtp);
+/* After the recipients; `data` says when it may begin. */
+void lmtp_start_message(struct lmtp *lmtp, enum lmtp_body body);
 
 /*
- * The owner is done with it. The connection is kept when it stands between transactions, or is reset; inside
- * a message it is closed, so that the server cannot deliver what has no end.
+ * After 354: the next octets of the message, in pieces for the owner's convenience, copied. They end in
+ * CRLF when they are the last.
+ */
+void lmtp_add_message(struct lmtp *lmtp, const struct text *pieces, size_t count, bool last);
+bool lmtp_is_full(const struct lmtp *lmtp);
+
+/*
+ * The owner is done with it. The connection is kept when it stands between transactions, or is reset; amid
+ * the octets of DATA it is closed, so that the server cannot deliver what has no end.
  */
 void lmtp_end(struct lmtp **lmtp);
 

@@ -75,6 +75,8 @@ static void close_lmtp(struct lmtp *lmtp)
 	}
 	if (lmtp->state == LMTP_IDLE)
 		leave_idle(lmtp);
+	if (lmtp->pool->asking == lmtp)
+		lmtp->pool->asking = NULL;
 	if (lmtp->conn)
 		conn_free(&lmtp->conn);
 	LIST_REMOVE(lmtp, in_open);
@@ -103,12 +105,16 @@ void lmtp_pool_change(struct lmtp_pool *pool, const struct lmtp_options *options
 {
 	const char *before = pool->options.hostname.ptr;
 
-	if (!is_same_server(&pool->options.server, &options->server)) {
+	const bool same = is_same_server(&pool->options.server, &options->server);
+	if (!same) {
 		lmtp_pool_drain(pool);
 		pool->away_until = 0;
+		pool->known = false;
 	}
 	take_options(pool, options);
 	mem_free((void *)before);
+	if (!same)
+		lmtp_pool_ask(pool);
 }
 
 void lmtp_pool_free(struct lmtp_pool **pool)
@@ -154,6 +160,7 @@ static void connected(struct lmtp *lmtp)
 	lmtp->lines = (struct wire_lines){ 0 };
 	lmtp->reader = (struct reply_reader){ 0 };
 	lmtp->pipelining = lmtp->size = lmtp->eight_bit = lmtp->utf8 = lmtp->xid = false;
+	lmtp->dsn = lmtp->chunking = false;
 	lmtp->conn =
 		conn_new(lmtp->pool->loop, lmtp->fd, &conn_handlers, &lmtp->pool->limits, lmtp);
 	lmtp->fd = -1;
@@ -252,23 +259,26 @@ static struct lmtp *open_lmtp(struct lmtp_pool *pool, const char **reason)
 	return NULL;
 }
 
-static struct lmtp *take_idle(struct lmtp_pool *pool)
+/* One that is ready, or the one made ahead, which will be. */
+static struct lmtp *take_made(struct lmtp_pool *pool)
 {
 	struct lmtp *lmtp = LIST_FIRST(&pool->idle);
 
-	if (!lmtp)
-		return NULL;
-	leave_idle(lmtp);
-	pool->counts.reuses++;
-	lmtp->kept = true;
-	lmtp->state = LMTP_BUSY;
-	return lmtp;
+	if (lmtp) {
+		leave_idle(lmtp);
+		pool->counts.reuses++;
+		lmtp->kept = true;
+		lmtp->state = LMTP_BUSY;
+		return lmtp;
+	}
+	lmtp = pool->asking;
+	return lmtp && !lmtp->handlers ? lmtp : NULL;
 }
 
 struct lmtp *lmtp_begin(struct lmtp_pool *pool, const struct lmtp_envelope *envelope,
 	const struct lmtp_handlers *handlers, void *owner, const char **reason)
 {
-	struct lmtp *lmtp = take_idle(pool);
+	struct lmtp *lmtp = take_made(pool);
 
 	if (!lmtp)
 		lmtp = open_lmtp(pool, reason);
@@ -281,8 +291,44 @@ struct lmtp *lmtp_begin(struct lmtp_pool *pool, const struct lmtp_envelope *enve
 	lmtp->owner = owner;
 	lmtp->first = lmtp->last = NULL;
 	lmtp->message = LMTP_MESSAGE_NONE;
+	lmtp->by_chunks = false;
 	lmtp_rewind(lmtp);
 	return lmtp;
+}
+
+/* ---- what the server offers ---- */
+
+void lmtp_pool_ask(struct lmtp_pool *pool)
+{
+	const char *reason;
+
+	if (!pool->known && !pool->asking)
+		pool->asking = open_lmtp(pool, &reason);
+}
+
+bool lmtp_pool_is_asking(const struct lmtp_pool *pool)
+{
+	return pool->asking;
+}
+
+bool lmtp_pool_offers_dsn(const struct lmtp_pool *pool)
+{
+	return pool->known && pool->dsn;
+}
+
+void lmtp_asked(struct lmtp *lmtp)
+{
+	struct lmtp_pool *pool = lmtp->pool;
+
+	if (lmtp->state == LMTP_BUSY && is_same_server(&lmtp->server, &pool->options.server)) {
+		pool->known = true;
+		pool->dsn = lmtp->dsn;
+	}
+	if (pool->asking != lmtp)
+		return;
+	pool->asking = NULL;
+	if (pool->options.asked)
+		pool->options.asked(pool->options.owner);
 }
 
 void lmtp_idle_limit(struct lmtp *lmtp, unsigned seconds)
@@ -312,6 +358,13 @@ static bool is_between_transactions(const struct lmtp *lmtp)
 	return !lmtp->mail_sent || (lmtp->message == LMTP_MESSAGE_ENDED && lmtp->verdicts == 0);
 }
 
+/* By chunks there is nothing that RSET could be taken for, unless the last was sent. */
+static bool is_resettable(const struct lmtp *lmtp)
+{
+	return lmtp->message <= LMTP_MESSAGE_ASKED ||
+	       (lmtp->by_chunks && lmtp->message == LMTP_MESSAGE_OPEN);
+}
+
 void lmtp_end(struct lmtp **at)
 {
 	struct lmtp *lmtp = *at;
@@ -322,13 +375,13 @@ void lmtp_end(struct lmtp **at)
 	lmtp->handlers = NULL;
 	if (lmtp->state == LMTP_BUSY && is_between_transactions(lmtp)) {
 		lmtp_keep(lmtp);
-	} else if (lmtp->state == LMTP_BUSY && lmtp->message <= LMTP_MESSAGE_ASKED) {
-		lmtp->awaited += !lmtp->mail_answered;
+	} else if (lmtp->state == LMTP_BUSY && is_resettable(lmtp)) {
+		lmtp->awaited += lmtp->chunks + !lmtp->mail_answered;
 		lmtp->awaited++;
 		lmtp->state = LMTP_RESETTING;
 		conn_write(lmtp->conn, TEXT("RSET\r\n"));
 		lmtp_idle_limit(lmtp, lmtp->pool->options.seconds);
-	} else {
+	} else if (lmtp->pool->asking != lmtp) {
 		close_lmtp(lmtp);
 	}
 }
@@ -348,6 +401,8 @@ void lmtp_broke(struct lmtp *lmtp, const char *reason)
 	}
 	if (handlers)
 		lmtp->pool->counts.failures++;
+	if (lmtp->state < LMTP_BUSY)
+		lmtp_asked(lmtp);
 	close_lmtp(lmtp);
 	if (handlers)
 		handlers->failed(owner, reason);

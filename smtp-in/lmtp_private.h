@@ -1,12 +1,13 @@
 /*
- * The inside of the LMTP client, shared by lmtp.c (the protocol) and lmtp_pool.c (making, keeping and
- * closing connections). Nobody else includes this.
+ * The inside of the LMTP client, shared by lmtp.c (the protocol), lmtp_message.c (a message, by DATA or by
+ * BDAT) and lmtp_pool.c (making, keeping and closing connections). Nobody else includes this.
  *
  *	CONNECTING -> GREETING -> HELLO -> BUSY <-> IDLE
  *	                                    |         ^
  *	                                    '-> RESETTING
  *
- * Up to HELLO and in BUSY a connection has an owner; IDLE and RESETTING it has none.
+ * In BUSY a connection has an owner; IDLE and RESETTING it has none. Up to HELLO it has one unless it is
+ * the one made ahead (`asking`), which the next transaction takes as it is.
  */
 #ifndef SMTP_IN_LMTP_PRIVATE_H
 #define SMTP_IN_LMTP_PRIVATE_H
@@ -32,9 +33,9 @@ enum lmtp_state {
 
 enum lmtp_message {
 	LMTP_MESSAGE_NONE,
-	LMTP_MESSAGE_ASKED, /* DATA is to be sent */
+	LMTP_MESSAGE_ASKED, /* DATA is to be sent, or the first BDAT may be soon */
 	LMTP_MESSAGE_SENT,  /* DATA was sent */
-	LMTP_MESSAGE_OPEN,  /* 354 came */
+	LMTP_MESSAGE_OPEN,  /* 354 came, or is not needed */
 	LMTP_MESSAGE_ENDED,
 };
 
@@ -47,7 +48,10 @@ struct lmtp_pool {
 	struct lmtp_list open;
 	struct lmtp_list idle; /* the last used first, so that what is not needed gets old */
 	struct lmtp_counts counts;
-	int64_t away_until; /* seconds of the monotonic clock: it let us wait in vain just now */
+	int64_t away_until;  /* seconds of the monotonic clock: it let us wait in vain just now */
+	struct lmtp *asking; /* made ahead, and not at its LHLO's reply yet */
+	bool known;          /* what the server offers: */
+	bool dsn;
 	struct buf scratch;
 };
 
@@ -68,7 +72,7 @@ struct lmtp {
 
 	struct wire_lines lines;
 	struct reply_reader reader;
-	bool pipelining, size, eight_bit, utf8, xid; /* what the server offers */
+	bool pipelining, size, eight_bit, utf8, xid, dsn, chunking; /* what the server offers */
 
 	/* The transaction. */
 	const struct lmtp_envelope *envelope;
@@ -83,7 +87,11 @@ struct lmtp {
 	size_t awaited; /* replies to RCPT; when RESETTING, replies of any kind */
 	size_t accepted;
 	enum lmtp_message message;
-	size_t verdicts; /* still to come */
+	enum lmtp_body body;
+	bool by_chunks;            /* BDAT, not DATA */
+	size_t chunks;             /* replies to BDATs but the last, still to come */
+	struct wire_encode encode; /* a plain body on its way through DATA */
+	size_t verdicts;           /* still to come */
 };
 
 /* lmtp_pool.c */
@@ -97,7 +105,25 @@ void lmtp_keep(struct lmtp *lmtp);
 /* How long a reply may be waited for; 0: none is. */
 void lmtp_idle_limit(struct lmtp *lmtp, unsigned seconds);
 
+/* What the server offers was heard, or will not be. */
+void lmtp_asked(struct lmtp *lmtp);
+
+/* lmtp_message.c */
+
+/* It may begin without a word of the server's. */
+bool lmtp_message_is_ready(const struct lmtp *lmtp);
+void lmtp_message_begin(struct lmtp *lmtp);
+
+/* A reply that belongs to the message. False: it makes no sense. */
+bool lmtp_message_reply(struct lmtp *lmtp, const struct reply *reply);
+
 /* lmtp.c */
+
+/* Replies to anything but the message's octets are awaited. */
+bool lmtp_awaits_reply(const struct lmtp *lmtp);
+
+/* Send what may be sent, soon or now: handlers are the loop's to call. */
+void lmtp_advance_soon(struct lmtp *lmtp);
 
 void lmtp_on_input(void *owner);
 void lmtp_on_drained(void *owner);

@@ -4,6 +4,7 @@
 #include "base/conn.h"
 #include "base/log.h"
 #include "smtp-in/auth.h"
+#include "smtp-in/message.h"
 #include "smtp-in/session.h"
 #include "smtp-in/store_link.h"
 #include "smtp-in/submission.h"
@@ -86,12 +87,12 @@ static void on_author(void *owner, struct store_reply *reply)
 		verdict.text = text_format(transaction->arena,
 			"From names %.*s, which is not an address of yours",
 			TEXT_ARG(transaction->author));
-		transaction_refuse(transaction, verdict);
+		message_refuse(transaction, verdict);
 	} else {
-		transaction_refuse(transaction, later);
+		message_refuse(transaction, later);
 	}
 	if (!transaction->judging)
-		transaction_go_on(transaction);
+		message_go_on(transaction);
 }
 
 /* Most often there is one author, and it is the sender, about whom the store was asked already. */
@@ -116,7 +117,7 @@ void sender_judge_authors(struct transaction *transaction)
 		transaction->submission, transaction->arena, transaction->authors);
 
 	if (count < 0) {
-		transaction_refuse(transaction,
+		message_refuse(transaction,
 			REPLY(550, 5, 6, 0,
 				"From does not tell who wrote this: one field, whole addresses"));
 		return;

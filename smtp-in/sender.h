@@ -16,7 +16,7 @@ void sender_judge(struct session *session);
 
 /*
  * The header has ended: the transaction is refused, or not, or `judging` is set until the store has
- * answered and transaction_go_on() is called.
+ * answered and message_go_on() is called.
  */
 void sender_judge_authors(struct transaction *transaction);
 

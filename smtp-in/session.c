@@ -10,6 +10,7 @@
 #include "mail/command.h"
 #include "smtp-in/auth.h"
 #include "smtp-in/commands.h"
+#include "smtp-in/message.h"
 #include "smtp-in/transaction.h"
 
 /* ---- replies ---- */
@@ -65,6 +66,12 @@ void session_reply(struct session *session, struct reply reply)
 	write_reply(session, &reply);
 }
 
+void session_reply_part(struct session *session, const struct reply *reply)
+{
+	if (session->state != SESSION_CLOSING)
+		write_reply(session, reply);
+}
+
 void session_reply_line(struct session *session, unsigned code, bool last, struct text text)
 {
 	struct buf *out = begin_reply(session);
@@ -81,7 +88,7 @@ void session_close(struct session *session, struct reply reply)
 
 	if (session->state == SESSION_CLOSING)
 		return;
-	if (session->state >= SESSION_MESSAGE && reply.code == 421 && session->transaction &&
+	if (reply.code == 421 && transaction_is_begun(session->transaction) &&
 		session->transaction->verdict.code == 0)
 		transaction_log_lost(session->transaction, "the session was ended");
 	session->state = SESSION_CLOSING;
@@ -127,7 +134,8 @@ static bool must_hold(const struct session *session)
 	case SESSION_VERDICT:
 		return true;
 	case SESSION_MESSAGE:
-		return transaction_is_full(session->transaction);
+	case SESSION_CHUNK:
+		return message_is_full(session->transaction);
 	case SESSION_PROXY:
 	case SESSION_GREETING:
 	case SESSION_SECURING:
@@ -150,6 +158,7 @@ static uint64_t patience(const struct smtp_in_settings *settings, enum session_s
 	case SESSION_ANSWER:
 		return settings->command_seconds;
 	case SESSION_MESSAGE:
+	case SESSION_CHUNK:
 		return settings->data_seconds;
 	case SESSION_GREETING:
 	case SESSION_AUTHENTICATING:
@@ -187,9 +196,9 @@ static void settle(struct session *session)
 	set_deadline(session);
 }
 
-void session_begin_message(struct session *session)
+void session_begin_octets(struct session *session, enum session_state state)
 {
-	session->state = SESSION_MESSAGE;
+	session->state = state;
 	session->message_since = session->held_since = worker_milliseconds();
 }
 
@@ -333,7 +342,9 @@ static bool read_input(struct session *session)
 	case SESSION_COMMANDS:
 		return !session->waiting && !session->delayed && read_command(session);
 	case SESSION_MESSAGE:
-		return transaction_read(session->transaction);
+		return message_read(session->transaction);
+	case SESSION_CHUNK:
+		return bdat_read(session);
 	case SESSION_ANSWER:
 		return read_answer(session);
 	case SESSION_SECURING:
@@ -426,7 +437,7 @@ static void on_ended(void *owner, enum conn_end end, const char *detail)
 	LOG_DEBUG("session-ended", LOG_STRING("listener", session->listener->name),
 		LOG_STRING("peer", conn_peer(session->conn)), LOG_STRING("reason", end_name(end)),
 		LOG_STRING("detail", detail));
-	if (session->transaction && session->state >= SESSION_MESSAGE)
+	if (transaction_is_begun(session->transaction))
 		transaction_log_lost(session->transaction, end_name(end));
 	session_free(session);
 }
@@ -501,6 +512,7 @@ void session_stop(struct session *session)
 		break;
 	case SESSION_ASKING:
 	case SESSION_MESSAGE:
+	case SESSION_CHUNK:
 	case SESSION_VERDICT:
 	case SESSION_CLOSING:
 		break;
@@ -523,10 +535,16 @@ void session_expire(struct session *session)
 void session_tick(struct session *session)
 {
 	const struct worker *worker = session->worker;
+	uint64_t octets;
 
-	if (session->state != SESSION_MESSAGE || session->held ||
-		!guard_is_slow(&worker->guard, session->transaction->data.size,
-			worker_milliseconds() - session->message_since))
+	if (session->state == SESSION_MESSAGE)
+		octets = session->transaction->data.size;
+	else if (session->state == SESSION_CHUNK)
+		octets = session->chunk.size - session->chunk.left;
+	else
+		return;
+	if (session->held || !guard_is_slow(&worker->guard, octets,
+				     worker_milliseconds() - session->message_since))
 		return;
 	session->worker->guard.refused.slow_senders++;
 	session_close(session, REPLY(421, 4, 4, 2, "The message comes too slowly"));

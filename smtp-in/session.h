@@ -13,6 +13,7 @@
 
 #include "mail/reply.h"
 #include "mail/wire.h"
+#include "smtp-in/bdat.h"
 #include "smtp-in/guard.h"
 #include "smtp-in/worker.h"
 
@@ -27,8 +28,9 @@ enum session_state {
 	SESSION_AUTHENTICATING, /* the store's answer about a login is awaited */
 	SESSION_ANSWER,         /* the client's answer to a challenge of AUTH is the next line */
 	SESSION_SENDER,         /* whether MAIL names a sender of theirs is asked */
-	SESSION_ASKING,         /* DATA was passed on, 354 is awaited */
-	SESSION_MESSAGE,        /* octets of a message come */
+	SESSION_ASKING,         /* DATA or BDAT was passed on, 354 is awaited */
+	SESSION_MESSAGE,        /* octets of DATA come */
+	SESSION_CHUNK,          /* octets of BDAT come */
 	SESSION_VERDICT,        /* the message has ended, the verdict is awaited */
 	SESSION_CLOSING,
 };
@@ -50,13 +52,14 @@ struct session {
 	bool esmtp;       /* it said EHLO */
 	struct auth *auth; /* NULL: nothing of AUTH yet */
 	bool held;         /* reading is stopped */
-	bool waiting;      /* the next command waits for verdicts on recipients */
+	bool waiting;      /* the next command waits for the LMTP server's word */
 	bool delayed;      /* replies are kept back, and nothing more is read */
 	bool owes_mail;    /* the reply to MAIL, which leaves together with the next */
 	struct wire_lines lines;
-	unsigned errors, junk; /* since the last message */
+	struct bdat_chunk chunk; /* CHUNK: this one */
+	unsigned errors, junk;   /* since the last message */
 	struct guard_client guard;
-	int64_t message_since; /* milliseconds: its beginning, later by the time we held it up */
+	int64_t message_since; /* milliseconds: it began, or its chunk; plus what we held it up */
 	int64_t held_since;
 	int64_t deadline; /* worker_seconds() at which it has timed out; 0: it is not its turn */
 };
@@ -80,10 +83,13 @@ void session_expire(struct session *session);
 /* Ends without a word. */
 void session_free(struct session *session);
 
-/* ---- for commands.c and transaction.c ---- */
+/* ---- for commands and transactions ---- */
 
 /* 5xx counts as an error; the session ends after too many. */
 void session_reply(struct session *session, struct reply reply);
+
+/* One of several replies to one command: never an error of the client's. */
+void session_reply_part(struct session *session, const struct reply *reply);
 
 /*
  * The good reply to MAIL. It goes out together with the replies to the RCPTs that came with it, as RFC 2920
@@ -103,8 +109,8 @@ void session_delay(struct session *session, unsigned milliseconds);
 /* A command that leads to nothing; the session ends after too many. False: it has. */
 bool session_count_junk(struct session *session);
 
-/* Octets of a message come from here on. */
-void session_begin_message(struct session *session);
+/* Octets of a message, or of a chunk of it, come from here on: MESSAGE or CHUNK. */
+void session_begin_octets(struct session *session, enum session_state state);
 
 /* Forget EHLO and MAIL. */
 void session_reset(struct session *session);

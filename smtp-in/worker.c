@@ -58,7 +58,19 @@ struct text worker_hostname(const struct worker *worker)
 
 /* ---- making, settings ---- */
 
-static int lmtp_options(const struct worker *worker, struct lmtp_options *options)
+/* Clients whose EHLO came first have waited for it. */
+static void on_asked(void *owner)
+{
+	const struct worker *worker = owner;
+	struct session *session;
+
+	LIST_FOREACH (session, &worker->sessions, link) {
+		if (session->waiting)
+			session_resume(session);
+	}
+}
+
+static int lmtp_options(struct worker *worker, struct lmtp_options *options)
 {
 	const struct smtp_in_settings *settings = worker_settings(worker);
 
@@ -67,6 +79,8 @@ static int lmtp_options(const struct worker *worker, struct lmtp_options *option
 		.connections = settings->hand_over_connections,
 		.seconds = (unsigned)settings->hand_over_seconds,
 		.end_seconds = (unsigned)settings->hand_over_end_seconds,
+		.asked = on_asked,
+		.owner = worker,
 	};
 	return smtp_in_hand_over_parse(text_of(settings->hand_over), &options->server);
 }
@@ -113,6 +127,7 @@ struct worker *worker_new(struct role_context *context)
 	set_limits(worker);
 	guard_init(&worker->guard, context);
 	worker->pool = lmtp_pool_new(context->loop, &options);
+	lmtp_pool_ask(worker->pool);
 	worker->tick = event_new(context->loop, -1, EV_PERSIST, on_tick, worker);
 	if (!worker->tick)
 		LOG_FATAL("out-of-memory", LOG_STRING("what", "timer"));

@@ -2,7 +2,9 @@
  * Whole SMTP sessions: the input drives the client's octets and what the LMTP server answers, in any order
  * and in any pieces. Beyond not crashing:
  *
- *	- "Accepted" is said only after the LMTP server took the message for every recipient of it;
+ *	- "Accepted" is said only after the LMTP server took the message for every recipient of it, or with
+ *	  PRDR for one of them at least;
+ *	- no octet of a chunk is taken for a command, nor a command for one;
  *	- no message comes to its end at the LMTP server that holds a NUL, a bare CR or a bare LF, or is
  *	  over the limit;
  *	- what waits to be sent to a client stays bounded;
@@ -84,9 +86,34 @@ static const char *const commands[] = {
 	"RCPT TO:<\xc3\xa4@example.test>\r\n",
 	"RCPT TO:<\xff@example.test>\r\n",
 	"0123456789012345678901234567890123456789012345678901234567890123456789\r\n",
+	"BDAT 8 LAST\r\na: b\r\n\r\n",
+	"BDAT 6\r\nRSET\r\n",
+	"BDAT 0 LAST\r\n",
+	"BDAT 0\r\n",
+	"BDAT 3\r\n.\r\n",
+	"BDAT 1\r\n\r",
+	"BDAT 1\r\n\n",
+	"BDAT 4 LAST\r\na\nb\r",
+	"BDAT 5000\r\n",
+	"BDAT 4000\r\n",
+	"BDAT 18446744073709551615 LAST\r\n",
+	"BDAT 2 FIRST\r\nab",
+	"BDAT\r\n",
+	"MAIL FROM:<s@client.test> PRDR\r\n",
+	"MAIL FROM:<s@client.test> RET=HDRS ENVID=a+2Bb\r\n",
+	"RCPT TO:<a@example.test> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;b@example.test\r\n",
+	"RCPT TO:<a@example.test> NOTIFY=NEVER\r\n",
 };
 
-enum question { ASKED_GREETING, ASKED_HELLO, ASKED_OTHER, ASKED_RCPT, ASKED_DATA, ASKED_VERDICT };
+enum question {
+	ASKED_GREETING,
+	ASKED_HELLO,
+	ASKED_OTHER,
+	ASKED_RCPT,
+	ASKED_DATA,
+	ASKED_CHUNK,
+	ASKED_VERDICT,
+};
 
 /* One connection as the LMTP server sees it. */
 struct peer {
@@ -95,8 +122,11 @@ struct peer {
 	enum question asked[QUESTIONS];
 	size_t first, count;
 	bool in_message;
-	size_t accepted; /* recipients of this message */
-	size_t good;     /* verdicts on it */
+	bool in_chunk, last_chunk;
+	size_t chunk_left;
+	struct buf message; /* of chunks */
+	size_t accepted;    /* recipients of this message */
+	size_t good;        /* verdicts on it */
 };
 
 static struct event_base *loop;
@@ -108,8 +138,11 @@ static int listener;
 static struct peer peers[PEERS];
 static int client;
 static struct buf client_line;
-static size_t told, delivered; /* messages the client was told of, and those taken by the server */
-static bool all_honest;        /* the server has only answered what it was asked */
+/* Messages the client was told of, those taken by the server for all, and those for some recipients. */
+static size_t told, delivered, delivered_in_part;
+static bool prdr_said; /* so that the last of these count */
+static char last_said[4];
+static bool all_honest; /* the server has only answered what it was asked */
 
 /* ---- the LMTP server ---- */
 
@@ -119,6 +152,7 @@ static void peer_close(struct peer *peer)
 		close(peer->fd);
 	peer->fd = -1;
 	buf_release(&peer->in);
+	buf_release(&peer->message);
 }
 
 static void peer_ask(struct peer *peer, enum question question)
@@ -152,6 +186,48 @@ static void check_message(struct text message)
 	REQUIRE(message.len <= 2 * MESSAGE_LIMIT + TRACE_LIMIT);
 }
 
+static void peer_ends_message(struct peer *peer)
+{
+	peer->good = 0;
+	for (size_t i = 0; i < peer->accepted; i++)
+		peer_ask(peer, ASKED_VERDICT);
+}
+
+/* False: octets of it are still to come. */
+static bool peer_takes_chunk(struct peer *peer)
+{
+	const struct text piece = text_head(buf_text(&peer->in), peer->chunk_left);
+
+	buf_add(&peer->message, piece);
+	peer->chunk_left -= piece.len;
+	buf_consume(&peer->in, piece.len);
+	if (peer->chunk_left)
+		return false;
+	peer->in_chunk = false;
+	if (!peer->last_chunk) {
+		peer_ask(peer, ASKED_CHUNK);
+		return true;
+	}
+	check_message(buf_text(&peer->message));
+	REQUIRE(buf_length(&peer->message) >= 2);
+	REQUIRE(memcmp(buf_text(&peer->message).ptr + buf_length(&peer->message) - 2, "\r\n", 2) ==
+		0);
+	peer_ends_message(peer);
+	return true;
+}
+
+static void peer_begins_chunk(struct peer *peer, struct text line)
+{
+	struct text size;
+	uint64_t octets;
+
+	line = text_from(line, 5);
+	REQUIRE(text_split(&line, ' ', &size) && text_to_number(size, SIZE_MAX, &octets) == 0);
+	peer->last_chunk = line.ptr && text_equal(line, TEXT("LAST"));
+	peer->in_chunk = true;
+	peer->chunk_left = octets;
+}
+
 /* False: the end is not there yet. */
 static bool peer_takes_message(struct peer *peer)
 {
@@ -165,9 +241,7 @@ static bool peer_takes_message(struct peer *peer)
 	check_message(text_head(in, length));
 	buf_consume(&peer->in, length);
 	peer->in_message = false;
-	peer->good = 0;
-	for (size_t i = 0; i < peer->accepted; i++)
-		peer_ask(peer, ASKED_VERDICT);
+	peer_ends_message(peer);
 	return true;
 }
 
@@ -184,10 +258,14 @@ static bool peer_takes_line(struct peer *peer)
 		peer_ask(peer, ASKED_RCPT);
 	else if (text_begins(in, TEXT("DATA\r")))
 		peer_ask(peer, ASKED_DATA);
+	else if (text_begins(in, TEXT("BDAT ")))
+		peer_begins_chunk(peer, text_head(in, (size_t)(end - in.ptr)));
 	else
 		peer_ask(peer, ASKED_OTHER);
-	if (text_begins(in, TEXT("MAIL ")))
+	if (text_begins(in, TEXT("MAIL "))) {
 		peer->accepted = 0;
+		buf_clear(&peer->message);
+	}
 	buf_consume(&peer->in, (size_t)(end - in.ptr) + 2);
 	return true;
 }
@@ -204,8 +282,9 @@ static void peer_reads(struct peer *peer)
 		}
 		buf_add(&peer->in, (struct text){ octets, (size_t)n });
 	}
-	while (peer->fd >= 0 &&
-		(peer->in_message ? peer_takes_message(peer) : peer_takes_line(peer)))
+	while (peer->fd >= 0 && (peer->in_chunk            ? peer_takes_chunk(peer)
+					: peer->in_message ? peer_takes_message(peer)
+							   : peer_takes_line(peer)))
 		;
 }
 
@@ -216,17 +295,21 @@ static void peer_says(struct peer *peer, const void *octets, size_t size)
 		all_honest = false;
 }
 
-static const char *good_answer(enum question question)
+static const char *good_answer(enum question question, bool modern)
 {
 	switch (question) {
 	case ASKED_GREETING:
 		return "220 peer\r\n";
 	case ASKED_HELLO:
+		if (modern)
+			return "250-peer\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-DSN\r\n250 "
+			       "SMTPUTF8\r\n";
 		return "250-peer\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-"
 		       "SIZE\r\n250 XID\r\n";
 	case ASKED_DATA:
 		return "354 go\r\n";
 	case ASKED_RCPT:
+	case ASKED_CHUNK:
 	case ASKED_VERDICT:
 	case ASKED_OTHER:
 		break;
@@ -240,9 +323,11 @@ static void note_good(struct peer *peer, enum question question)
 		peer->accepted++;
 	} else if (question == ASKED_DATA) {
 		peer->in_message = true;
-	} else if (question == ASKED_VERDICT && ++peer->good == peer->accepted) {
-		delivered++;
-		peer->accepted = 0;
+	} else if (question == ASKED_VERDICT) {
+		/* Counted at the first, for nobody knows which will be the last. */
+		peer->good++;
+		delivered_in_part += peer->good == 1;
+		delivered += peer->good == peer->accepted;
 	}
 }
 
@@ -258,7 +343,7 @@ static void peer_answers(struct peer *peer, unsigned how)
 	peer->first = (peer->first + 1) % QUESTIONS;
 	peer->count--;
 	if (how >= sizeof(bad) / sizeof(bad[0])) {
-		const char *answer = good_answer(question);
+		const char *answer = good_answer(question, how % 2);
 		note_good(peer, question);
 		peer_says(peer, answer, strlen(answer));
 	} else {
@@ -285,11 +370,23 @@ static void client_reads(void)
 		buf_consume(&client_line, (size_t)(end - in.ptr) + 1);
 	}
 	if (all_honest)
-		REQUIRE(told <= delivered);
+		REQUIRE(told <= (prdr_said ? delivered_in_part : delivered));
+}
+
+/* Also when the word comes in pieces. */
+static void watch_for_prdr(const char *octets, size_t size)
+{
+	for (size_t i = 0; i < size; i++) {
+		memmove(last_said, last_said + 1, sizeof(last_said) - 1);
+		last_said[sizeof(last_said) - 1] = octets[i];
+		prdr_said |= text_equal_nocase(
+			(struct text){ last_said, sizeof(last_said) }, TEXT("PRDR"));
+	}
 }
 
 static void client_says(const void *octets, size_t size)
 {
+	watch_for_prdr(octets, size);
 	if (client >= 0 && size)
 		(void)!send(client, octets, size, MSG_NOSIGNAL);
 }
@@ -360,7 +457,9 @@ static void begin(void)
 
 	REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) == 0);
 	client = pair[0];
-	told = delivered = 0;
+	told = delivered = delivered_in_part = 0;
+	prdr_said = false;
+	memset(last_said, 0, sizeof(last_said));
 	all_honest = true;
 	for (size_t i = 0; i < PEERS; i++)
 		peers[i].fd = -1;

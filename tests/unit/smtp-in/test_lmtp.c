@@ -74,6 +74,11 @@ static void on_delivered(void *owner, const struct reply *reply)
 	begin_message(fixture);
 }
 
+static void on_refused(void *owner, const struct reply *reply)
+{
+	hear(owner, 'x', reply);
+}
+
 static void on_drained(void *owner)
 {
 	struct fixture *fixture = owner;
@@ -94,6 +99,7 @@ static const struct lmtp_handlers handlers = {
 	.recipient = on_recipient,
 	.data = on_data,
 	.delivered = on_delivered,
+	.refused = on_refused,
 	.drained = on_drained,
 	.failed = on_failed,
 };
@@ -278,12 +284,18 @@ static void add(struct fixture *fixture, int i, struct text address)
 	lmtp_add_recipient(fixture->lmtp, &fixture->recipient[i]);
 }
 
+/* Octets of the message. */
+static void give(struct fixture *fixture, struct text octets, bool last)
+{
+	lmtp_add_message(fixture->lmtp, &octets, 1, last);
+}
+
 /* A message for a@b.test is begun, and the peer has heard MAIL, RCPT and DATA. */
 static void begin_message(struct fixture *fixture)
 {
 	begin(fixture);
 	add(fixture, 0, TEXT("a@b.test"));
-	lmtp_start_message(fixture->lmtp);
+	lmtp_start_message(fixture->lmtp, LMTP_BODY_STUFFED);
 }
 
 #define MAIL "MAIL FROM:<s@client.test> SIZE=77 BODY=8BITMIME XID=id1\r\n"
@@ -295,8 +307,7 @@ static void finish_message(struct fixture *fixture)
 	peer_hear(fixture, MESSAGE);
 	peer_say(fixture, "250 2.1.0 ok\r\n250 2.1.5 ok\r\n354 go\r\n");
 	expect_heard(fixture, "r250 2.1.5 ok|d354 0.0.0 go|");
-	lmtp_add_message(fixture->lmtp, TEXT("x\r\n.\r\n"));
-	lmtp_end_message(fixture->lmtp);
+	give(fixture, TEXT("x\r\n.\r\n"), true);
 	peer_hear(fixture, "x\r\n.\r\n");
 	peer_say(fixture, "250 2.0.0 done\r\n");
 	expect_heard(fixture, "v250 2.0.0 done|");
@@ -341,7 +352,7 @@ static void test_utf8_is_refused_where_unknown(void **state)
 {
 	struct fixture *fixture = *state;
 	const char *heard = "r550 5.6.7 Where mail goes from here, SMTPUTF8 is not known|"
-			    "d550 5.6.7 Where mail goes from here, SMTPUTF8 is not known|";
+			    "d554 5.5.1 No valid recipients|";
 
 	fixture->envelope.utf8 = true;
 	begin_message(fixture);
@@ -368,15 +379,14 @@ static void test_whole_message_pipelined(void **state)
 	add(fixture, 0, TEXT("a@b.test"));
 	add(fixture, 1, TEXT("\"x y\"@b.test"));
 	add(fixture, 2, TEXT("c@b.test"));
-	lmtp_start_message(fixture->lmtp);
+	lmtp_start_message(fixture->lmtp, LMTP_BODY_STUFFED);
 	peer_greet(fixture, EVERYTHING);
 	peer_hear(fixture, MAIL "RCPT TO:<a@b.test>\r\nRCPT TO:<\"x y\"@b.test>\r\n"
 				"RCPT TO:<c@b.test>\r\nDATA\r\n");
 	peer_say(fixture, "250 2.1.0 ok\r\n250 2.1.5 a\r\n550 5.1.1 none\r\n250 c\r\n354 go\r\n");
 	expect_heard(fixture, "r250 2.1.5 a|r550 5.1.1 none|r250 0.0.0 c|d354 0.0.0 go|");
-	lmtp_add_message(fixture->lmtp, TEXT("Subject: x\r\n"));
-	lmtp_add_message(fixture->lmtp, TEXT("\r\n..\r\n.\r\n"));
-	lmtp_end_message(fixture->lmtp);
+	give(fixture, TEXT("Subject: x\r\n"), false);
+	give(fixture, TEXT("\r\n..\r\n.\r\n"), true);
 	peer_hear(fixture, "Subject: x\r\n\r\n..\r\n.\r\n");
 	peer_say(fixture, "250 2.0.0 a\r\n452 4.2.2 full\r\n");
 	expect_heard(fixture, "v250 2.0.0 a|v452 4.2.2 full|");
@@ -407,7 +417,7 @@ static void test_without_extensions_one_by_one(void **state)
 	begin(fixture);
 	add(fixture, 0, TEXT("a@b.test"));
 	add(fixture, 1, TEXT("c@b.test"));
-	lmtp_start_message(fixture->lmtp);
+	lmtp_start_message(fixture->lmtp, LMTP_BODY_STUFFED);
 	peer_greet(fixture, "250 PIPELINING is my name\r\n");
 	peer_hear(fixture, "MAIL FROM:<s@client.test>\r\n");
 	peer_hear_nothing(fixture);
@@ -475,7 +485,7 @@ static void test_recipient_after_the_first_verdicts(void **state)
 	peer_hear(fixture, "RCPT TO:<c@b.test>\r\n");
 	peer_say(fixture, "451 4.0.0 later\r\n");
 	expect_heard(fixture, "r451 4.0.0 later|");
-	lmtp_start_message(fixture->lmtp);
+	lmtp_start_message(fixture->lmtp, LMTP_BODY_STUFFED);
 	peer_hear(fixture, "DATA\r\n");
 }
 
@@ -492,7 +502,7 @@ static void test_output_is_bounded(void **state)
 	peer_say(fixture, "250 ok\r\n250 ok\r\n354 go\r\n");
 	expect_heard(fixture, "r250 0.0.0 ok|d354 0.0.0 go|");
 	while (!lmtp_is_full(fixture->lmtp)) {
-		lmtp_add_message(fixture->lmtp, (struct text){ octets, sizeof(octets) });
+		give(fixture, (struct text){ octets, sizeof(octets) }, false);
 		added += sizeof(octets);
 		turn(fixture);
 		assert_true(added < 16 << 20);
@@ -568,7 +578,7 @@ static void test_message_given_up_is_cut(void **state)
 	peer_hear(fixture, MESSAGE);
 	peer_say(fixture, "250 ok\r\n250 ok\r\n354 go\r\n");
 	expect_heard(fixture, "r250 0.0.0 ok|d354 0.0.0 go|");
-	lmtp_add_message(fixture->lmtp, TEXT("half\r\n"));
+	give(fixture, TEXT("half\r\n"), false);
 	peer_hear(fixture, "half\r\n");
 	lmtp_end(&fixture->lmtp);
 	peer_hear_end(fixture);
@@ -680,13 +690,12 @@ static void test_closed_before_the_verdict_fails(void **state)
 	begin(fixture);
 	add(fixture, 0, TEXT("a@b.test"));
 	add(fixture, 1, TEXT("c@b.test"));
-	lmtp_start_message(fixture->lmtp);
+	lmtp_start_message(fixture->lmtp, LMTP_BODY_STUFFED);
 	peer_greet(fixture, EVERYTHING);
 	peer_hear(fixture, MAIL "RCPT TO:<a@b.test>\r\nRCPT TO:<c@b.test>\r\nDATA\r\n");
 	peer_say(fixture, "250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n");
 	expect_heard(fixture, "r250 0.0.0 ok|r250 0.0.0 ok|d354 0.0.0 go|");
-	lmtp_add_message(fixture->lmtp, TEXT(".\r\n"));
-	lmtp_end_message(fixture->lmtp);
+	give(fixture, TEXT(".\r\n"), true);
 	peer_hear(fixture, ".\r\n");
 	peer_say(fixture, "250 2.0.0 done\r\n250 2.0");
 	turn(fixture);
@@ -714,8 +723,7 @@ static void test_more_verdicts_than_recipients_is_closed(void **state)
 	peer_hear(fixture, MESSAGE);
 	peer_say(fixture, "250 ok\r\n250 ok\r\n354 go\r\n");
 	expect_heard(fixture, "r250 0.0.0 ok|d354 0.0.0 go|");
-	lmtp_add_message(fixture->lmtp, TEXT(".\r\n"));
-	lmtp_end_message(fixture->lmtp);
+	give(fixture, TEXT(".\r\n"), true);
 	peer_hear(fixture, ".\r\n");
 	peer_say(fixture, "250 one\r\n250 two\r\n");
 	expect_heard(fixture, "v250 0.0.0 one|f|");
@@ -732,8 +740,7 @@ static void test_more_verdicts_than_recipients_in_a_hurry(void **state)
 	peer_hear(fixture, MESSAGE);
 	peer_say(fixture, "250 ok\r\n250 ok\r\n354 go\r\n");
 	expect_heard(fixture, "r250 0.0.0 ok|d354 0.0.0 go|");
-	lmtp_add_message(fixture->lmtp, TEXT(".\r\n"));
-	lmtp_end_message(fixture->lmtp);
+	give(fixture, TEXT(".\r\n"), true);
 	peer_hear(fixture, ".\r\n");
 	fixture->hurried = true;
 	peer_say(fixture, "250 one\r\n250 two\r\n");
@@ -936,8 +943,7 @@ static void test_slow_verdict_times_out(void **state)
 	peer_hear(fixture, MESSAGE);
 	peer_say(fixture, "250 ok\r\n250 ok\r\n354 go\r\n");
 	expect_heard(fixture, "r250 0.0.0 ok|d354 0.0.0 go|");
-	lmtp_add_message(fixture->lmtp, TEXT(".\r\n"));
-	lmtp_end_message(fixture->lmtp);
+	give(fixture, TEXT(".\r\n"), true);
 	expect_heard(fixture, "f|");
 }
 
@@ -961,7 +967,7 @@ static void test_waiting_for_the_client_has_no_limit(void **state)
 		clock_gettime(CLOCK_MONOTONIC, &now);
 	} while (now.tv_sec - start.tv_sec < 3);
 	expect_heard(fixture, "");
-	lmtp_start_message(fixture->lmtp);
+	lmtp_start_message(fixture->lmtp, LMTP_BODY_STUFFED);
 	peer_hear(fixture, "DATA\r\n");
 }
 
@@ -992,6 +998,298 @@ static void test_another_server_after_a_reload(void **state)
 	close(fixture->listener);
 	begin_message(fixture);
 	expect_heard(fixture, "f|");
+}
+
+/* ---- BDAT ---- */
+
+static struct lmtp_counts counts(const struct fixture *fixture)
+{
+	struct lmtp_counts found;
+
+	lmtp_pool_count(fixture->pool, &found);
+	return found;
+}
+
+#define CHUNKING \
+	"250-peer\r\n250-PIPELINING\r\n250-SIZE\r\n250-8BITMIME\r\n250-XID\r\n250 CHUNKING\r\n"
+#define ENVELOPE MAIL "RCPT TO:<a@b.test>\r\n"
+
+/* A plain message for a@b.test may begin, at a peer of these extensions. */
+static void open_plain(struct fixture *fixture, const char *extensions)
+{
+	begin(fixture);
+	add(fixture, 0, TEXT("a@b.test"));
+	lmtp_start_message(fixture->lmtp, LMTP_BODY_PLAIN);
+	peer_greet(fixture, extensions);
+}
+
+static void open_chunks(struct fixture *fixture)
+{
+	open_plain(fixture, CHUNKING);
+	peer_hear(fixture, ENVELOPE);
+	peer_say(fixture, "250 2.1.0 ok\r\n250 2.1.5 ok\r\n");
+	expect_heard(fixture, "r250 2.1.5 ok|d354 0.0.0 |");
+}
+
+static void test_chunks_go_by_bdat(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct text pieces[] = { TEXT("T: x\r\n"), TEXT(".a\r\n"), TEXT("") };
+
+	open_chunks(fixture);
+	lmtp_add_message(fixture->lmtp, pieces, 3, false);
+	peer_hear(fixture, "BDAT 10\r\nT: x\r\n.a\r\n");
+	/* Nothing is no chunk, unless it ends the message. */
+	give(fixture, TEXT(""), false);
+	give(fixture, TEXT("b\r\n.\r\n"), false);
+	peer_hear(fixture, "BDAT 6\r\nb\r\n.\r\n");
+	give(fixture, TEXT(""), true);
+	peer_hear(fixture, "BDAT 0 LAST\r\n");
+	peer_say(fixture, "250 10\r\n250 6\r\n250 2.0.0 done\r\n");
+	expect_heard(fixture, "v250 2.0.0 done|");
+	lmtp_end(&fixture->lmtp);
+	peer_hear_nothing(fixture);
+	assert_int_equal(counts(fixture).idle, 1);
+}
+
+/* Verdicts that were there before the message was asked for. */
+static void test_chunks_after_the_verdicts(void **state)
+{
+	struct fixture *fixture = *state;
+
+	begin(fixture);
+	add(fixture, 0, TEXT("a@b.test"));
+	peer_greet(fixture, CHUNKING);
+	peer_hear(fixture, ENVELOPE);
+	peer_say(fixture, "250 2.1.0 ok\r\n250 2.1.5 ok\r\n");
+	expect_heard(fixture, "r250 2.1.5 ok|");
+	lmtp_start_message(fixture->lmtp, LMTP_BODY_PLAIN);
+	expect_heard(fixture, "d354 0.0.0 |");
+	give(fixture, TEXT("x\r\n"), true);
+	peer_hear(fixture, "BDAT 3 LAST\r\nx\r\n");
+	peer_say(fixture, "250 2.0.0 done\r\n");
+	expect_heard(fixture, "v250 2.0.0 done|");
+}
+
+static void test_chunks_are_stuffed_without_chunking(void **state)
+{
+	struct fixture *fixture = *state;
+
+	open_plain(fixture, EVERYTHING);
+	peer_hear(fixture, MESSAGE);
+	peer_say(fixture, "250 2.1.0 ok\r\n250 2.1.5 ok\r\n354 go\r\n");
+	expect_heard(fixture, "r250 2.1.5 ok|d354 0.0.0 go|");
+	give(fixture, TEXT(".a\r\n\r"), false);
+	give(fixture, TEXT("\n.\r\n"), false);
+	give(fixture, TEXT("..\r\n"), true);
+	peer_hear(fixture, "..a\r\n\r\n..\r\n...\r\n.\r\n");
+	peer_say(fixture, "250 2.0.0 done\r\n");
+	expect_heard(fixture, "v250 2.0.0 done|");
+}
+
+static void test_a_refused_chunk(void **state)
+{
+	struct fixture *fixture = *state;
+
+	open_chunks(fixture);
+	give(fixture, TEXT("a\r\n"), false);
+	give(fixture, TEXT("b\r\n"), false);
+	peer_say(fixture, "552 5.3.4 big\r\n");
+	expect_heard(fixture, "x552 5.3.4 big|");
+	lmtp_end(&fixture->lmtp);
+	peer_hear(fixture, "BDAT 3\r\na\r\nBDAT 3\r\nb\r\nRSET\r\n");
+	/* The reply to the second is nobody's; then the connection is as good as new. */
+	peer_say(fixture, "503 5.5.1 no\r\n250 2.0.0 reset\r\n");
+	expect_heard(fixture, "");
+	assert_int_equal(counts(fixture).idle, 1);
+}
+
+static void test_a_given_up_message_of_chunks_is_reset(void **state)
+{
+	struct fixture *fixture = *state;
+
+	open_chunks(fixture);
+	give(fixture, TEXT("a\r\n"), false);
+	lmtp_end(&fixture->lmtp);
+	peer_hear(fixture, "BDAT 3\r\na\r\nRSET\r\n");
+	peer_say(fixture, "250 3\r\n250 2.0.0 reset\r\n");
+	expect_heard(fixture, "");
+	assert_int_equal(counts(fixture).idle, 1);
+}
+
+/* How many replies a server gives to the last chunk is known when all is well only. */
+static void test_given_up_after_the_last_chunk(void **state)
+{
+	struct fixture *fixture = *state;
+
+	open_chunks(fixture);
+	give(fixture, TEXT("a\r\n"), false);
+	give(fixture, TEXT("b\r\n"), true);
+	peer_say(fixture, "452 4.3.1 full\r\n");
+	expect_heard(fixture, "x452 4.3.1 full|");
+	lmtp_end(&fixture->lmtp);
+	peer_hear(fixture, "BDAT 3\r\na\r\nBDAT 3 LAST\r\nb\r\n");
+	peer_hear_end(fixture);
+}
+
+static void test_a_reply_to_no_chunk(void **state)
+{
+	struct fixture *fixture = *state;
+
+	open_chunks(fixture);
+	peer_say(fixture, "250 what\r\n");
+	expect_heard(fixture, "f|");
+	peer_hear_end(fixture);
+}
+
+/* ---- what the server offers ---- */
+
+#define WITH_DSN "250-peer\r\n250-PIPELINING\r\n250-XID\r\n250 DSN\r\n"
+
+static void note_asked(void *owner)
+{
+	struct fixture *fixture = owner;
+
+	buf_add_string(&fixture->heard, "a|");
+}
+
+static void ask(struct fixture *fixture)
+{
+	fixture->options.asked = note_asked;
+	fixture->options.owner = fixture;
+	lmtp_pool_change(fixture->pool, &fixture->options);
+	lmtp_pool_ask(fixture->pool);
+	assert_true(lmtp_pool_is_asking(fixture->pool));
+	assert_false(lmtp_pool_offers_dsn(fixture->pool));
+}
+
+static void test_a_connection_ahead(void **state)
+{
+	struct fixture *fixture = *state;
+
+	ask(fixture);
+	peer_greet(fixture, WITH_DSN);
+	expect_heard(fixture, "a|");
+	assert_false(lmtp_pool_is_asking(fixture->pool));
+	assert_true(lmtp_pool_offers_dsn(fixture->pool));
+	assert_int_equal(counts(fixture).idle, 1);
+	/* It is known: no further one. */
+	lmtp_pool_ask(fixture->pool);
+	assert_int_equal(counts(fixture).open, 1);
+	begin(fixture);
+	add(fixture, 0, TEXT("a@b.test"));
+	peer_hear(fixture, "MAIL FROM:<s@client.test> XID=id1\r\nRCPT TO:<a@b.test>\r\n");
+}
+
+static void test_a_message_takes_the_connection_ahead(void **state)
+{
+	struct fixture *fixture = *state;
+
+	ask(fixture);
+	begin(fixture);
+	add(fixture, 0, TEXT("a@b.test"));
+	assert_int_equal(counts(fixture).open, 1);
+	peer_greet(fixture, WITH_DSN);
+	expect_heard(fixture, "a|");
+	peer_hear(fixture, "MAIL FROM:<s@client.test> XID=id1\r\nRCPT TO:<a@b.test>\r\n");
+	assert_int_equal(counts(fixture).idle, 0);
+}
+
+static void test_a_message_leaves_the_connection_ahead(void **state)
+{
+	struct fixture *fixture = *state;
+
+	ask(fixture);
+	begin(fixture);
+	add(fixture, 0, TEXT("a@b.test"));
+	lmtp_end(&fixture->lmtp);
+	peer_greet(fixture, WITH_DSN);
+	expect_heard(fixture, "a|");
+	peer_hear_nothing(fixture);
+	assert_true(lmtp_pool_offers_dsn(fixture->pool));
+	assert_int_equal(counts(fixture).idle, 1);
+}
+
+static void test_nobody_to_ask(void **state)
+{
+	struct fixture *fixture = *state;
+
+	ask(fixture);
+	peer_accept(fixture);
+	peer_close(fixture);
+	expect_heard(fixture, "a|");
+	assert_false(lmtp_pool_is_asking(fixture->pool));
+	assert_false(lmtp_pool_offers_dsn(fixture->pool));
+	/* The first message finds out. */
+	begin(fixture);
+	add(fixture, 0, TEXT("a@b.test"));
+	peer_greet(fixture, WITH_DSN);
+	peer_hear(fixture, "MAIL FROM:<s@client.test> XID=id1\r\nRCPT TO:<a@b.test>\r\n");
+	assert_true(lmtp_pool_offers_dsn(fixture->pool));
+}
+
+static void say_dsn(struct fixture *fixture)
+{
+	fixture->envelope = (struct lmtp_envelope){ .sender = TEXT("s@client.test"),
+		.id = TEXT("id1"),
+		.dsn = { .content = DSN_RETURN_HEADERS, .envelope_id = TEXT("e+2B1") } };
+	fixture->recipient[0].dsn =
+		(struct dsn_recipient){ .notify = DSN_NOTIFY_SUCCESS | DSN_NOTIFY_DELAY,
+			.original = TEXT("rfc822;o@b.test") };
+}
+
+static void test_dsn_is_handed_on(void **state)
+{
+	struct fixture *fixture = *state;
+
+	say_dsn(fixture);
+	begin(fixture);
+	add(fixture, 0, TEXT("a@b.test"));
+	add(fixture, 1, TEXT("c@b.test"));
+	peer_greet(fixture, WITH_DSN);
+	peer_hear(fixture, "MAIL FROM:<s@client.test> RET=HDRS ENVID=e+2B1 XID=id1\r\n"
+			   "RCPT TO:<a@b.test> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;o@b.test\r\n"
+			   "RCPT TO:<c@b.test>\r\n");
+}
+
+static void test_dsn_is_not_lost(void **state)
+{
+	struct fixture *fixture = *state;
+
+	say_dsn(fixture);
+	begin(fixture);
+	add(fixture, 0, TEXT("a@b.test"));
+	lmtp_start_message(fixture->lmtp, LMTP_BODY_STUFFED);
+	peer_greet(fixture, EVERYTHING);
+	expect_heard(fixture,
+		"r451 4.3.0 Where mail goes from here, DSN is not known any more, try again|"
+		"d554 5.5.1 No valid recipients|");
+	peer_hear_nothing(fixture);
+}
+
+/* Of one recipient only: the others get the message, and every reply has its place. */
+static void test_dsn_of_one_recipient_is_not_lost(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture->recipient[1].dsn.notify = DSN_NOTIFY_NEVER;
+	begin(fixture);
+	add(fixture, 0, TEXT("a@b.test"));
+	add(fixture, 1, TEXT("c@b.test"));
+	add(fixture, 2, TEXT("d@b.test"));
+	lmtp_start_message(fixture->lmtp, LMTP_BODY_STUFFED);
+	peer_greet(fixture, EVERYTHING);
+	peer_hear(fixture, ENVELOPE);
+	peer_say(fixture, "250 2.1.0 ok\r\n250 2.1.5 ok\r\n");
+	peer_hear(fixture, "RCPT TO:<d@b.test>\r\nDATA\r\n");
+	peer_say(fixture, "250 2.1.5 ok\r\n354 go\r\n");
+	expect_heard(fixture,
+		"r250 2.1.5 ok|"
+		"r451 4.3.0 Where mail goes from here, DSN is not known any more, try again|"
+		"r250 2.1.5 ok|d354 0.0.0 go|");
+	give(fixture, TEXT("x\r\n.\r\n"), true);
+	peer_say(fixture, "250 2.0.0 a\r\n250 2.0.0 d\r\n");
+	expect_heard(fixture, "v250 2.0.0 a|v250 2.0.0 d|");
 }
 
 int main(void)
@@ -1035,6 +1333,26 @@ int main(void)
 		TEST(slow_verdict_times_out),
 		TEST(waiting_for_the_client_has_no_limit),
 		TEST(another_server_after_a_reload),
+		cmocka_unit_test_setup_teardown(test_chunks_go_by_bdat, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_chunks_after_the_verdicts, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_chunks_are_stuffed_without_chunking, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_refused_chunk, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_a_given_up_message_of_chunks_is_reset, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_given_up_after_the_last_chunk, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_reply_to_no_chunk, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_connection_ahead, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_a_message_takes_the_connection_ahead, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_a_message_leaves_the_connection_ahead, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_nobody_to_ask, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_dsn_is_handed_on, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_dsn_is_not_lost, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_dsn_of_one_recipient_is_not_lost, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -134,7 +134,7 @@ static void client_comes(struct fixture *fixture)
 	hear(fixture, fixture->client, "250 mx.example.test\r\n");
 }
 
-static void server_comes(struct fixture *fixture)
+static void server_comes_with(struct fixture *fixture, const char *extension)
 {
 	struct pollfd poll_fd = { .fd = fixture->listener, .events = POLLIN };
 	struct timespec begin;
@@ -151,7 +151,14 @@ static void server_comes(struct fixture *fixture)
 	say(fixture->server, "220 mda\r\n");
 	hear(fixture, fixture->server, "LHLO mx.example.test\r\n");
 	say(fixture->server, "250-mda\r\n250-PIPELINING\r\n250-SIZE\r\n250-8BITMIME\r\n250-"
-			     "SMTPUTF8\r\n250 XID\r\n");
+			     "SMTPUTF8\r\n250-");
+	say(fixture->server, extension);
+	say(fixture->server, "\r\n250 XID\r\n");
+}
+
+static void server_comes(struct fixture *fixture)
+{
+	server_comes_with(fixture, "ENHANCEDSTATUSCODES");
 }
 
 static void listen_anew(struct fixture *fixture)
@@ -674,10 +681,266 @@ static void test_tls_listener_without_certificate(void **state)
 	hear_end(fixture, pair[0]);
 	close(pair[0]);
 	client_comes(fixture);
+	server_comes(fixture);
 	say(fixture->client, "STARTTLS\r\nEHLO client.test\r\n");
 	hear_until(fixture, fixture->client, "250 SIZE 36700160\r\n");
 	assert_memory_equal(fixture->heard, "454 4.7.0 TLS is not available\r\n", 32);
 	assert_null(strstr(fixture->heard, "STARTTLS"));
+}
+
+/* ---- EHLO waits to hear what may be offered ---- */
+
+static void test_ehlo_waits_for_the_server(void **state)
+{
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	say(fixture->client, "EHLO client.test\r\nNOOP\r\n");
+	hear_nothing(fixture, fixture->client);
+	server_comes_with(fixture, "DSN");
+	hear_until(fixture, fixture->client, "250 2.0.0 Ok\r\n");
+	assert_non_null(strstr(fixture->heard, "250-DSN\r\n"));
+	say(fixture->client, "MAIL FROM:<s@client.test> RET=HDRS ENVID=x\r\n"
+			     "RCPT TO:<a@example.test> NOTIFY=NEVER\r\n");
+	hear_until(fixture, fixture->server, " NOTIFY=NEVER\r\n");
+	assert_non_null(strstr(fixture->heard, " RET=HDRS ENVID=x "));
+}
+
+static void test_dsn_is_not_offered_for_others(void **state)
+{
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	server_comes(fixture);
+	say(fixture->client, "EHLO client.test\r\n");
+	hear_until(fixture, fixture->client, "250 SIZE 36700160\r\n");
+	assert_null(strstr(fixture->heard, "DSN"));
+	say(fixture->client, "MAIL FROM:<s@client.test> RET=HDRS\r\n");
+	hear(fixture, fixture->client, "555 5.5.4 MAIL has no parameter RET\r\n");
+	say(fixture->client, "MAIL FROM:<s@client.test>\r\nRCPT TO:<a@b.test> NOTIFY=NEVER\r\n");
+	hear(fixture, fixture->client, MAIL_OK "555 5.5.4 RCPT has no parameter NOTIFY\r\n");
+}
+
+static void test_ehlo_when_nobody_is_there(void **state)
+{
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	say(fixture->client, "EHLO client.test\r\n");
+	hear_nothing(fixture, fixture->client);
+	fixture->server = accept(fixture->listener, NULL, NULL);
+	assert_true(fixture->server >= 0);
+	close(fixture->server);
+	fixture->server = -1;
+	hear_until(fixture, fixture->client, "250 SIZE 36700160\r\n");
+	assert_null(strstr(fixture->heard, "DSN"));
+}
+
+/* ---- BDAT ---- */
+
+#define ENVELOPE "MAIL FROM:<s@client.test>\r\nRCPT TO:<a@example.test>\r\n"
+#define BROUGHT "250 2.1.0 ok\r\n250 2.1.5 fine\r\n"
+
+static void test_chunks_go_through_as_chunks(void **state)
+{
+	struct fixture *fixture = *state;
+	const char *at;
+	size_t length;
+
+	client_comes(fixture);
+	server_comes_with(fixture, "CHUNKING");
+	say(fixture->client, ENVELOPE "BDAT 6\r\n.a\r\n\r\nBDAT 1 last\r\nx");
+	hear_until(fixture, fixture->server, "RCPT TO:<a@example.test>\r\n");
+	say(fixture->server, BROUGHT);
+	hear_until(fixture, fixture->server, "BDAT 3 LAST\r\nx\r\n");
+	/* The trace field and the first chunk go together. */
+	assert_int_equal(sscanf(fixture->heard, "BDAT %zu\r\n", &length), 1);
+	at = strstr(fixture->heard, "\r\n") + 2;
+	assert_memory_equal(at, "Received: from client.test", 26);
+	assert_memory_equal(at + length - 6, ".a\r\n\r\nBDAT 3 LAST", 17);
+	hear(fixture, fixture->client, MAIL_OK "250 2.1.5 fine\r\n250 2.0.0 6 octets\r\n");
+	say(fixture->server, "250 ok\r\n250 2.0.0 done\r\n");
+	hear_until(fixture, fixture->client, "\r\n");
+	assert_memory_equal(fixture->heard, "250 2.0.0 Accepted as ", 22);
+	assert_whole_message_works(fixture);
+}
+
+static void test_chunks_go_through_as_data(void **state)
+{
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	server_comes(fixture);
+	say(fixture->client, ENVELOPE "BDAT 4\r\n.a\r\n");
+	hear_until(fixture, fixture->server, "DATA\r\n");
+	say(fixture->server, BROUGHT "354 go\r\n");
+	hear_until(fixture, fixture->server, "\r\n..a\r\n");
+	hear(fixture, fixture->client, MAIL_OK "250 2.1.5 fine\r\n250 2.0.0 4 octets\r\n");
+	say(fixture->client, "BDAT 0 LAST\r\n");
+	hear(fixture, fixture->server, ".\r\n");
+	say(fixture->server, "250 2.0.0 done\r\n");
+	hear_until(fixture, fixture->client, "\r\n");
+	assert_memory_equal(fixture->heard, "250 2.0.0 Accepted as ", 22);
+	assert_whole_message_works(fixture);
+}
+
+/* The server has said no: what is on its way is thrown away. */
+static void test_a_chunk_that_the_server_refuses(void **state)
+{
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	server_comes_with(fixture, "CHUNKING");
+	say(fixture->client, ENVELOPE "BDAT 3\r\na\r\n");
+	hear_until(fixture, fixture->server, "RCPT TO:<a@example.test>\r\n");
+	say(fixture->server, BROUGHT);
+	hear_until(fixture, fixture->server, "\r\na\r\n");
+	hear(fixture, fixture->client, MAIL_OK "250 2.1.5 fine\r\n250 2.0.0 3 octets\r\n");
+	say(fixture->server, "452 4.3.1 full\r\n");
+	hear(fixture, fixture->server, "RSET\r\n");
+	say(fixture->server, "250 2.0.0 ok\r\n");
+	say(fixture->client, "BDAT 6\r\nNOOP\r\nBDAT 6 LAST\r\nNOOP\r\n");
+	hear(fixture, fixture->client, "452 4.3.1 full\r\n503 5.5.1 MAIL first\r\n");
+	assert_whole_message_works(fixture);
+}
+
+static void test_no_recipient_for_a_chunk(void **state)
+{
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	server_comes_with(fixture, "CHUNKING");
+	say(fixture->client, ENVELOPE "BDAT 6 LAST\r\nNOOP\r\n");
+	hear_until(fixture, fixture->server, "RCPT TO:<a@example.test>\r\n");
+	say(fixture->server, "250 2.1.0 ok\r\n550 5.1.1 no\r\n");
+	hear(fixture, fixture->client, MAIL_OK "550 5.1.1 no\r\n554 5.5.1 No valid recipients\r\n");
+	hear(fixture, fixture->server, "RSET\r\n");
+	say(fixture->server, "250 2.0.0 ok\r\n");
+	assert_whole_message_works(fixture);
+}
+
+static void test_server_goes_amid_chunks(void **state)
+{
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	server_comes_with(fixture, "CHUNKING");
+	say(fixture->client, ENVELOPE "BDAT 3\r\na\r\n");
+	hear_until(fixture, fixture->server, "RCPT TO:<a@example.test>\r\n");
+	say(fixture->server, BROUGHT);
+	hear(fixture, fixture->client, MAIL_OK "250 2.1.5 fine\r\n250 2.0.0 3 octets\r\n");
+	close(fixture->server);
+	fixture->server = -1;
+	say(fixture->client, "BDAT 6 LAST\r\nNOOP\r\n");
+	hear(fixture, fixture->client, AWAY);
+	assert_whole_message_works(fixture);
+}
+
+/* The client is gone between two chunks: nothing may be delivered. */
+static void test_client_goes_amid_chunks(void **state)
+{
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	server_comes_with(fixture, "CHUNKING");
+	say(fixture->client, ENVELOPE "BDAT 3\r\na\r\nBDAT 100 LAST\r\nb");
+	hear_until(fixture, fixture->server, "RCPT TO:<a@example.test>\r\n");
+	say(fixture->server, BROUGHT);
+	hear_until(fixture, fixture->server, "BDAT 1\r\nb");
+	close(fixture->client);
+	fixture->client = -1;
+	hear(fixture, fixture->server, "RSET\r\n");
+	assert_int_equal(fixture->worker->total.lost_messages, 1);
+}
+
+/* ---- PRDR ---- */
+
+#define EACH "353 What each recipient has to say, then the end\r\n"
+
+static void test_verdicts_one_by_one(void **state)
+{
+	static const struct {
+		const char *said;
+		const char *heard; /* "Accepted" after these */
+		const char *last;
+	} cases[] = {
+		{ "250 2.0.0 a\r\n250 2.0.0 b\r\n", EACH "250 2.0.0 a\r\n250 2.0.0 b\r\n", NULL },
+		{ "250 2.0.0 a\r\n552 5.2.2 full\r\n", EACH "250 2.0.0 a\r\n552 5.2.2 full\r\n",
+			NULL },
+		{ "451 4.3.0 busy\r\n250 2.0.0 b\r\n", EACH "451 4.3.0 busy\r\n250 2.0.0 b\r\n",
+			NULL },
+		{ "550 5.7.1 no\r\n552 5.2.2 full\r\n", EACH "550 5.7.1 no\r\n552 5.2.2 full\r\n",
+			"550 5.7.1 no\r\n" },
+		{ "452 4.2.2 full\r\n552 5.2.2 full\r\n",
+			EACH "452 4.2.2 full\r\n552 5.2.2 full\r\n", AWAY },
+	};
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	server_comes(fixture);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		say(fixture->client, "MAIL FROM:<s@client.test> PRDR\r\nRCPT TO:<a@b.test>\r\n"
+				     "RCPT TO:<c@b.test>\r\nDATA\r\n");
+		hear_until(fixture, fixture->server, "DATA\r\n");
+		say(fixture->server, BROUGHT "250 2.1.5 fine\r\n354 go\r\n");
+		hear(fixture, fixture->client, MAIL_OK "250 2.1.5 fine\r\n250 2.1.5 fine\r\n" GO);
+		say(fixture->client, "x\r\n.\r\n");
+		hear_until(fixture, fixture->server, "x\r\n.\r\n");
+		say(fixture->server, cases[i].said);
+		hear(fixture, fixture->client, cases[i].heard);
+		if (cases[i].last) {
+			hear(fixture, fixture->client, cases[i].last);
+			continue;
+		}
+		hear_until(fixture, fixture->client, "\r\n");
+		assert_memory_equal(fixture->heard, "250 2.0.0 Accepted as ", 22);
+	}
+	assert_whole_message_works(fixture);
+}
+
+/* One recipient needs no list; and what has no verdicts, none either. */
+static void test_prdr_with_nothing_to_list(void **state)
+{
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	server_comes(fixture);
+	say(fixture->client, "MAIL FROM:<s@client.test> PRDR\r\nRCPT TO:<a@b.test>\r\nDATA\r\n");
+	hear_until(fixture, fixture->server, "DATA\r\n");
+	say(fixture->server, BROUGHT "354 go\r\n");
+	hear(fixture, fixture->client, MAIL_OK "250 2.1.5 fine\r\n" GO);
+	say(fixture->client, "x\r\n.\r\n");
+	hear_until(fixture, fixture->server, "x\r\n.\r\n");
+	say(fixture->server, "552 5.2.2 full\r\n");
+	hear(fixture, fixture->client, "552 5.2.2 full\r\n");
+	say(fixture->client, "MAIL FROM:<s@client.test> PRDR\r\nRCPT TO:<a@b.test>\r\n"
+			     "RCPT TO:<c@b.test>\r\nDATA\r\n");
+	hear_until(fixture, fixture->server, "DATA\r\n");
+	say(fixture->server, BROUGHT "250 2.1.5 fine\r\n354 go\r\n");
+	hear(fixture, fixture->client, MAIL_OK "250 2.1.5 fine\r\n250 2.1.5 fine\r\n" GO);
+	say(fixture->client, "a\nb\r\n.\r\n");
+	hear(fixture, fixture->client, "550 5.6.0 Message refused: bare LF; lines end in CRLF\r\n");
+	hear_end(fixture, fixture->server);
+}
+
+/* Those who were delivered to are told, though the server is gone. */
+static void test_prdr_and_the_server_goes(void **state)
+{
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	server_comes(fixture);
+	say(fixture->client, "MAIL FROM:<s@client.test> PRDR\r\nRCPT TO:<a@b.test>\r\n"
+			     "RCPT TO:<c@b.test>\r\nDATA\r\n");
+	hear_until(fixture, fixture->server, "DATA\r\n");
+	say(fixture->server, BROUGHT "250 2.1.5 fine\r\n354 go\r\n");
+	hear(fixture, fixture->client, MAIL_OK "250 2.1.5 fine\r\n250 2.1.5 fine\r\n" GO);
+	say(fixture->client, "x\r\n.\r\n");
+	hear_until(fixture, fixture->server, "x\r\n.\r\n");
+	say(fixture->server, "250 2.0.0 a\r\n");
+	close(fixture->server);
+	fixture->server = -1;
+	hear(fixture, fixture->client, EACH "250 2.0.0 a\r\n" AWAY "250 2.0.0 Accepted as ");
 }
 
 int main(void)
@@ -707,6 +970,18 @@ int main(void)
 		TEST(reload_changes_limits_at_once),
 		TEST(counters),
 		TEST(tls_listener_without_certificate),
+		TEST(ehlo_waits_for_the_server),
+		TEST(dsn_is_not_offered_for_others),
+		TEST(ehlo_when_nobody_is_there),
+		TEST(chunks_go_through_as_chunks),
+		TEST(chunks_go_through_as_data),
+		TEST(a_chunk_that_the_server_refuses),
+		TEST(no_recipient_for_a_chunk),
+		TEST(server_goes_amid_chunks),
+		TEST(client_goes_amid_chunks),
+		TEST(verdicts_one_by_one),
+		TEST(prdr_with_nothing_to_list),
+		TEST(prdr_and_the_server_goes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
