@@ -5,6 +5,7 @@
 #include "base/arena.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "mda/have.h"
 #include "mda/parameters.h"
 #include "mda/session.h"
 #include "mda/verdict.h"
@@ -225,7 +226,8 @@ static void run_help(struct session *session, struct text argument)
 
 	(void)argument;
 	for (size_t i = 0; (entry = commands_at(i)); i++) {
-		if (!(entry->flags & COMMANDS_FOREIGN))
+		if (!(entry->flags & COMMANDS_FOREIGN) &&
+			(session->trusted || !(entry->flags & COMMANDS_TRUSTED)))
 			session_reply_line(session, 214, false, entry->usage);
 	}
 	session_reply_line(session, 214, true, TEXT("see RFC 2033 and restante-mda(8)"));
@@ -256,6 +258,10 @@ static const struct commands_entry table[] = {
 		"BDAT octets [LAST]"),
 	LINE("RSET", run_rset, COMMANDS_BARE | COMMANDS_IDLE, "RSET"),
 	LINE("NOOP", run_noop, COMMANDS_IDLE, "NOOP"),
+	LINE("XHAVE", have_run,
+		COMMANDS_GREETED | COMMANDS_IN_MAIL | COMMANDS_NOT_CHUNKED | COMMANDS_RECIPIENT |
+			COMMANDS_ARGUMENT | COMMANDS_TRUSTED,
+		"XHAVE once-key..."),
 	LINE("QUIT", run_quit, COMMANDS_BARE, "QUIT"),
 	LINE("VRFY", run_vrfy, COMMANDS_ARGUMENT | COMMANDS_IDLE, "VRFY string"),
 	LINE("HELP", run_help, COMMANDS_IDLE, "HELP"),
@@ -298,7 +304,7 @@ static const struct reply *objection(
 	static const struct reply missing = { 501, { 5, 5, 4 }, TEXT("an argument is missing") };
 	const unsigned flags = command ? command->flags : 0;
 
-	if (!command)
+	if (!command || ((flags & COMMANDS_TRUSTED) && !session->trusted))
 		return &unknown;
 	if ((flags & COMMANDS_GREETED) && !session->client)
 		return &greet;

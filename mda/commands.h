@@ -20,6 +20,7 @@ enum commands_flag {
 	COMMANDS_FOREIGN = 256,     /* of SMTP: known so as to explain, not offered */
 	COMMANDS_NOT_CHUNKED = 512, /* not between chunks of a message */
 	COMMANDS_CHUNK = 1024,      /* octets follow whether it may come or not */
+	COMMANDS_TRUSTED = 2048,    /* for clients of our own; others are told that there is none */
 };
 
 struct commands_entry {

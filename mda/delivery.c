@@ -36,6 +36,19 @@ static void add_received(struct session *session, struct buf *out)
 }
 
 /*
+ * It was pulled from a remote account: it begins as it lay there, and that a mailbox of the same name
+ * has had it before means nothing. Its once-key keeps it from going round.
+ */
+static bool is_pulled(const struct plan *plan)
+{
+	const struct plan_recipient *first = plan->first;
+	const struct plan_keep *keep =
+		first && first->first ? plan_action_keep(first->first) : NULL;
+
+	return keep && keep->once.len;
+}
+
+/*
  * All recipients share one file, so Delivered-To, the mark that stops a loop at its own mailbox, is
  * there only when the message goes to one; with several the count of hops stops it.
  */
@@ -45,13 +58,14 @@ void session_prepare_body(struct session *session, bool chunked)
 	const struct mda_settings *settings = session->worker->options.settings;
 	const struct text only = plan_only_user(&mail->plan);
 	const struct address sender = plan_sender(&mail->plan, &mail->sender);
+	const bool pulled = session->trusted && is_pulled(&mail->plan);
 	const struct body_options options = {
 		.link = session->worker->link,
 		.limit = settings->message_size,
 		.size_hint = mail->size,
 		.chunked = chunked,
-		.has_received = session->trusted,
-		.delivered_to = only.ptr ? only : TEXT(""),
+		.has_received = session->trusted && !pulled,
+		.delivered_to = only.ptr && !pulled ? only : TEXT(""),
 		.hops = (unsigned)settings->hops,
 		.shared = &session->worker->body_octets,
 		.ready = on_ready,

@@ -1,6 +1,7 @@
 #include "base/arena.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "mda/have.h"
 #include "mda/parameters.h"
 #include "mda/redirect.h"
 #include "mda/session.h"
@@ -38,6 +39,7 @@ void session_drop_mail(struct session *session)
 
 	if (!mail)
 		return;
+	have_forget(session);
 	resolve_forget(session->worker->resolve, mail->arena);
 	body_release(&mail->body);
 	arena_free(&mail->arena);

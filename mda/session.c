@@ -146,7 +146,7 @@ static bool must_wait(const struct session *session, const struct commands_entry
 static void run_command(
 	struct session *session, const struct commands_entry *command, struct text line)
 {
-	if (command && (command->flags & COMMANDS_IDLE) &&
+	if (command && (command->flags & COMMANDS_IDLE) && !session->trusted &&
 		++session->idle_commands > SESSION_IDLE_LIMIT)
 		session_end(session, &REPLY(421, 4, 7, 0, "too many commands and no mail"));
 	else
@@ -169,7 +169,7 @@ static bool take_command(struct session *session)
 	enum wire_fault fault;
 	size_t used;
 
-	if (conn_output_full(session->conn))
+	if (conn_output_full(session->conn) || (session->mail && session->mail->have))
 		return false;
 	int found = wire_line(&lines, conn_input(session->conn),
 		session->trusted ? PARAMETERS_LINE_LIMIT : COMMAND_MAIL_LIMIT, &line, &used,

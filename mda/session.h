@@ -60,6 +60,7 @@ struct session_mail {
 	size_t answers; /* in the queue */
 	struct body body;
 	struct commit commit;
+	struct session_have *have;  /* XHAVE that waits for the store; NULL: none */
 	int64_t begun, handed_over; /* milliseconds of the monotonic clock */
 };
 

@@ -46,7 +46,7 @@ struct change *change_new(struct engine *engine, engine_done *done, void *owner)
 		arena = arena_new(ARENA_BLOCK);
 	}
 	*change = (struct change){ .engine = engine, .arena = arena, .done = done, .owner = owner };
-	change->result.user = change->result.sentence = TEXT("");
+	change->result.user = change->result.sentence = change->result.times = TEXT("");
 	return change;
 }
 

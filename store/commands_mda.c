@@ -143,3 +143,21 @@ void command_deliver(struct session *session, uint32_t tag, const struct store_d
 		},
 		on_delivered, request_begin(session, tag, false));
 }
+
+static void on_once(void *owner, const struct engine_result *result)
+{
+	struct request *request = owner;
+
+	if (request->session)
+		session_reply_once(request->session, request->tag,
+			&(struct store_once_reply){
+				.failure = result->failure, .times = result->times },
+			-1);
+	request_end(request);
+}
+
+void command_once(struct session *session, uint32_t tag, const struct store_once *request)
+{
+	engine_once(session->server->engine, request->user, request->keys, on_once,
+		request_begin(session, tag, false));
+}

@@ -85,6 +85,7 @@ struct engine_result {
 	const uint32_t *uids; /* deliver: as many; NULL: none */
 	struct text file;     /* deliver: what the names of the message's files begin with */
 	struct text sentence; /* directory.h: for the admin, or empty */
+	struct text times;    /* once: a run of i64 */
 	uint32_t changed;     /* update: messages altered or expunged; directory.h: aliases */
 	uint64_t modseq;      /* update: of the change */
 	uint32_t uidvalidity; /* create, copy: of the mailbox made or copied to */
@@ -186,6 +187,13 @@ struct engine_delivery {
  */
 void engine_deliver(struct engine *engine, const struct engine_delivery *delivery,
 	engine_done *done, void *owner);
+
+/*
+ * Which of these once-keys (as in STORE_ONCE) count for the user, answered when that is durable.
+ * STORE_NO_SUCH_USER, STORE_INVALID (not a run of keys, or too many).
+ */
+void engine_once(
+	struct engine *engine, struct text user, struct text keys, engine_done *done, void *owner);
 
 /*
  * A file for a large body. *fd is the caller's: it goes to who writes, and every copy of it has to be

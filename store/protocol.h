@@ -54,6 +54,7 @@ enum {
 	STORE_PASSWORD_LIMIT = 1024,
 	STORE_SASL_LIMIT = 4096, /* octets of a SASL message, not in base64 */
 	STORE_ONCE_LIMIT = 255,
+	STORE_ONCE_KEYS = 256,           /* in one ONCE */
 	STORE_INLINE_LIMIT = 256 * 1024, /* larger bodies do not travel in DELIVER but by SPOOL */
 	STORE_RECIPIENTS_LIMIT = 1000,
 	STORE_DELIVER_RECIPIENTS_LIMIT = STORE_RECIPIENTS_LIMIT * 1024, /* octets of the run */
@@ -174,6 +175,15 @@ struct store_listing {
 #define STORE_DELIVER_REPLY_FIELDS(F) \
 	F(u8, failure, 0) F(text, user, STORE_ADDRESS_LIMIT) F(text, verdicts, STORE_RECIPIENTS_LIMIT) \
 	F(text, uids, STORE_RECIPIENTS_LIMIT * 4) F(text, file, 255)
+
+/*
+ * Which of these once-keys (a run of STORE_ONCE_KEY) count for the user: `times` is a run of i64, one a
+ * key, of when the delivery was accepted, -1 for a key that does not count. Answered when what it says
+ * is durable.
+ */
+#define STORE_ONCE_FIELDS(F) F(text, user, STORE_ADDRESS_LIMIT) F(text, keys, STORE_ONCE_KEYS * 260)
+#define STORE_ONCE_KEY_FIELDS(F) F(text, key, STORE_ONCE_LIMIT)
+#define STORE_ONCE_REPLY_FIELDS(F) F(u8, failure, 0) F(text, times, STORE_ONCE_KEYS * 8)
 
 /*
  * peer: the client's address, for limits and the log. spacing: seconds that have to lie between two logins of
@@ -425,7 +435,8 @@ struct store_listing {
 	REQUEST(copy, COPY, STORE_BY_IMAPD, STORE_NEEDS_MAILBOX) \
 	REQUEST(move, MOVE, STORE_BY_IMAPD, STORE_NEEDS_MAILBOX) \
 	REQUEST(subscribe, SUBSCRIBE, STORE_BY_IMAPD, STORE_NEEDS_LOGIN) \
-	REQUEST(subscriptions, SUBSCRIPTIONS, STORE_BY_IMAPD, STORE_NEEDS_LOGIN)
+	REQUEST(subscriptions, SUBSCRIPTIONS, STORE_BY_IMAPD, STORE_NEEDS_LOGIN) \
+	REQUEST(once, ONCE, STORE_BY_MDA, STORE_NEEDS_NOTHING)
 
 #define STORE_NOTICES(NOTICE) \
 	NOTICE(changed, CHANGED, STORE_BY_IMAPD) \
@@ -446,6 +457,7 @@ enum store_message {
 STORE_REQUESTS(STORE_DECLARE_)
 STORE_NOTICES(STORE_DECLARE_NOTICE_)
 MESSAGE_DECLARE(store_recipient, STORE_RECIPIENT_FIELDS)
+MESSAGE_DECLARE(store_once_key, STORE_ONCE_KEY_FIELDS)
 MESSAGE_DECLARE(store_mailbox, STORE_MAILBOX_FIELDS)
 MESSAGE_DECLARE(store_user, STORE_USER_FIELDS)
 MESSAGE_DECLARE(store_target, STORE_TARGET_FIELDS)
