@@ -23,9 +23,9 @@ MAKEFLAGS += --no-builtin-rules
 # ---- what has to be installed (Debian names) ----
 
 BUILD_PACKAGES := gcc libc6-dev linux-libc-dev libssl-dev libdb5.3-dev libevent-dev libconfuse-dev \
-	libcrypt-dev libseccomp-dev libgsasl-dev libidn2-dev libunistring-dev
+	libcrypt-dev libseccomp-dev libgsasl-dev libidn2-dev libunistring-dev libetpan-dev
 RUN_PACKAGES   := $(BUILD_PACKAGES) curl ca-certificates
-TEST_PACKAGES  := $(RUN_PACKAGES) clang clang-format libclang-rt-dev libcmocka-dev libetpan-dev \
+TEST_PACKAGES  := $(RUN_PACKAGES) clang clang-format libclang-rt-dev libcmocka-dev \
 	python3 openssl swaks libnet-ssleay-perl msmtp mpop fetchmail getmail6 maildrop mutt isync bsdutils s-nail
 # Other mail servers that some tests stand beside ours; PEERS=no leaves them out.
 PEER_PACKAGES  := postfix dovecot-core dovecot-lmtpd dovecot-pop3d dovecot-imapd
@@ -57,12 +57,13 @@ LDFLAGS  := -pie -Wl,-z,relro -Wl,-z,now -Wl,--as-needed $(filter -fsanitize=%,$
 
 LIBS_base     := -levent_core -lssl -lcrypto -lconfuse -lseccomp -lidn2 -lunistring
 LIBS_store    := -ldb-5.3 -lcrypt -lgsasl -lpthread
+LIBS_bridge   := -letpan
 LIBS_test     := -lcmocka -lcrypt -lgsasl -lpthread
 LIBS_clients  := -letpan -lgsasl -lssl -lcrypto
 
 # ---- sources: a folder is a library, main.c is its program ----
 
-ROLES         := store mda smtp-in pop3d
+ROLES         := store mda smtp-in pop3d bridge
 STORE_CLIENT  := store/client.c store/protocol.c store/failure.c
 
 sources       = $(filter-out %/main.c,$(wildcard $(1)/*.c))
@@ -75,11 +76,12 @@ SRC_store       := $(filter-out $(STORE_CLIENT),$(call sources,store))
 SRC_mda         := $(call sources,mda)
 SRC_smtp-in     := $(call sources,smtp-in)
 SRC_pop3d       := $(call sources,pop3d)
+SRC_bridge      := $(call sources,bridge)
 SRC_restante    := $(call sources,restante)
 # The command knows every role's settings table, and nothing else of it.
 SRC_settings    := $(wildcard $(ROLES:%=%/settings.c))
 
-LIBRARIES := base mail storeclient store mda smtp-in pop3d restante settings
+LIBRARIES := base mail storeclient store mda smtp-in pop3d bridge restante settings
 archives   = $(patsubst %,$(LIB)/lib%.a,$(1))
 
 define library
@@ -97,6 +99,8 @@ $(OUT)/libexec/smtp-in: $(OBJ)/smtp-in/main.o $(call archives,smtp-in storeclien
 $(OUT)/libexec/smtp-in: LIBS = $(LIBS_base)
 $(OUT)/libexec/pop3d: $(OBJ)/pop3d/main.o $(call archives,pop3d storeclient mail base)
 $(OUT)/libexec/pop3d: LIBS = $(LIBS_base)
+$(OUT)/libexec/bridge: $(OBJ)/bridge/main.o $(call archives,bridge storeclient mail base)
+$(OUT)/libexec/bridge: LIBS = $(LIBS_bridge) $(LIBS_base)
 $(OUT)/restante: $(OBJ)/restante/main.o $(call archives,restante settings storeclient mail base)
 $(OUT)/restante: LIBS = $(LIBS_base)
 
@@ -105,17 +109,17 @@ $(OUT)/restante: LIBS = $(LIBS_base)
 UNITS   := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(wildcard tests/unit/*/test_*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(OUT)/fuzz/%,$(wildcard tests/fuzz/*/fuzz_*.c))
 CLIENTS := $(patsubst tests/clients/%.c,$(OUT)/clients/%,$(wildcard tests/clients/*.c))
-TEST_FOLDERS := base mail store mda smtp-in pop3d restante
+TEST_FOLDERS := base mail store mda smtp-in pop3d bridge restante
 TEST_LIBS_restante := restante settings storeclient mail base
 test_libs = $(call archives,$(or $(TEST_LIBS_$(1)),$(filter-out base mail,$(1)) storeclient mail base))
 
 define test_folder
 $(OUT)/unit/$(1)/%: $(OBJ)/tests/unit/$(1)/%.o $(call test_libs,$(1))
 	@mkdir -p $$(@D)
-	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS_test) $$(LIBS_store) $$(LIBS_base)
+	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS_test) $$(LIBS_store) $$(LIBS_bridge) $$(LIBS_base)
 $(OUT)/fuzz/$(1)/%: $(OBJ)/tests/fuzz/$(1)/%.o $(call test_libs,$(1))
 	@mkdir -p $$(@D)
-	$$(CC) $$(LDFLAGS) -fsanitize=fuzzer -o $$@ $$^ $$(LIBS_store) $$(LIBS_base)
+	$$(CC) $$(LDFLAGS) -fsanitize=fuzzer -o $$@ $$^ $$(LIBS_store) $$(LIBS_bridge) $$(LIBS_base)
 endef
 $(foreach f,$(TEST_FOLDERS),$(eval $(call test_folder,$(f))))
 

@@ -57,7 +57,10 @@ void log_open(const char *role, enum log_level threshold);
 /* "debug", "info", "warning" or "error". 0, or -1. */
 int log_level_parse(struct text name, enum log_level *level);
 
-/* From now on to syslog(3), facility mail. Call before the sandbox is closed. */
+/*
+ * From now on to syslog(3), facility mail. Call before the sandbox is closed, and again when its
+ * descriptor was closed.
+ */
 void log_to_syslog(void);
 
 /* event is a fixed word of ours; fields end with LOG_FIELD_END. */

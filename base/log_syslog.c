@@ -4,6 +4,7 @@
 
 void log_syslog_open(const char *role)
 {
+	closelog();
 	openlog(role, LOG_NDELAY | LOG_PID, LOG_MAIL);
 }
 

@@ -6,7 +6,9 @@
 
 #include <stddef.h>
 
-/* Connects at once, while the process may. role must live as long as the process. */
+/*
+ * Connects at once, while the process may; anew when it was connected. role must live as long as the process.
+ */
 void log_syslog_open(const char *role);
 
 /* severity: 0 (emergency) to 7 (debug). */

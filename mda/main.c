@@ -40,7 +40,7 @@ static int start(struct role_context *context)
 static void accept_client(struct role_context *context, const char *listener, int fd)
 {
 	(void)context;
-	worker_accept(worker, fd, strcmp(listener, "lmtp-smtp-in") == 0);
+	worker_accept(worker, fd, strcmp(listener, "lmtp") != 0);
 }
 
 static void reload(struct role_context *context)

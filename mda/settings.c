@@ -84,7 +84,8 @@ static const struct settings_item items[] = {
 static bool is_socket_name(struct text name)
 {
 	return text_find(name, '/') < 0 && name.ptr[0] != '.' &&
-	       !text_begins(name, TEXT("store-")) && !text_equal(name, TEXT("lmtp-smtp-in"));
+	       !text_begins(name, TEXT("store-")) && !text_equal(name, TEXT("lmtp-smtp-in")) &&
+	       !text_equal(name, TEXT("lmtp-bridge"));
 }
 
 static bool is_mode(struct text mode)

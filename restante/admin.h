@@ -13,7 +13,7 @@ struct admin;
 enum admin_type { ADMIN_STATUS = 1, ADMIN_STATUS_REPLY };
 
 enum {
-	ADMIN_COUNTERS_LIMIT = 4096,
+	ADMIN_COUNTERS_LIMIT = 1 << 16,
 	ADMIN_PAYLOAD = 9 << 20,
 	ADMIN_PEERS = 8, /* connections at once; more are closed */
 };

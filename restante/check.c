@@ -67,7 +67,7 @@ int command_check(const struct command_line *line)
 	else if (status == 0 && sample)
 		settings_print_sample(stdout, host_sections, HOST_SECTIONS);
 	else if (status == 0 && manual)
-		settings_print_manual(stdout, host_sections, HOST_SECTIONS);
+		settings_print_manual(stdout, host_manual_sections, HOST_MANUAL_SECTIONS);
 	else if (status == 0)
 		status = check(&(struct host_source){ file, overrides.item, overrides.count });
 	mem_free(rest.item);

@@ -109,7 +109,7 @@ static void send_configure(struct child *child)
 	const uid_t uid = host_uid(settings, child->role);
 
 	settings_store(&common_section, host_settings_common(settings), &common);
-	settings_store(role_of(child)->section, host_settings_of(settings, child->role), &section);
+	host_settings_store(settings, child->role, &section);
 	const struct control_configure configure = {
 		.common = buf_text(&common),
 		.section = buf_text(&section),

@@ -216,19 +216,25 @@ static void bind_store_socket(struct binding *binding, enum store_peer peer, con
 		add_listener(binding, name, HOST_STORE, NULL, name, fd);
 }
 
-/* The same protocol twice: what comes by the second is known to be smtp-in. */
+/* The same protocol again: what comes by these is known to be smtp-in, or the bridge. */
+static void bind_trusted(struct binding *binding, const char *name, enum priv_role role)
+{
+	const int fd = bind_unix(binding, name, 0600, uid_of(binding, role));
+
+	if (fd >= 0)
+		add_listener(binding, name, HOST_MDA, NULL, name, fd);
+}
+
 static void bind_mda_sockets(struct binding *binding)
 {
 	const char *file = host_settings_string(binding->settings, HOST_MDA, "socket");
 	const mode_t mode = host_settings_socket_mode(binding->settings);
 	const int public = bind_unix(binding, file, mode, 0);
-	const char *trusted = "lmtp-smtp-in";
-	const int private = bind_unix(binding, trusted, 0600, uid_of(binding, PRIV_SMTP_IN));
 
 	if (public >= 0)
 		add_listener(binding, "lmtp", HOST_MDA, NULL, file, public);
-	if (private >= 0)
-		add_listener(binding, trusted, HOST_MDA, NULL, trusted, private);
+	bind_trusted(binding, "lmtp-smtp-in", PRIV_SMTP_IN);
+	bind_trusted(binding, "lmtp-bridge", PRIV_BRIDGE);
 }
 
 /* ---- all of them ---- */

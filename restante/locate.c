@@ -144,3 +144,55 @@ unsigned locate_item(struct text file, const char *section, const char *name, co
 	}
 	return line;
 }
+
+static bool is_named(const struct text *names, size_t count, struct text name)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (text_equal(names[i], name))
+			return true;
+	}
+	return false;
+}
+
+size_t locate_sections(struct text file, struct text prefix, struct text *names, size_t most)
+{
+	struct reader reader = { .rest = file, .line = 1 };
+	struct token before = { .kind = TOKEN_MARK, .text = TEXT(" ") };
+	size_t count = 0;
+
+	for (struct token token = next_token(&reader); token.kind != TOKEN_END && count < most;
+		token = next_token(&reader)) {
+		if (is_mark(token, '=')) {
+			read_value(&reader, NULL);
+		} else if (is_mark(token, '{') && before.kind != TOKEN_MARK &&
+			   text_begins(before.text, prefix) &&
+			   !is_named(names, count, before.text)) {
+			names[count++] = before.text;
+		}
+		before = token;
+	}
+	return count;
+}
+
+bool locate_section(struct text file, struct text name, size_t *from, size_t *to)
+{
+	struct reader reader = { .rest = file, .line = 1 };
+	struct token before = { .kind = TOKEN_MARK, .text = TEXT(" ") };
+	bool inside = false;
+
+	for (struct token token = next_token(&reader); token.kind != TOKEN_END;
+		token = next_token(&reader)) {
+		if (is_mark(token, '=')) {
+			read_value(&reader, NULL);
+		} else if (is_mark(token, '{') && before.kind == TOKEN_WORD &&
+			   text_equal(before.text, name)) {
+			inside = true;
+			*from = (size_t)(before.text.ptr - file.ptr);
+		} else if (is_mark(token, '}') && inside) {
+			*to = (size_t)(reader.rest.ptr - file.ptr);
+			return true;
+		}
+		before = token;
+	}
+	return false;
+}

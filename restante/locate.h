@@ -5,6 +5,8 @@
 #ifndef RESTANTE_LOCATE_H
 #define RESTANTE_LOCATE_H
 
+#include <stdbool.h>
+
 #include "base/text.h"
 
 /*
@@ -12,5 +14,14 @@
  * item of its list, or of the name when no such item is found. 0: the name does not occur there.
  */
 unsigned locate_item(struct text file, const char *section, const char *name, const char *value);
+
+/*
+ * The names of sections that begin with this prefix, each once, in order; they point into file. At most
+ * `most`; what is beyond is not counted.
+ */
+size_t locate_sections(struct text file, struct text prefix, struct text *names, size_t most);
+
+/* Octets from..to of the section of that name, its braces included. False: there is none. */
+bool locate_section(struct text file, struct text name, size_t *from, size_t *to);
 
 #endif

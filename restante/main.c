@@ -105,6 +105,26 @@ static const struct subcommand subcommands[] = {
 		"All three work while the host runs, too; a rebuild then stops the mail for that "
 		"time.\n",
 		.function = command_store },
+	{ .name = "bridge",
+		.usage = "add NAME SETTING=VALUE... | list | remove NAME | test NAME | run NAME "
+			 "[-c FILE]",
+		.purpose = "pull mail from accounts elsewhere, by IMAP or POP3",
+		.help = SETTINGS_HELP
+		"\n"
+		"add writes an account to bridge.conf beside the settings file: host=, user= and "
+		"to= are\n"
+		"needed, the other settings are those of restante.conf(5); one that takes a list "
+		"may be\n"
+		"given several times. Without password-file=, password-command= or "
+		"token-command= the\n"
+		"password is asked for, or is the first line of standard input, and is kept in "
+		"a file\n"
+		"NAME.password of mode 600. A host that runs begins to pull at once.\n"
+		"\n"
+		"test tells what would be pulled, and what is wrong if something is. run pulls "
+		"now and once.\n"
+		"list tells of each account what it does and when it last pulled.\n",
+		.function = command_bridge },
 	{ .name = "status",
 		.usage = "[-c FILE]",
 		.purpose = "what runs, since when, and counters",

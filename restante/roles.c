@@ -1,5 +1,6 @@
 #include "restante/roles.h"
 
+#include "bridge/settings.h"
 #include "mda/settings.h"
 #include "pop3d/settings.h"
 #include "smtp-in/settings.h"
@@ -29,6 +30,11 @@ const struct host_role host_roles[HOST_ROLES] = {
 		.stop = HOST_STOP_NETWORK,
 		.tls = true,
 		.limits = true,
+		.ready_seconds = 30 },
+	[HOST_BRIDGE] = { .name = "bridge",
+		.priv = PRIV_BRIDGE,
+		.section = &bridge_section,
+		.stop = HOST_STOP_NETWORK,
 		.ready_seconds = 30 },
 };
 

@@ -9,7 +9,7 @@
 #include "base/priv.h"
 #include "base/settings.h"
 
-enum host_role_id { HOST_STORE, HOST_MDA, HOST_SMTP_IN, HOST_POP3D, HOST_ROLES };
+enum host_role_id { HOST_STORE, HOST_MDA, HOST_SMTP_IN, HOST_POP3D, HOST_BRIDGE, HOST_ROLES };
 
 /*
  * Roles stop in this order, each group when the one before is gone: what a client was told is

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/sys.h"
+#include "bridge/settings.h"
 #include "mda/settings.h"
 #include "pop3d/settings.h"
 #include "restante/endpoint.h"
@@ -23,6 +24,17 @@ const struct settings_section *const host_sections[HOST_SECTIONS] = {
 	[1 + HOST_MDA] = &mda_section,
 	[1 + HOST_SMTP_IN] = &smtp_in_section,
 	[1 + HOST_POP3D] = &pop3d_section,
+	[1 + HOST_BRIDGE] = &bridge_section,
+};
+
+const struct settings_section *const host_manual_sections[HOST_MANUAL_SECTIONS] = {
+	&common_section,
+	[1 + HOST_STORE] = &store_section,
+	[1 + HOST_MDA] = &mda_section,
+	[1 + HOST_SMTP_IN] = &smtp_in_section,
+	[1 + HOST_POP3D] = &pop3d_section,
+	[1 + HOST_BRIDGE] = &bridge_section,
+	[HOST_SECTIONS] = &bridge_account_section,
 };
 
 struct finding {
@@ -141,6 +153,17 @@ static void verify_socket(
 			"mda.socket: admin and lock are taken; give another name, like lmtp");
 }
 
+/* Those in a file of their own, which need not be there. */
+static int read_more_accounts(
+	struct host_settings *settings, const char *settings_file, host_report *report, void *owner)
+{
+	char *file = host_settings_accounts_file(settings, settings_file);
+	const int result = accounts_read(&settings->accounts, file, report, owner);
+
+	mem_free(file);
+	return result;
+}
+
 int host_settings_read(const struct host_source *source, struct host_settings **result,
 	host_report *report, void *owner)
 {
@@ -150,15 +173,18 @@ int host_settings_read(const struct host_source *source, struct host_settings **
 
 	for (size_t i = 0; i < HOST_SECTIONS; i++)
 		settings->values[i] = mem_new(host_sections[i]->size);
-	if (settings_read(source->file, host_sections, HOST_SECTIONS, settings->values, report,
-		    owner) != 0)
-		finding.count++;
 	char *file = sys_read_file(AT_FDCWD, source->file, FILE_LIMIT, &size);
+	if (accounts_read_beside(&settings->accounts, source->file,
+		    (struct text){ .ptr = file ? file : "", .len = file ? size : 0 }, host_sections,
+		    settings->values, HOST_SECTIONS, report, owner) != 0)
+		finding.count++;
 	if (file) {
 		const struct text octets = { .ptr = file, .len = size };
 		apply_overrides(settings, &finding);
 		verify_endpoints(settings, octets, &finding);
 		verify_socket(settings, octets, &finding);
+		if (read_more_accounts(settings, source->file, report, owner) != 0)
+			finding.count++;
 	}
 	mem_free(file);
 	*result = settings;
@@ -176,12 +202,28 @@ void host_settings_free(struct host_settings **handle)
 		settings_free(host_sections[i], settings->values[i]);
 		mem_free(settings->values[i]);
 	}
+	accounts_free(&settings->accounts);
 	mem_free(settings);
 }
 
 const struct common_settings *host_settings_common(const struct host_settings *settings)
 {
 	return settings->values[0];
+}
+
+void host_settings_store(
+	const struct host_settings *settings, enum host_role_id role, struct buf *out)
+{
+	if (role == HOST_BRIDGE)
+		accounts_store(&settings->accounts, host_settings_of(settings, role), out);
+	else
+		settings_store(host_roles[role].section, host_settings_of(settings, role), out);
+}
+
+char *host_settings_accounts_file(const struct host_settings *settings, const char *settings_file)
+{
+	return host_settings_path(
+		settings_file, text_of(host_settings_string(settings, HOST_BRIDGE, "accounts")));
 }
 
 const void *host_settings_of(const struct host_settings *settings, enum host_role_id role)

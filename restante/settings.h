@@ -5,6 +5,7 @@
 #define RESTANTE_SETTINGS_H
 
 #include "base/common.h"
+#include "restante/accounts.h"
 #include "restante/roles.h"
 
 enum { HOST_SECTIONS = 1 + HOST_ROLES };
@@ -14,11 +15,14 @@ enum { HOST_SECTIONS = 1 + HOST_ROLES };
 /* The top level, then one a role, in the order of enum host_role_id. */
 extern const struct settings_section *const host_sections[HOST_SECTIONS];
 
+/* The same and, last, the section that stands for each of the bridge's accounts: for the manual. */
+enum { HOST_MANUAL_SECTIONS = HOST_SECTIONS + 1 };
+extern const struct settings_section *const host_manual_sections[HOST_MANUAL_SECTIONS];
+
 struct host_settings {
 	void *values[HOST_SECTIONS];
+	struct accounts accounts;
 };
-
-typedef void host_report(void *owner, const char *sentence);
 
 /* Where settings come from: a file, and what the command line puts over it ("SECTION.NAME=VALUE"). */
 struct host_source {
@@ -39,6 +43,10 @@ void host_settings_free(struct host_settings **settings);
 const struct common_settings *host_settings_common(const struct host_settings *settings);
 const void *host_settings_of(const struct host_settings *settings, enum host_role_id role);
 
+/* The role's section as it is handed to the role. */
+void host_settings_store(
+	const struct host_settings *settings, enum host_role_id role, struct buf *out);
+
 /* An item of a role's section by name. The item must be there and have that type. */
 const struct settings_list *host_settings_list(
 	const struct host_settings *settings, enum host_role_id role, const char *name);
@@ -50,6 +58,9 @@ unsigned host_settings_workers(const struct host_settings *settings, enum host_r
 
 /* The mode of the mda's public socket. Its text is checked when settings are read. */
 unsigned host_settings_socket_mode(const struct host_settings *settings);
+
+/* The file with the bridge's further accounts, whether there is one or not. On the heap. */
+char *host_settings_accounts_file(const struct host_settings *settings, const char *settings_file);
 
 /* A path as written in the settings file: relative ones begin where the file is. On the heap. */
 char *host_settings_path(const char *settings_file, struct text path);

@@ -1,3 +1,5 @@
+#include "restante/status.h"
+
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
@@ -9,13 +11,14 @@
 #include "base/ipc.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "restante/admin.h"
 #include "restante/command.h"
 #include "restante/host.h"
 
 enum { PATIENCE_SECONDS = 5, INDENT = 10 };
 
 struct question {
+	status_take *take;
+	void *owner;
 	bool answered;
 	const char *fault;
 };
@@ -86,8 +89,9 @@ static int print_listeners(struct text run)
 	return 0;
 }
 
-static int print_reply(const struct admin_status_reply *reply)
+static int print_reply(void *owner, const struct admin_status_reply *reply)
 {
+	(void)owner;
 	printf("host, process %u, since ", reply->pid);
 	print_since(reply->since);
 	puts("\n");
@@ -106,7 +110,8 @@ static void on_frame(void *owner, struct ipc_frame *frame)
 
 	question->answered = true;
 	if (frame->type != ADMIN_STATUS_REPLY ||
-		admin_status_reply_unpack(frame->payload, &reply) != 0 || print_reply(&reply) != 0)
+		admin_status_reply_unpack(frame->payload, &reply) != 0 ||
+		question->take(question->owner, &reply) != 0)
 		question->fault = "its answer makes no sense";
 }
 
@@ -120,11 +125,11 @@ static void on_ended(void *owner, const char *reason)
 
 static const struct ipc_handlers ipc_handlers = { .frame = on_frame, .ended = on_ended };
 
-static int ask(struct event_base *loop, int fd)
+static int ask(struct event_base *loop, int fd, status_take *take, void *owner)
 {
 	const struct timeval patience = { .tv_sec = PATIENCE_SECONDS };
 	const struct admin_status status = { 0 };
-	struct question question = { .answered = false };
+	struct question question = { .take = take, .owner = owner };
 	struct ipc *ipc = ipc_new(loop, fd, ADMIN_PAYLOAD, &ipc_handlers, &question);
 
 	admin_status_pack(ipc_begin(ipc, ADMIN_STATUS, 1), &status);
@@ -141,7 +146,7 @@ static int ask(struct event_base *loop, int fd)
 	return EX_UNAVAILABLE;
 }
 
-static int connect_to_host(const char *state)
+static int connect_to_host(const char *state, bool *absent)
 {
 	const int run = state_open_run(state);
 	int fd = -1;
@@ -153,11 +158,18 @@ static int connect_to_host(const char *state)
 		close(run);
 	if (fd >= 0)
 		return fd;
-	if (number == ENOENT || number == ECONNREFUSED)
-		fprintf(stderr, "restante: no host runs on %s\n", state);
-	else
+	*absent = number == ENOENT || number == ECONNREFUSED;
+	if (!*absent)
 		fprintf(stderr, "restante: %s/run/admin: %s\n", state, log_errno(number));
 	return -1;
+}
+
+int status_ask(struct host *host, status_take *take, void *owner, bool *absent)
+{
+	*absent = false;
+	const int fd = connect_to_host(host_settings_common(host->settings)->state, absent);
+
+	return fd < 0 ? EX_UNAVAILABLE : ask(host->loop, fd, take, owner);
 }
 
 int command_status(const struct command_line *line)
@@ -177,8 +189,11 @@ int command_status(const struct command_line *line)
 	if (host_settings_read(&host.source, &host.settings, host_complain, NULL) != 0) {
 		status = EX_CONFIG;
 	} else {
-		const int fd = connect_to_host(host_settings_common(host.settings)->state);
-		status = fd < 0 ? EX_UNAVAILABLE : ask(host.loop, fd);
+		bool absent;
+		status = status_ask(&host, print_reply, NULL, &absent);
+		if (absent)
+			fprintf(stderr, "restante: no host runs on %s\n",
+				host_settings_common(host.settings)->state);
 	}
 	host_free(&host);
 	return status;

@@ -40,7 +40,7 @@ static void test_page_is_up_to_date(void **state)
 
 	(void)state;
 	assert_non_null(page);
-	settings_print_manual(memory, host_sections, HOST_SECTIONS);
+	settings_print_manual(memory, host_manual_sections, HOST_MANUAL_SECTIONS);
 	assert_int_equal(fclose(memory), 0);
 	char *files = strstr(generated, ".Sh FILES\n"),
 	     *addresses = strstr(page, ".Sh ADDRESSES\n");

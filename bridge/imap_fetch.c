@@ -1,0 +1,378 @@
+/*
+ * Messages of a folder by UID FETCH. Small ones many at a time, in what libetpan keeps in memory as a
+ * whole; a large one in slices, so that its size costs no memory.
+ */
+#include <string.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "bridge/imap.h"
+
+enum {
+	SMALL = 256 << 10,  /* octets of a message that is fetched whole */
+	BATCH = 1 << 20,    /* octets of messages fetched together */
+	SLICE = 256 << 10,  /* octets of a larger one at a time */
+	ENVELOPE = 8 << 10, /* octets that flags and the like of one message may take */
+	SLACK = 1 << 20,    /* what else a server may say meanwhile, and what it errs in sizes */
+};
+
+static void *needed(void *made)
+{
+	if (!made)
+		LOG_FATAL("out-of-memory", LOG_STRING("what", "IMAP"));
+	return made;
+}
+
+struct mailimap_set *imap_set(const uint32_t *uids, size_t count)
+{
+	struct mailimap_set *set = needed(mailimap_set_new_empty());
+
+	for (size_t i = 0; i < count;) {
+		size_t k = i + 1;
+		while (k < count && uids[k] == uids[k - 1] + 1)
+			k++;
+		if (mailimap_set_add_interval(set, uids[i], uids[k - 1]) != MAILIMAP_NO_ERROR)
+			needed(NULL);
+		i = k;
+	}
+	return set;
+}
+
+static struct mailimap_fetch_type *wanted(struct mailimap_fetch_att *const *atts, size_t count)
+{
+	struct mailimap_fetch_type *type = needed(mailimap_fetch_type_new_fetch_att_list_empty());
+
+	for (size_t i = 0; i < count; i++) {
+		if (mailimap_fetch_type_new_fetch_att_list_add(type, needed(atts[i])) !=
+			MAILIMAP_NO_ERROR)
+			needed(NULL);
+	}
+	return type;
+}
+
+/* Takes type. */
+static int fetch(struct imap *imap, const struct imap_message *messages, size_t count,
+	struct mailimap_fetch_type *type, clist **result)
+{
+	uint32_t uids[SESSION_CHUNK];
+
+	for (size_t i = 0; i < count; i++)
+		uids[i] = messages[i].uid;
+	struct mailimap_set *set = imap_set(uids, count);
+	*result = NULL;
+	const int got = imap_result(imap, mailimap_uid_fetch(imap->etpan, set, type, result),
+		"messages cannot be fetched");
+	mailimap_set_free(set);
+	mailimap_fetch_type_free(type);
+	return got;
+}
+
+/* ---- what a FETCH response says ---- */
+
+static const struct mailimap_msg_att_static *find_static(
+	const struct mailimap_msg_att *told, int type)
+{
+	for (clistiter *at = clist_begin(told->att_list); at; at = clist_next(at)) {
+		const struct mailimap_msg_att_item *item = clist_content(at);
+		if (item->att_type == MAILIMAP_MSG_ATT_ITEM_STATIC &&
+			item->att_data.att_static->att_type == type)
+			return item->att_data.att_static;
+	}
+	return NULL;
+}
+
+/* The message it is about, or NULL: one that was not asked for. */
+static struct imap_message *message_of(
+	const struct mailimap_msg_att *told, struct imap_message *messages, size_t count)
+{
+	const struct mailimap_msg_att_static *uid = find_static(told, MAILIMAP_MSG_ATT_UID);
+	size_t low = 0, high = count;
+
+	while (uid && low < high) {
+		const size_t middle = low + (high - low) / 2;
+		if (messages[middle].uid == uid->att_data.att_uid)
+			return &messages[middle];
+		if (messages[middle].uid < uid->att_data.att_uid)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+/* Seconds since 1970, or 0 when it is no date. */
+static int64_t seconds_of(const struct mailimap_date_time *date)
+{
+	struct tm tm = { .tm_year = date->dt_year - 1900,
+		.tm_mon = date->dt_month - 1,
+		.tm_mday = date->dt_day,
+		.tm_hour = date->dt_hour,
+		.tm_min = date->dt_min,
+		.tm_sec = date->dt_sec };
+	const int zone = date->dt_zone;
+
+	if (date->dt_year < 1970 || date->dt_year > 9999 || date->dt_month < 1 ||
+		date->dt_month > 12 || zone < -9999 || zone > 9999)
+		return 0;
+	return (int64_t)timegm(&tm) - (zone / 100 * 60 + zone % 100) * 60;
+}
+
+static void add_letter(struct imap_message *message, char letter)
+{
+	const size_t length = strlen(message->flags);
+
+	if (!strchr(message->flags, letter) && length + 1 < sizeof(message->flags))
+		message->flags[length] = letter;
+}
+
+/* An atom, as keywords are, that has no other meaning here. */
+static void add_keyword(struct imap_message *message, const char *keyword)
+{
+	const size_t used = strlen(message->keywords), length = strlen(keyword);
+
+	if (strcasecmp(keyword, "$Forwarded") == 0) {
+		add_letter(message, 'P');
+		return;
+	}
+	if (length == 0 || length > 64 || used + length + 2 > sizeof(message->keywords) ||
+		strpbrk(keyword, " (){%*\"\\]"))
+		return;
+	for (size_t i = 0; i < length; i++) {
+		if ((unsigned char)keyword[i] < 0x21 || (unsigned char)keyword[i] > 0x7e)
+			return;
+	}
+	if (used)
+		message->keywords[used] = ' ';
+	memcpy(message->keywords + used + (used != 0), keyword, length);
+}
+
+static void add_flag(struct imap_message *message, const struct mailimap_flag *flag)
+{
+	switch (flag->fl_type) {
+	case MAILIMAP_FLAG_ANSWERED:
+		add_letter(message, 'R');
+		break;
+	case MAILIMAP_FLAG_FLAGGED:
+		add_letter(message, 'F');
+		break;
+	case MAILIMAP_FLAG_DELETED:
+		add_letter(message, 'T');
+		break;
+	case MAILIMAP_FLAG_SEEN:
+		add_letter(message, 'S');
+		break;
+	case MAILIMAP_FLAG_DRAFT:
+		add_letter(message, 'D');
+		break;
+	case MAILIMAP_FLAG_KEYWORD:
+		add_keyword(message, flag->fl_data.fl_keyword);
+		break;
+	default: /* \Recent and extensions: the server's own affair */
+		break;
+	}
+}
+
+static void take_flags(struct imap_message *message, const struct mailimap_msg_att *told)
+{
+	for (clistiter *at = clist_begin(told->att_list); at; at = clist_next(at)) {
+		const struct mailimap_msg_att_item *item = clist_content(at);
+		if (item->att_type != MAILIMAP_MSG_ATT_ITEM_DYNAMIC ||
+			!item->att_data.att_dyn->att_list)
+			continue;
+		for (clistiter *flag = clist_begin(item->att_data.att_dyn->att_list); flag;
+			flag = clist_next(flag)) {
+			const struct mailimap_flag_fetch *told_flag = clist_content(flag);
+			if (told_flag->fl_type == MAILIMAP_FLAG_FETCH_OTHER && told_flag->fl_flag)
+				add_flag(message, told_flag->fl_flag);
+		}
+	}
+}
+
+static void take_envelope(struct imap_message *message, const struct mailimap_msg_att *told)
+{
+	const struct mailimap_msg_att_static *size =
+		find_static(told, MAILIMAP_MSG_ATT_RFC822_SIZE);
+	const struct mailimap_msg_att_static *date =
+		find_static(told, MAILIMAP_MSG_ATT_INTERNALDATE);
+
+	if (!size)
+		return;
+	message->told = true;
+	message->size = size->att_data.att_rfc822_size;
+	if (date && date->att_data.att_internal_date)
+		message->date = seconds_of(date->att_data.att_internal_date);
+	take_flags(message, told);
+}
+
+int imap_fetch_envelopes(struct imap *imap, struct imap_message *messages, size_t count)
+{
+	struct mailimap_fetch_att *const atts[] = {
+		mailimap_fetch_att_new_uid(),
+		mailimap_fetch_att_new_flags(),
+		mailimap_fetch_att_new_internaldate(),
+		mailimap_fetch_att_new_rfc822_size(),
+	};
+	clist *result;
+
+	imap_expect(imap, IMAP_COMMAND_SECONDS, SLACK + (uint64_t)count * ENVELOPE);
+	if (fetch(imap, messages, count, wanted(atts, 4), &result) != 0)
+		return -1;
+	for (clistiter *at = clist_begin(result); at; at = clist_next(at)) {
+		struct imap_message *message = message_of(clist_content(at), messages, count);
+		if (message && !message->told)
+			take_envelope(message, clist_content(at));
+	}
+	mailimap_fetch_list_free(result);
+	return 0;
+}
+
+/* ---- bodies ---- */
+
+static struct lmtp_message envelope_of(
+	const struct imap_folder *folder, const struct imap_message *message, size_t index)
+{
+	return (struct lmtp_message){
+		.key = message->key,
+		.sender = TEXT(""),
+		.mailbox = folder->local,
+		.flags = message->flags,
+		.keywords = message->keywords,
+		.date = message->date,
+		.size = message->size,
+		.cookie = index,
+	};
+}
+
+/* The octets that a response brings for BODY[]; ptr NULL: none. */
+static struct text body_of(const struct mailimap_msg_att *told)
+{
+	const struct mailimap_msg_att_static *body =
+		find_static(told, MAILIMAP_MSG_ATT_BODY_SECTION);
+
+	if (!body || !body->att_data.att_body_section->sec_body_part)
+		return (struct text){ 0 };
+	return (struct text){ .ptr = body->att_data.att_body_section->sec_body_part,
+		.len = body->att_data.att_body_section->sec_length };
+}
+
+static int give_batch(struct imap *imap, const struct imap_folder *folder,
+	struct imap_message *messages, size_t first, size_t count)
+{
+	struct mailimap_fetch_att *const atts[] = {
+		mailimap_fetch_att_new_uid(),
+		mailimap_fetch_att_new_body_peek_section(needed(mailimap_section_new(NULL))),
+	};
+	clist *list;
+	int result = 0;
+
+	if (fetch(imap, messages + first, count, wanted(atts, 2), &list) != 0)
+		return -1;
+	for (clistiter *at = clist_begin(list); at && result == 0; at = clist_next(at)) {
+		struct imap_message *message =
+			message_of(clist_content(at), messages + first, count);
+		const struct text body = body_of(clist_content(at));
+		if (!message || !message->told || !body.ptr)
+			continue;
+		struct lmtp_message envelope =
+			envelope_of(folder, message, (size_t)(message - messages));
+		/* Told twice, it is given once. */
+		message->told = false;
+		result = session_give(imap->session, &envelope, body);
+	}
+	mailimap_fetch_list_free(list);
+	return result;
+}
+
+/* One slice. 1: there may be more; 0: it was the last; -1: fault. */
+static int give_slice(struct imap *imap, struct imap_message *message,
+	struct lmtp_message *envelope, uint32_t offset, bool *begun)
+{
+	struct mailimap_fetch_att *const atts[] = {
+		mailimap_fetch_att_new_uid(),
+		mailimap_fetch_att_new_body_peek_section_partial(
+			needed(mailimap_section_new(NULL)), offset, SLICE),
+	};
+	struct session *session = imap->session;
+	struct text body = { 0 };
+	clist *list;
+
+	imap_expect(imap, IMAP_COMMAND_SECONDS, SLACK + SLICE);
+	if (fetch(imap, message, 1, wanted(atts, 2), &list) != 0)
+		return -1;
+	for (clistiter *at = clist_begin(list); at && !body.ptr; at = clist_next(at)) {
+		if (message_of(clist_content(at), message, 1))
+			body = body_of(clist_content(at));
+	}
+	int result = body.len < SLICE ? 0 : 1;
+	if (body.len > SLICE)
+		result = fault_set(&session->fault, FAULT_SERVER,
+			"the server sends more of a message than was asked for");
+	if (result >= 0 && body.len && !*begun) {
+		envelope->sender = session_sender(text_head(body, SESSION_HEAD));
+		*begun = lmtp_begin(session->lmtp, envelope) > 0;
+		if (!*begun)
+			result = 0;
+	}
+	if (*begun && body.len)
+		lmtp_add(session->lmtp, body);
+	mailimap_fetch_list_free(list);
+	return session_check(session) != 0 ? -1 : result;
+}
+
+/* RFC822.SIZE is a promise; that a slice comes short is the end. */
+static int give_large(struct imap *imap, const struct imap_folder *folder,
+	struct imap_message *messages, size_t index)
+{
+	struct imap_message *message = &messages[index];
+	struct lmtp_message envelope = envelope_of(folder, message, index);
+	struct session *session = imap->session;
+	uint64_t offset = 0;
+	bool begun = false;
+	int more = 1;
+
+	while (more > 0) {
+		more = give_slice(imap, message, &envelope, (uint32_t)offset, &begun);
+		offset += SLICE;
+		if (more > 0 && (offset > UINT32_MAX || offset > (uint64_t)message->size +
+									 message->size / 8 + SLACK))
+			more = fault_set(&session->fault, FAULT_SERVER,
+				"a message has no end where the server says it has");
+	}
+	if (begun && more == 0)
+		lmtp_end(session->lmtp);
+	else if (begun)
+		lmtp_abandon(session->lmtp);
+	return session_check(session);
+}
+
+/* How many from here on are fetched together; 0: the first is too large for that. */
+static size_t batch_length(const struct imap_message *messages, size_t count, uint64_t *octets)
+{
+	size_t length = 0;
+
+	*octets = 0;
+	while (length < count && messages[length].size <= SMALL &&
+		*octets + messages[length].size <= BATCH)
+		*octets += messages[length++].size;
+	return length;
+}
+
+int imap_fetch_messages(struct imap *imap, const struct imap_folder *folder,
+	struct imap_message *messages, size_t count)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < count && result == 0;) {
+		uint64_t octets;
+		const size_t length = batch_length(messages + i, count - i, &octets);
+		imap_expect(imap, IMAP_COMMAND_SECONDS,
+			SLACK + octets + octets / 8 + (uint64_t)length * 512);
+		if (length)
+			result = give_batch(imap, folder, messages, i, length);
+		else
+			result = give_large(imap, folder, messages, i);
+		i += length ? length : 1;
+		session_progress(imap->session);
+	}
+	return result;
+}

@@ -1,0 +1,412 @@
+/*
+ * The maildrop: UIDL and LIST, RETR of what is not here, DELE of what may go.
+ */
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/mem.h"
+#include "bridge/pop3.h"
+
+enum {
+	LISTING_SECONDS = 300,
+	LISTING_OCTETS = 96 << 20,
+	AHEAD = 32,     /* RETRs under way at once, to a server that allows it */
+	SLOWEST = 1024, /* octets a second that a message may come with */
+	SLACK = 1 << 20,
+	PIECE = 64 << 10,
+};
+
+struct message {
+	uint32_t number;
+	uint64_t size;
+	size_t uidl; /* in the drop's uidls; beyond their end: none */
+};
+
+struct drop {
+	struct pop3 *pop3;
+	struct message *messages;
+	size_t count;
+	struct buf uidls; /* each with a NUL after it */
+	bool has_uidl;
+
+	/* The chunk at hand. */
+	const struct message *chunk;
+	size_t length;
+	struct once_key keys[SESSION_CHUNK];
+	int64_t when[SESSION_CHUNK];
+	bool stored[SESSION_CHUNK];   /* is here now */
+	size_t wanted[SESSION_CHUNK]; /* indexes in the chunk of what is not here */
+	size_t wanted_count;
+	uint64_t missing, missing_octets; /* for a test */
+};
+
+/* ---- UIDL and LIST ---- */
+
+static int take_listing(
+	struct drop *drop, int (*take)(struct drop *drop, uint32_t number, struct text rest))
+{
+	struct pop3 *pop3 = drop->pop3;
+	struct text line, rest;
+	uint32_t number;
+
+	for (size_t lines = 0; lines <= SESSION_MESSAGES_MOST; lines++) {
+		if (pop3_line(pop3, &line) != 0)
+			return -1;
+		if (text_equal(line, TEXT(".")))
+			return 0;
+		if (pop3_numbered(line, &number, &rest) != 0 || take(drop, number, rest) != 0)
+			return fault_set(&pop3->session->fault, FAULT_SERVER,
+				"the server's listing makes no sense: %s",
+				fault_quote(pop3->line).string);
+	}
+	return fault_set(&pop3->session->fault, FAULT_SERVER,
+		"the server lists more messages than are pulled (%d)", SESSION_MESSAGES_MOST);
+}
+
+/* Ascending numbers: a server that jumps about is not believed. */
+static int take_size(struct drop *drop, uint32_t number, struct text rest)
+{
+	uint64_t size;
+	struct text word;
+
+	text_split(&rest, ' ', &word);
+	if (text_to_number(word, INT64_MAX, &size) != 0 ||
+		(drop->count && drop->messages[drop->count - 1].number >= number))
+		return -1;
+	if ((drop->count & (drop->count + 1)) == 0)
+		drop->messages =
+			mem_resize(drop->messages, (drop->count * 2 + 2) * sizeof(*drop->messages));
+	drop->messages[drop->count++] =
+		(struct message){ .number = number, .size = size, .uidl = SIZE_MAX };
+	return 0;
+}
+
+static struct message *find_message(struct drop *drop, uint32_t number)
+{
+	size_t low = 0, high = drop->count;
+
+	while (low < high) {
+		const size_t middle = low + (high - low) / 2;
+		if (drop->messages[middle].number == number)
+			return &drop->messages[middle];
+		if (drop->messages[middle].number < number)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+static int take_uidl(struct drop *drop, uint32_t number, struct text rest)
+{
+	struct message *message = find_message(drop, number);
+
+	if (!pop3_is_uidl(rest) || !message || message->uidl != SIZE_MAX)
+		return -1;
+	message->uidl = buf_length(&drop->uidls);
+	buf_add(&drop->uidls, rest);
+	buf_add_char(&drop->uidls, '\0');
+	return 0;
+}
+
+static int list(struct drop *drop)
+{
+	struct pop3 *pop3 = drop->pop3;
+
+	if (pop3_command(pop3, "the messages are not listed", "LIST") != 0)
+		return -1;
+	pop3_expect(pop3, LISTING_SECONDS, LISTING_OCTETS);
+	if (take_listing(drop, take_size) != 0)
+		return -1;
+	pop3_expect(pop3, POP3_COMMAND_SECONDS, POP3_REPLY_OCTETS);
+	if (pop3_send(pop3, "UIDL") != 0 || pop3_flush(pop3) != 0)
+		return -1;
+	const int status = pop3_reply(pop3);
+	if (status < 0)
+		return -1;
+	drop->has_uidl = status == 1;
+	if (!drop->has_uidl) {
+		session_notice(pop3->session,
+			"the server has no UIDL: each message is fetched and told apart by what "
+			"it says, every time");
+		return 0;
+	}
+	pop3_expect(pop3, LISTING_SECONDS, LISTING_OCTETS);
+	return take_listing(drop, take_uidl);
+}
+
+/* ---- a message ---- */
+
+static void expect_message(struct drop *drop, const struct message *message)
+{
+	pop3_expect(drop->pop3, (unsigned)(POP3_COMMAND_SECONDS + message->size / SLOWEST),
+		message->size + message->size / 8 + SLACK);
+}
+
+/*
+ * The octets of an answer to RETR, piece by piece, to `each`, which does what it does with faults of its
+ * own. 0, or -1 with a fault.
+ */
+static int take_message(
+	struct drop *drop, void (*each)(void *owner, struct text octets), void *owner)
+{
+	struct pop3 *pop3 = drop->pop3;
+	struct pop3_body body = { 0 };
+	struct buf piece = { 0 };
+	bool ended = false;
+	int result = 0;
+
+	while (!ended && result == 0) {
+		size_t used;
+		if (pop3_input(pop3).len == 0)
+			result = pop3_fill(pop3);
+		if (result != 0)
+			break;
+		ended = pop3_body_take(&body, pop3_input(pop3), &used, &piece);
+		pop3_used(pop3, used);
+		if (ended || buf_length(&piece) >= PIECE) {
+			each(owner, buf_text(&piece));
+			buf_clear(&piece);
+		}
+	}
+	buf_release(&piece);
+	return result == 0 ? session_check(pop3->session) : -1;
+}
+
+/* A message on its way into this host: begun with its first piece, where Return-Path is. */
+struct giving {
+	struct session *session;
+	struct lmtp_message envelope;
+	bool begun, refused;
+};
+
+static void give_piece(void *owner, struct text octets)
+{
+	struct giving *giving = owner;
+	struct lmtp *lmtp = giving->session->lmtp;
+
+	if (giving->refused || session_check(giving->session) != 0)
+		return;
+	if (!giving->begun) {
+		giving->envelope.sender = session_sender(text_head(octets, SESSION_HEAD));
+		giving->begun = lmtp_begin(lmtp, &giving->envelope) > 0;
+		giving->refused = !giving->begun;
+	}
+	if (giving->begun)
+		lmtp_add(lmtp, octets);
+}
+
+/* The answer to a RETR that was sent. */
+static int give_message(struct drop *drop, size_t index)
+{
+	const struct message *message = &drop->chunk[index];
+	struct session *session = drop->pop3->session;
+	struct giving giving = { .session = session,
+		.envelope = { .key = drop->keys[index],
+			.sender = TEXT(""),
+			.size = message->size,
+			.cookie = index } };
+
+	expect_message(drop, message);
+	const int status = pop3_reply(drop->pop3);
+	if (status < 0)
+		return -1;
+	if (status != 1) {
+		session_notice(session, "the server does not give message %u: %s", message->number,
+			fault_quote(drop->pop3->line).string);
+		session->report.done++;
+		return 0;
+	}
+	const int result = take_message(drop, give_piece, &giving);
+	if (giving.begun && result == 0)
+		lmtp_end(session->lmtp);
+	else if (giving.begun)
+		lmtp_abandon(session->lmtp);
+	session_progress(session);
+	return session_check(session);
+}
+
+static int ask(struct drop *drop, size_t index)
+{
+	return pop3_send(drop->pop3, "RETR %u", drop->chunk[index].number);
+}
+
+/* Those that are wanted, the next ones asked for while one comes. */
+static int give_wanted(struct drop *drop)
+{
+	const size_t ahead = drop->pop3->capabilities & POP3_PIPELINING ? AHEAD : 1;
+	size_t asked = 0;
+
+	for (size_t i = 0; i < drop->wanted_count; i++) {
+		/* In groups: a segment for each would cost more than the waiting. */
+		if (asked == i) {
+			while (asked < drop->wanted_count && asked < i + ahead) {
+				if (ask(drop, drop->wanted[asked++]) != 0)
+					return -1;
+			}
+			if (pop3_flush(drop->pop3) != 0)
+				return -1;
+		}
+		if (give_message(drop, drop->wanted[i]) != 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* ---- without UIDL ---- */
+
+static void digest_piece(void *owner, struct text octets)
+{
+	once_content_add(owner, octets);
+}
+
+/* Fetched for its digest alone: what is to be given has to have its key before. */
+static int digest_message(struct drop *drop, size_t index)
+{
+	struct session *session = drop->pop3->session;
+	struct once_digest *digest = once_content_new(session->options.account);
+
+	expect_message(drop, &drop->chunk[index]);
+	int result =
+		ask(drop, index) == 0 && pop3_flush(drop->pop3) == 0 ? pop3_reply(drop->pop3) : -1;
+	if (result == 0)
+		result = pop3_refused(drop->pop3, FAULT_SERVER, "a message is not given");
+	else if (result == 1)
+		result = take_message(drop, digest_piece, digest);
+	drop->keys[index] = once_content_end(&digest);
+	return result;
+}
+
+/* ---- a chunk ---- */
+
+static int make_keys(struct drop *drop)
+{
+	const struct bridge_account *account = drop->pop3->session->options.account;
+
+	for (size_t i = 0; i < drop->length; i++) {
+		const struct message *message = &drop->chunk[i];
+		if (message->uidl != SIZE_MAX)
+			drop->keys[i] = once_pop3(
+				account, text_of(buf_text(&drop->uidls).ptr + message->uidl));
+		else if (digest_message(drop, i) != 0)
+			return -1;
+	}
+	return 0;
+}
+
+static void on_settled(void *owner, uint64_t cookie, bool stored)
+{
+	struct drop *drop = owner;
+
+	if (cookie < drop->length)
+		drop->stored[cookie] = stored;
+}
+
+static void choose(struct drop *drop)
+{
+	struct session *session = drop->pop3->session;
+	const bool tests = session->options.purpose == SESSION_TEST;
+
+	drop->wanted_count = 0;
+	for (size_t i = 0; i < drop->length; i++) {
+		drop->stored[i] = drop->when[i] >= 0;
+		if (drop->stored[i]) {
+			session->report.known++;
+			session->report.done++;
+		} else if (tests) {
+			drop->missing++;
+			drop->missing_octets += drop->chunk[i].size;
+		} else if (!session_too_large(session, drop->chunk[i].size)) {
+			drop->wanted[drop->wanted_count++] = i;
+		}
+	}
+}
+
+static bool may_go(const struct drop *drop, size_t index)
+{
+	const struct bridge_account *account = drop->pop3->session->options.account;
+
+	if (!drop->stored[index])
+		return false;
+	if (!account->keep)
+		return true;
+	/* How old it is, is how long it has been here: POP3 tells no dates. */
+	return account->delete_after && drop->when[index] >= 0 &&
+	       drop->when[index] + (int64_t)account->delete_after < (int64_t)time(NULL);
+}
+
+static int delete_some(struct drop *drop)
+{
+	struct pop3 *pop3 = drop->pop3;
+	const size_t ahead = pop3->capabilities & POP3_PIPELINING ? AHEAD : 1;
+	size_t under_way = 0;
+
+	for (size_t i = 0; i <= drop->length; i++) {
+		const bool last = i == drop->length;
+		if (!last && !may_go(drop, i))
+			continue;
+		if (!last && pop3_send(pop3, "DELE %u", drop->chunk[i].number) != 0)
+			return -1;
+		under_way += !last;
+		if (under_way < ahead && !last)
+			continue;
+		pop3_expect(pop3, POP3_COMMAND_SECONDS, POP3_REPLY_OCTETS);
+		if (pop3_flush(pop3) != 0)
+			return -1;
+		for (; under_way; under_way--) {
+			const int status = pop3_reply(pop3);
+			if (status < 0)
+				return -1;
+			pop3->session->report.deleted += status == 1;
+		}
+	}
+	return 0;
+}
+
+static int pull_chunk(struct drop *drop)
+{
+	struct session *session = drop->pop3->session;
+
+	if (make_keys(drop) != 0 ||
+		session_known(session, drop->keys, drop->length, drop->when) != 0)
+		return -1;
+	choose(drop);
+	if (session->options.purpose == SESSION_TEST)
+		return 0;
+	session->settled = on_settled;
+	session->settled_owner = drop;
+	int result = give_wanted(drop);
+	if (lmtp_settle(session->lmtp) != 0 && result == 0)
+		result = session_check(session);
+	session->settled = NULL;
+	if (result == 0)
+		result = session_check(session);
+	return result == 0 ? delete_some(drop) : -1;
+}
+
+int pop3_pull(struct pop3 *pop3)
+{
+	struct drop *drop = mem_new(sizeof(*drop));
+	struct session *session = pop3->session;
+
+	drop->pop3 = pop3;
+	memcpy(session->folder, "INBOX", sizeof("INBOX"));
+	int result = list(drop);
+	session->report.total = drop->count;
+	for (size_t i = 0; i < drop->count && result == 0; i += SESSION_CHUNK) {
+		drop->chunk = drop->messages + i;
+		drop->length = drop->count - i < SESSION_CHUNK ? drop->count - i : SESSION_CHUNK;
+		result = pull_chunk(drop);
+		session_progress(session);
+	}
+	if (result == 0 && session->options.purpose == SESSION_TEST)
+		session_tell(session,
+			"%zu messages, of which %" PRIu64 " (%" PRIu64
+			" octets) are not here yet; they would go to INBOX",
+			drop->count, drop->missing, drop->missing_octets);
+	buf_release(&drop->uidls);
+	mem_free(drop->messages);
+	mem_free(drop);
+	return result;
+}

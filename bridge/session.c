@@ -1,0 +1,307 @@
+#include "bridge/session.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <openssl/ssl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/priv.h"
+#include "base/sanitizer.h"
+#include "mail/address.h"
+#include "mail/header.h"
+
+enum { REPORT_MILLISECONDS = 200 };
+
+/* ---- what it tells ---- */
+
+void session_say(struct session *session, enum report_state state)
+{
+	struct bridge_report *report = &session->report;
+	struct buf out = { 0 };
+
+	report->state = state;
+	report->fault = session->fault.kind;
+	report->folder = text_of(session->folder);
+	if (state != REPORT_TOLD)
+		report->sentence =
+			text_of(session->fault.kind == FAULT_NONE ? session->notice
+								  : session->fault.sentence);
+	report->hint = TEXT("");
+	if (state == REPORT_WAITING || state == REPORT_ENDED)
+		report->hint = buf_text(&session->hint);
+	bridge_report_pack(&out, report);
+	/* Whoever does not listen any more has closed, and that is seen where we wait. */
+	send(session->options.report, buf_text(&out).ptr, buf_length(&out), MSG_NOSIGNAL);
+	buf_release(&out);
+	session->reported = stream_now();
+}
+
+void session_tell(struct session *session, const char *format, ...)
+{
+	char sentence[FAULT_SENTENCE + 1];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(sentence, sizeof(sentence), format, arguments);
+	va_end(arguments);
+	session->report.sentence = text_of(sentence);
+	session_say(session, REPORT_TOLD);
+}
+
+void session_notice(struct session *session, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(session->notice, sizeof(session->notice), format, arguments);
+	va_end(arguments);
+	LOG_WARNING("account-notice", LOG_STRING("account", session->options.account->name),
+		LOG_STRING("what", session->notice));
+	if (session->options.purpose != SESSION_SERVE)
+		session_tell(session, "%s", session->notice);
+}
+
+void session_progress(struct session *session)
+{
+	if (stream_now() - session->reported >= REPORT_MILLISECONDS)
+		session_say(session, REPORT_PULLING);
+}
+
+int session_check(struct session *session)
+{
+	const struct fault *faults[] = { &session->stream.fault,
+		session->lmtp ? lmtp_fault(session->lmtp) : &session->fault };
+
+	for (size_t i = 0; i < 2; i++) {
+		if (session->fault.kind == FAULT_NONE && faults[i]->kind != FAULT_NONE)
+			session->fault = *faults[i];
+	}
+	return session->fault.kind == FAULT_NONE ? 0 : -1;
+}
+
+/* ---- messages ---- */
+
+static void on_verdict(void *owner, const struct lmtp_verdict *verdict)
+{
+	struct session *session = owner;
+	const bool stored = verdict->code < 300;
+
+	if (stored) {
+		session->report.pulled++;
+		session->report.octets += verdict->octets;
+	} else if (verdict->code < 500) {
+		fault_set(&session->fault, FAULT_LOCAL, "this host puts mail off: %s",
+			verdict->reply);
+		return;
+	} else {
+		session->report.refused++;
+		session_notice(session, "this host refused a message, which stays there: %s",
+			verdict->reply);
+	}
+	session->report.done++;
+	if (session->settled)
+		session->settled(session->settled_owner, verdict->cookie, stored);
+	session_progress(session);
+}
+
+bool session_too_large(struct session *session, uint64_t octets)
+{
+	const uint64_t here = session->lmtp ? lmtp_size_limit(session->lmtp) : 0;
+	uint64_t limit = session->options.settings->message_size;
+
+	if (here && here < limit)
+		limit = here;
+	if (octets <= limit)
+		return false;
+	session->report.refused++;
+	session->report.done++;
+	session_notice(session,
+		"a message of %" PRIu64 " octets is larger than this host takes (%" PRIu64
+		") and stays there",
+		octets, limit);
+	return true;
+}
+
+struct text session_sender(struct text head)
+{
+	struct header_field field;
+	struct text path = TEXT("");
+
+	/* Only the trace fields before anything else can be the server's own. */
+	for (int i = 0; i < 3 && header_next(&head, &field) == 1; i++) {
+		if (!text_equal_nocase(field.name, TEXT("Return-Path")))
+			continue;
+		struct text value = text_trim(field.value);
+		if (value.len > 2 && value.ptr[0] == '<' && value.ptr[value.len - 1] == '>')
+			path = text_head(text_from(value, 1), value.len - 2);
+		break;
+	}
+	struct arena *arena = arena_new(1024);
+	struct address address;
+	const bool good = path.len && address_parse(arena, path, false, &address) == ADDRESS_OK &&
+			  address.domain.len;
+	arena_free(&arena);
+	return good ? path : TEXT("");
+}
+
+int session_give(struct session *session, struct lmtp_message *message, struct text octets)
+{
+	struct lmtp *lmtp = session->lmtp;
+
+	message->sender = session_sender(text_head(octets, SESSION_HEAD));
+	const int begun = lmtp_begin(lmtp, message);
+	if (begun > 0 && lmtp_add(lmtp, octets) == 0)
+		lmtp_end(lmtp);
+	return session_check(session);
+}
+
+int session_known(struct session *session, const struct once_key *keys, size_t count, int64_t *when)
+{
+	lmtp_known(session->lmtp, keys, count, when);
+	return session_check(session);
+}
+
+/* ---- beginning ---- */
+
+static int read_pin(const char *text, unsigned char pin[STREAM_PIN])
+{
+	for (size_t i = 0; i < STREAM_PIN; i++) {
+		unsigned octet;
+		if (sscanf(text + 2 * i, "%2x", &octet) != 1)
+			return -1;
+		pin[i] = (unsigned char)octet;
+	}
+	return 0;
+}
+
+/* What a server can make us take is this process's alone. */
+static void limit_memory(uint64_t octets)
+{
+	const struct rlimit space = { .rlim_cur = octets, .rlim_max = octets };
+	const struct rlimit none = { 0 };
+
+	setrlimit(RLIMIT_CORE, &none);
+	if (!BASE_ADDRESS_SANITIZER)
+		setrlimit(RLIMIT_AS, &space);
+}
+
+static int confine(const struct session_options *options, struct fault *fault)
+{
+	if (priv_confine(PRIV_BRIDGE, 0) == 0)
+		return 0;
+	(void)options;
+	return fault_set(fault, FAULT_LOCAL, "the sandbox cannot be closed: %s", log_errno(errno));
+}
+
+/* Everything that needs rights or files, in this order: each step gives up what the next can do without. */
+static int prepare(struct session *session, struct ssl_ctx_st **tls,
+	struct stream_address addresses[STREAM_ADDRESSES])
+{
+	const struct session_options *options = &session->options;
+	const struct bridge_account *account = options->account;
+	const bool in_clear = bridge_account_tls(account) == BRIDGE_TLS_NONE;
+	const char *ca = account->ca_file[0] ? account->ca_file : options->settings->ca_file;
+	struct fault *fault = &session->fault;
+
+	if (secret_read(account, &session->secret, fault) != 0)
+		return -1;
+	*tls = in_clear ? NULL : stream_tls_new(ca, account->pin[0] != '\0', fault);
+	if (!*tls && !in_clear)
+		return -1;
+	if (geteuid() == 0 && options->uid && priv_drop(options->uid, options->uid) != 0)
+		return fault_set(
+			fault, FAULT_LOCAL, "root cannot be given up: %s", log_errno(errno));
+	const int count =
+		stream_resolve(account->host, bridge_account_port(account), addresses, fault);
+	if (count < 0 || confine(options, fault) != 0)
+		return -1;
+	return count;
+}
+
+static int serve(struct session *session, struct ssl_ctx_st *tls,
+	const struct stream_address *addresses, int count)
+{
+	const struct session_options *options = &session->options;
+	const struct bridge_account *account = options->account;
+	unsigned char pin[STREAM_PIN];
+	const bool pinned = account->pin[0] && read_pin(account->pin, pin) == 0;
+
+	session->lmtp = lmtp_new(&(struct lmtp_options){
+		.path = options->settings->hand_over,
+		.hostname = options->hostname,
+		.to = account->to,
+		.watch = options->report,
+		.verdict = on_verdict,
+		.owner = session,
+	});
+	int result = stream_open(&session->stream,
+		&(struct stream_options){ .host = account->host,
+			.port = bridge_account_port(account),
+			.patience = (unsigned)options->settings->patience,
+			.watch = options->report,
+			.tls = tls,
+			.pin = pinned ? pin : NULL },
+		addresses, count);
+	if (result == 0)
+		result = bridge_account_protocol(account) == BRIDGE_POP3 ? pop3_serve(session)
+									 : imap_serve(session);
+	if (result != 0)
+		session_check(session);
+	stream_close(&session->stream);
+	return result;
+}
+
+static int exit_status(enum fault_kind kind)
+{
+	switch (kind) {
+	case FAULT_NONE:
+	case FAULT_STOPPED:
+		return EX_OK;
+	case FAULT_SETTINGS:
+		return EX_CONFIG;
+	case FAULT_NETWORK:
+	case FAULT_LOCAL:
+		return EX_TEMPFAIL;
+	case FAULT_TLS:
+	case FAULT_SERVER:
+		return EX_PROTOCOL;
+	case FAULT_LOGIN:
+		return EX_NOPERM;
+	case FAULT_KINDS:
+		break;
+	}
+	return EX_SOFTWARE;
+}
+
+int session_run(const struct session_options *options)
+{
+	struct session *session = mem_new(sizeof(*session));
+	struct stream_address addresses[STREAM_ADDRESSES];
+	struct ssl_ctx_st *tls = NULL;
+
+	session->options = *options;
+	session->stream.fd = -1;
+	session->report.folder = session->report.sentence = TEXT("");
+	limit_memory(options->settings->memory);
+	session_say(session, REPORT_CONNECTING);
+	const int count = prepare(session, &tls, addresses);
+	if (count >= 0)
+		serve(session, tls, addresses, count);
+	SSL_CTX_free(tls);
+	session_say(session, REPORT_ENDED);
+	const int status = exit_status(session->fault.kind);
+	secret_forget(&session->secret);
+	lmtp_free(&session->lmtp);
+	buf_release(&session->hint);
+	mem_free(session);
+	return status;
+}

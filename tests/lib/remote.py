@@ -1,0 +1,139 @@
+"""A remote mail server to pull from: Debian's Dovecot with POP3 and IMAP, in the clear and by TLS, on loopback."""
+
+import contextlib
+import os
+import pathlib
+import pwd
+import shutil
+import subprocess
+import tempfile
+
+from host import DOMAIN, PASSWORD, free_port, wait_for
+from peers import _end, _listens, need_root
+from tools import need
+
+HOSTNAME = "localhost"
+
+
+def make_certificate(directory, name, *extra):
+    """A self-signed certificate; further arguments go to openssl."""
+    chain, key = directory / f"{name}.pem", directory / f"{name}.key"
+    subprocess.run([need("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                    "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-days", "30", "-keyout", str(key),
+                    "-out", str(chain), *extra], check=True, capture_output=True)
+    return chain, key
+
+
+class Remote:
+    """The remote accounts are USER@example.test with the demo's password, so that a Maildir can be filled by hand."""
+
+    PORTS = ("pop3", "pop3s", "imap", "imaps")
+
+    def __init__(self, users=("alice", "bob", "carol")):
+        need_root()
+        self.program = need("dovecot", "dovecot-core")
+        for part in ("imap", "pop3"):
+            need(part, f"dovecot-{part}d")
+        self.users = users
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="restante-remote-"))
+        self.ports = {name: free_port() for name in self.PORTS}
+        self.process = None
+
+    def __enter__(self):
+        self.dir.chmod(0o755)
+        (self.dir / "mail").mkdir()
+        self.owner = pwd.getpwnam("nobody")
+        os.chown(self.dir / "mail", self.owner.pw_uid, self.owner.pw_gid)
+        self.chain, self.key = make_certificate(self.dir, HOSTNAME)
+        (self.dir / "users").write_text("".join(
+            f"{user}@{DOMAIN}:{{PLAIN}}{PASSWORD}::::::\n" for user in self.users))
+        listeners = "".join(f"""
+service {protocol}-login {{
+  inet_listener {protocol} {{
+    address = 127.0.0.1
+    port = {self.ports[protocol]}
+  }}
+  inet_listener {protocol}s {{
+    address = 127.0.0.1
+    port = {self.ports[protocol + "s"]}
+    ssl = yes
+  }}
+}}
+""" for protocol in ("pop3", "imap"))
+        (self.dir / "dovecot.conf").write_text(f"""
+protocols = pop3 imap
+base_dir = {self.dir}/run
+state_dir = {self.dir}/state
+log_path = {self.dir}/log
+ssl = yes
+ssl_cert = <{self.chain}
+ssl_key = <{self.key}
+disable_plaintext_auth = no
+mail_location = maildir:{self.dir}/mail/%u
+mail_max_userip_connections = 1000
+first_valid_uid = 1
+first_valid_gid = 1
+passdb {{
+  driver = passwd-file
+  args = {self.dir}/users
+}}
+userdb {{
+  driver = static
+  args = uid={self.owner.pw_uid} gid={self.owner.pw_gid} home={self.dir}/mail/%u
+}}
+{listeners}
+""")
+        self.start()
+        return self
+
+    def start(self):
+        self.process = subprocess.Popen([self.program, "-F", "-c", str(self.dir / "dovecot.conf")],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                        stderr=subprocess.DEVNULL, start_new_session=True)
+        wait_for(lambda: self.process.poll() is not None or all(map(_listens, self.ports.values())),
+                 f"Dovecot up: {self.log()}")
+        assert self.process.poll() is None, self.log()
+
+    def stop(self):
+        _end(self.process)
+
+    def __exit__(self, *trace):
+        self.stop()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def log(self):
+        with contextlib.suppress(FileNotFoundError):
+            return (self.dir / "log").read_text(errors="replace")
+        return ""
+
+    def maildir(self, user, folder="INBOX"):
+        path = self.dir / "mail" / f"{user}@{DOMAIN}"
+        if folder != "INBOX":
+            path = path / ("." + folder.replace("/", "."))
+        for part in ("", "cur", "new", "tmp"):
+            made = path / part
+            if not made.is_dir():
+                made.mkdir(parents=True)
+                for directory in (made, *made.parents):
+                    if directory == self.dir / "mail":
+                        break
+                    os.chown(directory, self.owner.pw_uid, self.owner.pw_gid)
+        return path
+
+    def put(self, user, messages, folder="INBOX", flags="", date=None):
+        """Messages (bytes, LF or CRLF) into the remote mailbox behind Dovecot's back, as a delivery agent would."""
+        path = self.maildir(user, folder)
+        for message in messages:
+            self.count = getattr(self, "count", 0) + 1
+            name = f"{1_700_000_000 + self.count}.M{self.count}P{os.getpid()}.remote"
+            file = path / "tmp" / name
+            file.write_bytes(message.replace(b"\r\n", b"\n"))
+            os.chown(file, self.owner.pw_uid, self.owner.pw_gid)
+            if date is not None:
+                os.utime(file, (date, date))
+            file.rename(path / (f"cur/{name}:2,{flags}" if flags else f"new/{name}"))
+
+    def left(self, user, folder="INBOX"):
+        """How many messages are there."""
+        path = self.maildir(user, folder)
+        return sum(1 for part in ("cur", "new") for _ in (path / part).iterdir())
