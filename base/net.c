@@ -110,3 +110,26 @@ bool net_prefix_holds(const struct net_prefix *prefix, const struct net_address 
 	mask(&masked, prefix->bits);
 	return memcmp(&masked, &prefix->address, sizeof(masked)) == 0;
 }
+
+const char *net_list_check(const struct settings_list *list)
+{
+	struct net_prefix prefix;
+
+	for (size_t i = 0; i < list->count; i++) {
+		if (net_prefix_parse(text_of(list->item[i]), &prefix) != 0)
+			return list->item[i];
+	}
+	return NULL;
+}
+
+bool net_list_holds(const struct settings_list *list, const struct net_address *address)
+{
+	struct net_prefix prefix;
+
+	for (size_t i = 0; i < list->count; i++) {
+		if (net_prefix_parse(text_of(list->item[i]), &prefix) == 0 &&
+			net_prefix_holds(&prefix, address))
+			return true;
+	}
+	return false;
+}

@@ -9,6 +9,7 @@
 
 #include <netinet/in.h>
 
+#include "base/settings.h"
 #include "base/text.h"
 
 struct net_address {
@@ -42,5 +43,16 @@ void net_address_mask(struct net_address *address, unsigned ipv4_bits, unsigned 
 /* "192.0.2.0/24", "2001:db8::/32", or an address alone. Bits behind the prefix must be zero. 0, or -1. */
 int net_prefix_parse(struct text in, struct net_prefix *prefix);
 bool net_prefix_holds(const struct net_prefix *prefix, const struct net_address *address);
+
+/*
+ * A setting that lists prefixes. Few are expected: each is read anew. check: the first item that is none, or
+ * NULL.
+ */
+#define NET_PREFIX_ADVICE \
+	"that is no address and no prefix; write 192.0.2.1, 192.0.2.0/24 or 2001:db8::/64, with " \
+	"zeros " \
+	"behind the prefix"
+const char *net_list_check(const struct settings_list *list);
+bool net_list_holds(const struct settings_list *list, const struct net_address *address);
 
 #endif

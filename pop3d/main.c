@@ -4,7 +4,6 @@
 
 #include "base/buf.h"
 #include "base/role.h"
-#include "pop3d/peers.h"
 #include "pop3d/session.h"
 #include "pop3d/settings.h"
 
@@ -28,7 +27,6 @@ static int pop3d_start(struct role_context *context)
 	worker.context = context;
 	pop3d_reload(context);
 	LIST_INIT(&worker.sessions);
-	worker.peers = peers_new();
 	return 0;
 }
 

@@ -10,10 +10,11 @@
 #include "base/conn.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/net.h"
+#include "base/proxy.h"
 #include "base/role.h"
 #include "pop3d/auth.h"
 #include "pop3d/commands.h"
-#include "pop3d/peers.h"
 #include "pop3d/settings.h"
 #include "store/client.h"
 
@@ -22,6 +23,7 @@ enum {
 		255 +
 		STORE_PASSWORD_LIMIT, /* RFC 2449 section 4 wants 255; passwords may be longer */
 	REPLY_LIMIT = 512,            /* RFC 2449 section 4 */
+	PROXY_SECONDS = 10,           /* for the header of a load balancer */
 	COMMANDS_A_ROUND = 128,       /* then other sessions have their turn */
 };
 
@@ -46,14 +48,19 @@ static bool is_local(const struct session *session)
 	       strncmp(peer, "127.", 4) == 0;
 }
 
-/* Its address has more sessions than it may. */
-static bool is_crowded(const struct session *session)
+/* Counts it. False: its address has more sessions than it may. */
+static bool enter(struct session *session, const struct net_address *peer)
 {
 	const struct pop3d_settings *settings = settings_of(session);
+	struct limits *limits = session->worker->context->limits;
+	struct net_address key = *peer;
 
-	return settings->clients_per_address > 0 &&
-	       (settings->limits_loopback || !is_local(session)) &&
-	       peer_sessions(session->peer) > settings->clients_per_address;
+	if (settings->clients_per_address == 0 ||
+		(net_address_is_loopback(peer) && !settings->limits_loopback))
+		return true;
+	net_address_mask(&key, 32, 64);
+	session->place = limits_enter(limits, &key);
+	return limits_connections(limits, &session->place) <= settings->clients_per_address;
 }
 
 bool session_takes_passwords(const struct session *session)
@@ -93,7 +100,7 @@ static void session_free(struct session *session)
 	transfer_end(&session->transfer);
 	ahead_free(&session->ahead);
 	maildrop_close(&session->maildrop);
-	peer_leave(&session->peer);
+	limits_leave(worker->context->limits, &session->place);
 	conn_free(&session->conn);
 	mem_free(session->user);
 	mem_free(session);
@@ -515,9 +522,59 @@ void session_resume(struct session *session)
 	session->running = false;
 }
 
+static void greet(struct session *session)
+{
+	session_ok(session, "%s POP3 server ready", session->worker->context->common->hostname);
+}
+
+/* peer NULL: it is not counted. */
+static void let_in(struct session *session, const struct net_address *peer)
+{
+	struct worker *worker = session->worker;
+
+	if (peer && !enter(session, peer)) {
+		worker->total.refused++;
+		if (!session->tls_listener)
+			session_refuse(session, "SYS/TEMP", "too many sessions from your address");
+		session_finish(session, "too many sessions of one address");
+	} else if (session->tls_listener) {
+		conn_start_tls_here(session->conn, worker->context->tls);
+	} else {
+		greet(session);
+	}
+}
+
+static void read_header(struct session *session)
+{
+	struct proxy_header header;
+	size_t used;
+	const int found = proxy_parse(conn_input(session->conn), &header, &used);
+
+	if (found == 0)
+		return;
+	session->proxied = false;
+	if (found < 0) {
+		session->worker->total.refused++;
+		session_finish(session, "no PROXY header");
+		return;
+	}
+	conn_consume(session->conn, used);
+	conn_idle_limit(session->conn, session->worker->limits.idle_seconds);
+	if (header.has_client)
+		conn_set_peer(session->conn, &header.client);
+	let_in(session, header.has_client ? &header.client : NULL);
+}
+
 static void on_input(void *owner)
 {
-	session_resume(owner);
+	struct session *session = owner;
+
+	if (session->proxied) {
+		read_header(session);
+		if (session->proxied || session->state == SESSION_UPDATE)
+			return;
+	}
+	session_resume(session);
 }
 
 static void on_ended(void *owner, enum conn_end end, const char *detail)
@@ -539,11 +596,6 @@ static const struct conn_handlers conn_handlers = {
 	.ended = on_ended,
 };
 
-static void greet(struct session *session)
-{
-	session_ok(session, "%s POP3 server ready", session->worker->context->common->hostname);
-}
-
 static void on_secured(void *owner)
 {
 	struct session *session = owner;
@@ -561,6 +613,7 @@ void session_new(struct worker *worker, int fd, bool tls_listener)
 		.ended = on_ended,
 	};
 	const struct pop3d_settings *settings = worker->context->settings;
+	struct net_address peer;
 	struct session *session;
 
 	if (tls_listener && worker->context->tls == NULL) {
@@ -584,17 +637,12 @@ void session_new(struct worker *worker, int fd, bool tls_listener)
 		worker->paused = true;
 		role_pause(worker->context, true);
 	}
-	session->peer = peers_enter(worker->peers, conn_peer(session->conn));
-	if (is_crowded(session)) {
-		worker->total.refused++;
-		if (!tls_listener)
-			session_refuse(session, "SYS/TEMP", "too many sessions from your address");
-		session_finish(session, "too many sessions of one address");
-	} else if (tls_listener) {
-		conn_start_tls(session->conn, worker->context->tls);
-	} else {
-		greet(session);
-	}
+	const bool known = net_address_of_peer(fd, &peer) == 0;
+	session->proxied = known && net_list_holds(&settings->proxy_from, &peer);
+	if (session->proxied)
+		conn_idle_limit(session->conn, PROXY_SECONDS);
+	else
+		let_in(session, known ? &peer : NULL);
 }
 
 void session_stop(struct session *session)

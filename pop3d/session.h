@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <sys/queue.h>
 
+#include "base/limits.h"
 #include "base/text.h"
 #include "pop3d/ahead.h"
 #include "pop3d/language.h"
@@ -18,7 +19,6 @@
 #include "pop3d/worker.h"
 
 struct conn;
-struct peer;
 struct store_client;
 
 enum session_state {
@@ -31,13 +31,14 @@ struct session {
 	LIST_ENTRY(session) link;
 	struct worker *worker;
 	struct conn *conn;
-	struct peer *peer;
+	struct limits_client place; /* among all sessions of its address */
 	struct store_client *store; /* NULL before PASS */
 	enum session_state state;
 	enum language language;
 	bool waiting; /* for the store */
 	bool running; /* inside session_run() */
 	bool tls_listener;
+	bool proxied;      /* the header of a load balancer is awaited */
 	bool answering;    /* the next line is not a command but an answer to a challenge of AUTH */
 	uint32_t exchange; /* the store's number of it */
 	unsigned login_failures;

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/net.h"
+
 #define AT(field) offsetof(struct pop3d_settings, field)
 
 static const struct settings_item items[] = {
@@ -32,11 +34,15 @@ static const struct settings_item items[] = {
 		"user "
 		"says QUIT (EXPIRE); 0 is never." },
 	{ "clients-per-address", SETTINGS_NUMBER, "50", 0, 1000000, AT(clients_per_address),
-		"Sessions that one worker serves at once for one client address (IPv6: /64); 0 is "
-		"no "
-		"limit. A user has one session at a time in any case." },
+		"Sessions at once of one client address (IPv6: /64), at all workers; 0 is no "
+		"limit. "
+		"A user has one session at a time in any case." },
 	{ "limits-loopback", SETTINGS_BOOL, "no", 0, 0, AT(limits_loopback),
 		"Hold clients-per-address against clients on this machine, too." },
+	{ "proxy-from", SETTINGS_LIST, "", 0, 64, AT(proxy_from),
+		"Addresses and prefixes (192.0.2.0/24, 2001:db8::/64) of load balancers. Their "
+		"connections begin with a header of the PROXY protocol, version 1 or 2, that tells "
+		"who the client is; those of nobody else may." },
 	{ "cleartext-login", SETTINGS_STRING, "local", 1, 16, AT(cleartext_login),
 		"Where a password may cross the wire in the clear: never, local (clients on this "
 		"machine) or always." },
@@ -46,6 +52,12 @@ static int pop3d_verify(const void *values, char *error, size_t error_size)
 {
 	const struct pop3d_settings *settings = values;
 	const char *const words[] = { "never", "local", "always" };
+	const char *bad = net_list_check(&settings->proxy_from);
+
+	if (bad) {
+		snprintf(error, error_size, "proxy-from \"%s\": %s", bad, NET_PREFIX_ADVICE);
+		return -1;
+	}
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
 		if (strcmp(settings->cleartext_login, words[i]) == 0)

@@ -17,9 +17,10 @@ struct pop3d_settings {
 	uint64_t junk_commands;          /* commands in error before the connection is closed */
 	uint64_t login_delay;            /* seconds between two logins of a user; 0: none */
 	uint64_t expire_days;            /* messages older than this go at QUIT; 0: never */
-	uint64_t clients_per_address;    /* sessions at once in one worker; 0: no limit */
+	uint64_t clients_per_address;    /* sessions at once, at all workers; 0: no limit */
 	bool limits_loopback;
-	char *cleartext_login; /* "never", "local" (from loopback), "always" */
+	struct settings_list proxy_from; /* addresses and prefixes of load balancers */
+	char *cleartext_login;           /* "never", "local" (from loopback), "always" */
 };
 
 extern const struct settings_section pop3d_section;

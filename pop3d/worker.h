@@ -10,7 +10,6 @@
 
 #include "base/conn.h"
 
-struct peers;
 struct role_context;
 struct session;
 
@@ -22,7 +21,6 @@ struct worker {
 	struct conn_limits limits; /* of every session, from the settings */
 	struct session_list sessions;
 	unsigned session_count;
-	struct peers *peers;
 	unsigned ahead; /* descriptors held ahead by all sessions */
 	bool stopping;
 	bool paused; /* as many sessions as the settings allow: no client is accepted */

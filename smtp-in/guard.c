@@ -2,7 +2,6 @@
 
 #include "base/buf.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "base/role.h"
 #include "smtp-in/session.h"
 #include "smtp-in/settings.h"
@@ -22,48 +21,6 @@ static const struct smtp_in_settings *settings_of(const struct guard *guard)
 static struct limits *limits_of(const struct guard *guard)
 {
 	return guard->context->limits;
-}
-
-/* ---- settings ---- */
-
-static void read_proxies(struct guard *guard)
-{
-	const struct settings_list *list = &settings_of(guard)->proxy_from;
-
-	mem_free(guard->proxies);
-	guard->proxies = mem_array(list->count, sizeof(*guard->proxies));
-	guard->proxy_count = 0;
-	for (size_t i = 0; i < list->count; i++) {
-		if (net_prefix_parse(text_of(list->item[i]), &guard->proxies[guard->proxy_count]) ==
-			0)
-			guard->proxy_count++;
-	}
-}
-
-void guard_init(struct guard *guard, struct role_context *context)
-{
-	*guard = (struct guard){ .context = context };
-	read_proxies(guard);
-}
-
-void guard_deinit(struct guard *guard)
-{
-	mem_free(guard->proxies);
-	guard->proxies = NULL;
-}
-
-void guard_reload(struct guard *guard)
-{
-	read_proxies(guard);
-}
-
-bool guard_is_proxy(const struct guard *guard, const struct net_address *peer)
-{
-	for (size_t i = 0; i < guard->proxy_count; i++) {
-		if (net_prefix_holds(&guard->proxies[i], peer))
-			return true;
-	}
-	return false;
 }
 
 /* ---- who comes ---- */

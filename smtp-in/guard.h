@@ -22,8 +22,6 @@ struct smtp_in_settings;
 /* One worker's. */
 struct guard {
 	struct role_context *context;
-	struct net_prefix *proxies; /* settings.proxy_from, understood */
-	size_t proxy_count;
 	struct {
 		uint64_t clients_per_address, clients_total;
 		uint64_t connections_per_minute, connections_per_minute_total;
@@ -38,15 +36,6 @@ struct guard_client {
 	struct limits_client address, everybody;
 	bool limited;
 };
-
-void guard_init(struct guard *guard, struct role_context *context);
-void guard_deinit(struct guard *guard);
-
-/* There are new settings. */
-void guard_reload(struct guard *guard);
-
-/* Its first octets are a PROXY header that tells who the client is. */
-bool guard_is_proxy(const struct guard *guard, const struct net_address *peer);
 
 /*
  * A client comes. False, with *refusal a whole reply that lives as long as the program: it is to be

@@ -121,7 +121,7 @@ static const struct settings_item items[] = {
 			"directory run of the state, or inet:ADDRESS:PORT." },
 	{ .name = "hand-over-connections",
 		.type = SETTINGS_NUMBER,
-		.preset = "500",
+		.preset = "5000",
 		.least = 1,
 		.most = 100000,
 		.offset = AT(hand_over_connections),
@@ -336,18 +336,12 @@ int smtp_in_hand_over_parse(struct text in, struct smtp_in_hand_over *to)
 
 static int verify_proxies(const struct smtp_in_settings *settings, char *error, size_t error_size)
 {
-	struct net_prefix prefix;
+	const char *bad = net_list_check(&settings->proxy_from);
 
-	for (size_t i = 0; i < settings->proxy_from.count; i++) {
-		if (net_prefix_parse(text_of(settings->proxy_from.item[i]), &prefix) == 0)
-			continue;
-		snprintf(error, error_size,
-			"proxy-from \"%s\" is no address and no prefix; write 192.0.2.1, "
-			"192.0.2.0/24 or 2001:db8::/64, with zeros behind the prefix",
-			settings->proxy_from.item[i]);
-		return -1;
-	}
-	return 0;
+	if (!bad)
+		return 0;
+	snprintf(error, error_size, "proxy-from \"%s\": %s", bad, NET_PREFIX_ADVICE);
+	return -1;
 }
 
 static int verify(const void *values, char *error, size_t error_size)

@@ -125,7 +125,7 @@ struct worker *worker_new(struct role_context *context)
 		return NULL;
 	}
 	set_limits(worker);
-	guard_init(&worker->guard, context);
+	worker->guard.context = context;
 	worker->pool = lmtp_pool_new(context->loop, &options);
 	lmtp_pool_ask(worker->pool);
 	worker->tick = event_new(context->loop, -1, EV_PERSIST, on_tick, worker);
@@ -140,7 +140,6 @@ void worker_reload(struct worker *worker)
 	struct lmtp_options options;
 
 	set_limits(worker);
-	guard_reload(&worker->guard);
 	if (lmtp_options(worker, &options) == 0)
 		lmtp_pool_change(worker->pool, &options);
 }
@@ -170,7 +169,6 @@ void worker_free(struct worker **at)
 	lmtp_pool_free(&worker->pool);
 	event_free(worker->tick);
 	buf_release(&worker->scratch);
-	guard_deinit(&worker->guard);
 	mem_free(worker);
 }
 
@@ -218,7 +216,7 @@ void worker_accept(struct worker *worker, const char *name, int fd)
 		return;
 	}
 	const bool known = net_address_of_peer(fd, &peer) == 0;
-	const bool proxied = known && guard_is_proxy(&worker->guard, &peer);
+	const bool proxied = known && net_list_holds(&worker_settings(worker)->proxy_from, &peer);
 	if (known && !proxied && !guard_admit(&worker->guard, &peer, &client, &refusal))
 		turn_away(worker, listener, fd, &refusal);
 	else

@@ -86,7 +86,7 @@ class Policies(unittest.TestCase):
             self.assertIn(b"Subject: new", kept[0])
 
     def test_sessions_of_one_address(self):
-        with Host(set={"pop3d.clients-per-address": "2", "pop3d.limits-loopback": "yes", "pop3d.workers": "1"}) as host:
+        with Host(set={"pop3d.clients-per-address": "2", "pop3d.limits-loopback": "yes", "pop3d.workers": "2"}) as host:
             first, second = self.session(host), self.session(host)
             self.assertTrue(first.greeting.startswith(b"+OK") and second.greeting.startswith(b"+OK"))
             third = self.session(host)
@@ -100,3 +100,29 @@ class Policies(unittest.TestCase):
                 return session.greeting.startswith(b"+OK")
 
             wait_for(admitted, "a place is free again")
+
+    def test_sessions_behind_a_load_balancer(self):
+        """The address is the header's, for the limit, the log, and whether a password may come in the clear."""
+        settings = {"pop3d.clients-per-address": "2", "pop3d.proxy-from": "127.0.0.1", "pop3d.workers": "2"}
+        with Host(set=settings) as host:
+            def session(header):
+                sock = host.connect("pop3")
+                self.addCleanup(sock.close)
+                file = sock.makefile("rb")
+                self.addCleanup(file.close)
+                sock.sendall(header)
+                return sock, file, file.readline()
+
+            header = b"PROXY TCP4 192.0.2.7 127.0.0.1 1000 110\r\n"
+            for _ in range(2):
+                sock, file, greeting = session(header + b"USER alice\r\n")
+                self.assertTrue(greeting.startswith(b"+OK"), greeting)
+                self.assertTrue(file.readline().startswith(b"-ERR"), "no password in the clear from elsewhere")
+            self.assertTrue(session(header)[2].startswith(b"-ERR [SYS/TEMP] too many sessions"))
+            self.assertTrue(session(header.replace(b".7 ", b".8 "))[2].startswith(b"+OK"))
+            self.assertTrue(session(b"PROXY UNKNOWN\r\n")[2].startswith(b"+OK"))
+            self.assertEqual(session(b"CAPA\r\n")[2], b"")
+            sock, file, greeting = session(header.replace(b".7 ", b".9 "))
+            sock.sendall(b"QUIT\r\n")
+            self.assertTrue(file.readline().startswith(b"+OK"))
+            wait_for(lambda: "peer=192.0.2.9" in host.log(), "the client's address in the log")

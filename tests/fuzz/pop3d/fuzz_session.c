@@ -18,7 +18,6 @@
 #include "base/ipc.h"
 #include "base/log.h"
 #include "base/role.h"
-#include "pop3d/peers.h"
 #include "pop3d/session.h"
 #include "pop3d/settings.h"
 #include "store/protocol.h"
@@ -283,7 +282,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		.output_low = 16 * 1024,
 		.idle_seconds = 600 };
 	LIST_INIT(&worker.sessions);
-	worker.peers = peers_new();
 	return 0;
 }
 

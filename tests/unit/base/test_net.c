@@ -120,6 +120,28 @@ static void prefixes_hold_addresses(void **state)
 		assert_int_equal(net_prefix_parse(text_of(bad[i]), &prefix), -1);
 }
 
+static void lists_of_prefixes_are_held_against_addresses(void **state)
+{
+	char *item[] = { (char *)"192.0.2.0/24", (char *)"2001:db8::1" };
+	struct settings_list list = { .count = 2, .item = item };
+	static const struct {
+		const char *address;
+		bool held;
+	} cases[] = { { "192.0.2.200", true }, { "192.0.3.1", false }, { "2001:db8::1", true },
+		{ "2001:db8::2", false } };
+
+	(void)state;
+	assert_null(net_list_check(&list));
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct net_address address = address_of(cases[i].address);
+		assert_int_equal(net_list_holds(&list, &address), cases[i].held);
+	}
+	item[1] = (char *)"10.0.0.1/8";
+	assert_string_equal(net_list_check(&list), "10.0.0.1/8");
+	list.count = 0;
+	assert_null(net_list_check(&list));
+}
+
 static void a_unix_peer_has_none(void **state)
 {
 	struct net_address address;
@@ -139,6 +161,7 @@ int main(void)
 		cmocka_unit_test(loopback_is_known),
 		cmocka_unit_test(masks_count_within_the_family),
 		cmocka_unit_test(prefixes_hold_addresses),
+		cmocka_unit_test(lists_of_prefixes_are_held_against_addresses),
 		cmocka_unit_test(a_unix_peer_has_none),
 	};
 

@@ -70,38 +70,12 @@ static void no_rate_is_no_limit(void **state)
 	assert_false(guard_is_slow(&guard, 0, INT64_MAX / 2));
 }
 
-static void balancers_are_known_by_their_prefix(void **state)
-{
-	char *list[] = { (char *)"192.0.2.0/24", (char *)"2001:db8::1" };
-	struct smtp_in_settings settings = { .proxy_from = { .count = 2, .item = list } };
-	struct role_context context = { .settings = &settings };
-	struct guard guard;
-	static const struct {
-		const char *address;
-		bool proxy;
-	} cases[] = { { "192.0.2.200", true }, { "192.0.3.1", false }, { "2001:db8::1", true },
-		{ "2001:db8::2", false } };
-
-	(void)state;
-	guard_init(&guard, &context);
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct net_address address;
-		assert_int_equal(net_address_parse(text_of(cases[i].address), &address), 0);
-		assert_int_equal(guard_is_proxy(&guard, &address), cases[i].proxy);
-	}
-	settings.proxy_from.count = 0;
-	guard_reload(&guard);
-	assert_int_equal(guard.proxy_count, 0);
-	guard_deinit(&guard);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(delays_double_up_to_the_most),
 		cmocka_unit_test(a_sender_is_slow_on_average_and_not_at_once),
 		cmocka_unit_test(no_rate_is_no_limit),
-		cmocka_unit_test(balancers_are_known_by_their_prefix),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
