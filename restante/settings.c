@@ -5,10 +5,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/arena.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/sys.h"
 #include "bridge/settings.h"
+#include "mail/address.h"
+#include "mail/idn.h"
 #include "mda/settings.h"
 #include "pop3d/settings.h"
 #include "restante/endpoint.h"
@@ -164,6 +167,26 @@ static int read_more_accounts(
 	return result;
 }
 
+/* base/common.h knows the letters of a domain, and not which of them make a name. */
+static void verify_domains(
+	const struct host_settings *settings, struct text file, struct finding *finding)
+{
+	const struct settings_list *domains = &host_settings_common(settings)->domains;
+	struct arena *arena = arena_new(512);
+	char what[SENTENCE_LIMIT];
+
+	for (size_t i = 0; i < domains->count; i++) {
+		const struct text name = idn_domain(arena, text_of(domains->item[i]));
+		if (name.ptr && address_is_domain(name, false))
+			continue;
+		snprintf(what, sizeof(what),
+			"domains: \"%.300s\" is no valid internationalized domain",
+			domains->item[i]);
+		report_at(finding, locate_item(file, NULL, "domains", domains->item[i]), what);
+	}
+	arena_free(&arena);
+}
+
 int host_settings_read(const struct host_source *source, struct host_settings **result,
 	host_report *report, void *owner)
 {
@@ -185,6 +208,7 @@ int host_settings_read(const struct host_source *source, struct host_settings **
 		verify_socket(settings, octets, &finding);
 		if (read_more_accounts(settings, source->file, report, owner) != 0)
 			finding.count++;
+		verify_domains(settings, octets, &finding);
 	}
 	mem_free(file);
 	*result = settings;

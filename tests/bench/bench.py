@@ -235,6 +235,53 @@ def bench_recovery(quick):
         print(f"| {seconds:.2f} s | {records:,} | {milliseconds:,} ms |", flush=True)
 
 
+# ---- addresses ----
+
+ALIAS_DOMAINS = [f"domain{number}.test" for number in range(10)]
+ALIASES_EACH = 100  # in every domain; as many messages go to each of them as there are batches
+
+
+def everybody_at_once(port, addresses, numbered, batches):
+    """Seconds for batches of ALIASES_EACH messages to each address; numbered: to 1x@y, 2x@y and so on."""
+    command = [need("smtp-source", "postfix"), "-s", "6", "-d", "-m", str(ALIASES_EACH), "-l", "4096",
+               "-f", "sender@example.org", *(["-N"] if numbered else [])]
+    begun = time.monotonic()
+    for _ in range(batches):
+        running = [subprocess.Popen([*command, "-t", to, f"inet:127.0.0.1:{port}"]) for to in addresses]
+        for process in running:
+            assert process.wait(LONGEST) == 0, "smtp-source failed"
+    return time.monotonic() - begun
+
+
+def make_aliases(ours):
+    conf = ("-c", str(ours.host.dir / "restante.conf"))
+    for name in ALIAS_DOMAINS:
+        ours.host.command("domain", "add", name, *conf)
+    path = ours.host.dir / "aliases"
+    path.write_text("".join(f"{number}bulk@{name}: {RECIPIENT}\n" for name in ALIAS_DOMAINS
+                            for number in range(1, ALIASES_EACH + 1)), encoding="ascii")
+    ours.host.command("alias", "import", str(path), *conf)
+
+
+def bench_aliases(quick):
+    """Each message to another of 1,000 aliases in ten domains, beside the same load to the user they lead to."""
+    rounds, batches = (1, 2) if quick else (3, 10)
+    messages = batches * len(ALIAS_DOMAINS) * ALIASES_EACH
+    seen = {"user": [], "aliases": []}
+    for _ in range(rounds):
+        for kind, rows in seen.items():
+            with Ours() as ours:
+                if kind == "aliases":
+                    make_aliases(ours)
+                addresses = [f"bulk@{name}" for name in ALIAS_DOMAINS] if kind == "aliases" else [RECIPIENT] * 10
+                everybody_at_once(ours.port, addresses, kind == "aliases", 1)
+                rows.append(messages / everybody_at_once(ours.port, addresses, kind == "aliases", batches))
+                ours.settle(messages + messages // batches)
+    user, aliases = (statistics.median(rows) for rows in seen.values())
+    print(f"\n60 sessions, 4 KiB, one recipient: {user:,.0f}/s to a user, {aliases:,.0f}/s to 1,000 aliases in ten "
+          f"domains, {aliases / user:.1%} of it", flush=True)
+
+
 BENCHES = {name[6:]: function for name, function in globals().items() if name.startswith("bench_")}
 
 

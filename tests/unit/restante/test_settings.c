@@ -95,6 +95,22 @@ static void test_tables_have_what_we_ask_for(void **state)
 	assert_null(settings);
 }
 
+/* "xn--a" claims to be an A-label and is none. */
+static void test_domains_are_names(void **state)
+{
+	struct host_settings *settings;
+	struct heard heard;
+
+	(void)state;
+	assert_int_equal(read_settings("domains = { m\xc3\xbcller.test, xn--mller-kva.test,\n"
+				       "	xn--a.test }\n",
+				 NULL, 0, &settings, &heard),
+		-1);
+	assert_non_null(strstr(
+		heard.all, ":2: domains: \"xn--a.test\" is no valid internationalized domain\n"));
+	host_settings_free(&settings);
+}
+
 static void test_mistakes_have_lines(void **state)
 {
 	static const char octets[] = "domains = { a.example }\n"
@@ -206,6 +222,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_tables_have_what_we_ask_for),
+		cmocka_unit_test(test_domains_are_names),
 		cmocka_unit_test(test_mistakes_have_lines),
 		cmocka_unit_test(test_overrides),
 		cmocka_unit_test(test_missing_file),
