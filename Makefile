@@ -164,7 +164,7 @@ $(OBJ)/%.o: %.c
 
 # ---- what people type ----
 
-.PHONY: run test deps deps-build deps-test check-source manual format fuzz-run crash bench bench-pop3 bench-smtp install clean help
+.PHONY: run test deps deps-build deps-test check-source manual format fuzz-run crash bench bench-pop3 bench-smtp bench-tls install clean help
 run: deps
 	@$(MAKE) --no-print-directory -s -j$$(nproc) all
 	@exec $(BUILD)/restante demo $(DEMO)
@@ -210,6 +210,8 @@ bench-pop3: all clients
 	@tests/bench/pop3.py $(BENCH)
 bench-smtp: all clients
 	@/usr/bin/python3 -B tests/bench/smtp.py $(BENCH)
+bench-tls: all clients
+	@/usr/bin/python3 -B tests/bench/tls.py $(BENCH)
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/restante \

@@ -89,6 +89,16 @@ static int64_t now_seconds(void)
 	return (int64_t)now.tv_sec + 1;
 }
 
+/* Fetched once: OpenSSL would look it up at each use. */
+static const EVP_CIPHER *ticket_cipher(void)
+{
+	static EVP_CIPHER *cipher;
+
+	if (!cipher)
+		cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
+	return cipher ? cipher : EVP_aes_256_cbc();
+}
+
 static int set_up(const struct tls_ticket_key *key, const unsigned char *vector,
 	EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int sealing)
 {
@@ -99,7 +109,7 @@ static int set_up(const struct tls_ticket_key *key, const unsigned char *vector,
 		OSSL_PARAM_construct_end(),
 	};
 
-	return EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, key->cipher, vector, sealing) &&
+	return EVP_CipherInit_ex(cipher, ticket_cipher(), NULL, key->cipher, vector, sealing) &&
 	       EVP_MAC_CTX_set_params(mac, params);
 }
 
@@ -114,7 +124,7 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *vector, EVP_C
 	if (sealing) {
 		key = tls_tickets_seal(tickets, now);
 		memcpy(name, key->name, sizeof(key->name));
-		if (RAND_bytes(vector, EVP_CIPHER_get_iv_length(EVP_aes_256_cbc())) != 1)
+		if (RAND_bytes(vector, EVP_CIPHER_get_iv_length(ticket_cipher())) != 1)
 			return -1;
 		return set_up(key, vector, cipher, mac, 1) ? 1 : -1;
 	}

@@ -3,9 +3,9 @@
  * unless the same login was verified a short time ago (store/password_cache.h).
  *
  * A failure is told only when the delay since the attempt has passed, whatever was found out until then,
- * and is counted against the client's address, whose next ones are told later and later. Beyond the limit
- * of failures a client's passwords are not looked at, but a login that is remembered still succeeds: others behind the same address are
- * not locked out by a neighbour who guesses.
+ * and is counted against the client's address, whose next ones are told later and later. Beyond the
+ * limit of failures a client's passwords are not looked at, but a login that is remembered still
+ * succeeds: others behind the same address are not locked out by a neighbour who guesses.
  */
 #ifndef STORE_LOGIN_H
 #define STORE_LOGIN_H

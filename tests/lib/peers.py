@@ -114,14 +114,19 @@ service imap-login {{
 
 
 class Postfix:
-    """A Postfix of its own: takes mail on a loopback port and hands example.test to one transport."""
+    """
+    A Postfix of its own: takes mail on a loopback port and hands example.test to one transport. tls: certificate and
+    key, for a second port with TLS from the first octet.
+    """
 
-    def __init__(self, transport):
+    def __init__(self, transport, tls=None):
         need_root()
         need("postfix")
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="restante-postfix-"))
         self.transport = transport
         self.port = free_port()
+        self.tls = tls
+        self.tls_port = free_port() if tls else 0
         self.process = None
 
     def __enter__(self):
@@ -157,7 +162,7 @@ alias_database =
 local_recipient_maps =
 minimal_backoff_time = 1s
 queue_run_delay = 1s
-""")
+""" + (f"smtpd_tls_chain_files = {self.tls[1]}, {self.tls[0]}\n" if self.tls else ""))
         (self.dir / "conf/master.cf").write_text(f"""
 127.0.0.1:{self.port} inet n - n - - smtpd
 pickup unix n - n 60 1 pickup
@@ -179,7 +184,7 @@ scache unix - - n - 1 scache
 showq unix n - n - - showq
 tlsmgr unix - - n 1000? 1 tlsmgr
 postlog unix-dgram n - n - 1 postlogd
-""")
+""" + (f"127.0.0.1:{self.tls_port} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes\n" if self.tls else ""))
         subprocess.run(["postfix", "-c", str(self.dir / "conf"), "set-permissions"], capture_output=True)
         started = subprocess.run(["postfix", "-c", str(self.dir / "conf"), "start"], capture_output=True, timeout=60)
         assert started.returncode == 0, started.stderr.decode()
