@@ -177,7 +177,7 @@ class Guessing(unittest.TestCase):
             for mechanism in ("PLAIN", "LOGIN", "SCRAM-SHA-256"):
                 self.assertEqual(code(mechanism, "restante"), 454, mechanism)
             status = host.command("status", "-c", str(host.dir / "restante.conf")).stdout.decode()
-            self.assertRegex(status, r"logins=1 +logins-failed=3 +logins-limited=3\b")
+            self.assertRegex(status, r"logins=1\s+logins-failed=3\s+logins-limited=3\b")
 
 
 def add_clients():
