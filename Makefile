@@ -125,7 +125,7 @@ $(foreach f,$(TEST_FOLDERS),$(eval $(call test_folder,$(f))))
 
 # The recorder and the failing calls stand in the C library's place, so these two stay apart.
 CRASH_TESTS := $(OUT)/crash/powercut $(OUT)/crash/failing
-CRASH_WORK  := $(OBJ)/tests/crash/workload.o $(OBJ)/tests/crash/check.o
+CRASH_WORK  := $(OBJ)/tests/crash/workload.o $(OBJ)/tests/crash/shapes.o $(OBJ)/tests/crash/check.o
 $(OUT)/crash/powercut: $(OBJ)/tests/crash/powercut.o $(OBJ)/tests/crash/record.o \
 	$(OBJ)/tests/crash/rebuild.o $(CRASH_WORK) $(call test_libs,store)
 $(OUT)/crash/powercut: LDFLAGS += -Wl,--wrap=env_log,--wrap=env_flush

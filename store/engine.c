@@ -290,7 +290,9 @@ int engine_open_environment(struct engine *engine, const char *home, bool create
 	const int64_t began = engine_ticks();
 	const struct env_options options = { .home = home,
 		.cache_octets = engine->options.cache_octets,
-		.log_octets = space_part(engine, LOG_PART, LOG_LEAST, LOG_MOST),
+		.log_octets = engine->options.log_octets
+				      ? engine->options.log_octets
+				      : space_part(engine, LOG_PART, LOG_LEAST, LOG_MOST),
 		.create = create,
 		.recovery = how_to_recover(&recovery) };
 	const int error = env_open(&engine->env, &options);

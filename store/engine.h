@@ -28,11 +28,12 @@ struct engine_view;
 struct event_base;
 
 struct engine_options {
-	const char *hostname;        /* part of the file names, as Maildir wants it */
-	uint64_t quota_octets;       /* of users without their own; 0: none */
-	uint64_t quota_messages;     /* 0: none */
-	uint64_t message_octets;     /* a larger one is STORE_TOO_LARGE; 0: no limit */
-	uint64_t cache_octets;       /* of the index; 0: 32 MiB */
+	const char *hostname;    /* part of the file names, as Maildir wants it */
+	uint64_t quota_octets;   /* of users without their own; 0: none */
+	uint64_t quota_messages; /* 0: none */
+	uint64_t message_octets; /* a larger one is STORE_TOO_LARGE; 0: no limit */
+	uint64_t cache_octets;   /* of the index; 0: 32 MiB */
+	uint64_t log_octets;     /* of one file of the log, 1 MiB or more; 0: as the disk allows */
 	uint64_t checkpoint_octets;  /* of log between two checkpoints; 0: 128 MiB */
 	unsigned checkpoint_seconds; /* 0: 60 */
 	/*

@@ -20,7 +20,9 @@
 enum {
 	LOG_BUFFER = 4 << 20,
 	LOG_FIRST = 4 << 20, /* the one file that is not made ahead; not less than the buffer */
-	LOG_AHEAD = 1 << 20, /* so much in the last file, and the next one is worth making */
+	LOG_AHEAD =
+		1
+		<< 20, /* so much in the last file (of a small one a quarter), and the next is worth making */
 	PAGE = 4096,
 	SCAN_BUFFER = 256 * 1024,
 	SCAN_FIRST = 16 * 1024, /* of which the first read uses: often it is all */
@@ -34,6 +36,7 @@ struct env {
 	DB *tables[ENV_TABLES];
 	struct env_recovery recovery;
 	uint64_t logged;
+	uint64_t log_octets; /* of a file */
 	struct ahead *ahead;
 	DB_LSN last;          /* of our own records */
 	uint32_t ahead_tried; /* the log file during which the next one was last asked for */
@@ -130,6 +133,11 @@ static int note(struct env *env, int error)
 	return error;
 }
 
+static uint32_t least(uint64_t a, uint64_t b)
+{
+	return (uint32_t)(a < b ? a : b);
+}
+
 static int open_environment(struct env *env, const struct env_options *options)
 {
 	const uint64_t cache = options->cache_octets ? options->cache_octets : DEFAULT_CACHE;
@@ -139,8 +147,8 @@ static int open_environment(struct env *env, const struct env_options *options)
 	db_env->app_private = env;
 	db_env->set_errcall(db_env, report);
 	if ((error = db_env->set_app_dispatch(db_env, dispatch)) != 0 ||
-		(error = db_env->set_lg_bsize(db_env, LOG_BUFFER)) != 0 ||
-		(error = db_env->set_lg_max(db_env, LOG_FIRST)) != 0 ||
+		(error = db_env->set_lg_bsize(db_env, least(LOG_BUFFER, env->log_octets))) != 0 ||
+		(error = db_env->set_lg_max(db_env, least(LOG_FIRST, env->log_octets))) != 0 ||
 		(error = db_env->set_tx_max(db_env, TRANSACTIONS)) != 0 ||
 		(error = db_env->set_cachesize(db_env, (uint32_t)(cache >> 30),
 			 (uint32_t)(cache & ((1U << 30) - 1)), 1)) != 0)
@@ -198,6 +206,7 @@ int env_open(struct env **env, const struct env_options *options)
 {
 	*env = mem_new(sizeof(**env));
 	(*env)->recovery = options->recovery;
+	(*env)->log_octets = options->log_octets;
 	int error = open_all(*env, options);
 	/* A disk without room is not damage. */
 	if (error && recovering.no_space)
@@ -481,8 +490,8 @@ int env_checkpoint(struct env *env)
 
 bool env_wants_room(struct env *env)
 {
-	if (env->last.offset < LOG_AHEAD || env->ahead_tried == env->last.file ||
-		ahead_is_taken_care_of(env->ahead))
+	if (env->last.offset < least(LOG_AHEAD, env->log_octets / 4) ||
+		env->ahead_tried == env->last.file || ahead_is_taken_care_of(env->ahead))
 		return false;
 	env->ahead_tried = env->last.file;
 	return true;

@@ -43,7 +43,7 @@ struct env_recovery {
 struct env_options {
 	const char *home;
 	uint64_t cache_octets;
-	uint64_t log_octets; /* of a log file, 4 MiB or more: a record must fit into one */
+	uint64_t log_octets; /* of a log file, 1 MiB or more: a record must fit into one */
 	bool create;         /* make what is not there; otherwise a missing table is an error */
 	struct env_recovery recovery;
 };

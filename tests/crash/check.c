@@ -101,11 +101,16 @@ static bool check_together(struct checking *checking)
 
 	for (size_t i = 1; i < workload->count; i++) {
 		const struct copy *a = &workload->copies[i];
+		if (a->moved_from && is_asked(checking, a->sent) &&
+			!is_asked(checking, a->expunged) && a->found == a->moved_from->found)
+			return workload_found(workload, "message %u has moved %s", a->message,
+				a->found ? "and stayed" : "to nowhere");
 		for (size_t j = i > 60 ? i - 60 : 0; j < i; j++) {
 			const struct copy *b = &workload->copies[j];
 			const bool untouched = !is_asked(checking, a->expunged) &&
 					       !is_asked(checking, b->expunged);
-			if (a->message == b->message && untouched && a->found != b->found)
+			if (a->message == b->message && untouched && a->found != b->found &&
+				!a->transferred && !b->transferred)
 				return workload_found(
 					workload, "message %u came to some only", a->message);
 			if (a->expunge && a->expunge == b->expunge && a->found != b->found &&
@@ -184,7 +189,7 @@ static bool check_all(struct checking *checking)
 		if (!check_slot(checking))
 			return false;
 	}
-	return check_together(checking);
+	return check_together(checking) && workload_check_shapes(workload, checking->at);
 }
 
 /* Once-keys are in the index only: one that was beyond recovery takes them along. */

@@ -131,6 +131,29 @@ static void choose_names(struct rebuilding *rebuilding)
 							       : between(rebuilding, low, high);
 }
 
+/*
+ * A directory is renamed in both of its places or in neither: what comes later in the one it left never is
+ * there without the rename.
+ */
+static void keep_directories(struct rebuilding *rebuilding)
+{
+	struct image *images = rebuilding->images;
+	bool altered = true;
+
+	while (altered) {
+		altered = false;
+		for (size_t at = 0; at < rebuilding->cut->at; at++) {
+			const struct call *call = &recorded.calls[at];
+			if (call->kind != CALL_RENAME || !recorded.nodes[call->node].is_directory ||
+				images[call->directory].names_until <= at ||
+				images[call->target].names_until > at)
+				continue;
+			images[call->target].names_until = at + 1;
+			altered = true;
+		}
+	}
+}
+
 /* A rename happens as a whole or not at all. */
 static void make_names(struct rebuilding *rebuilding)
 {
@@ -286,6 +309,7 @@ void record_rebuild(const struct record_cut *cut, const char *directory)
 	rebuilding.fates = (unsigned)draw(&rebuilding, 2 * FATES);
 	look_at_syncs(&rebuilding);
 	choose_names(&rebuilding);
+	keep_directories(&rebuilding);
 	make_names(&rebuilding);
 	make_directory(&rebuilding, 0, directory);
 	for (size_t i = 0; i < recorded.node_count; i++) {

@@ -14,6 +14,7 @@ enum {
 	LARGE = STORE_INLINE_LIMIT + 1000,
 	OVERLAPPING = 24, /* requests under way at most */
 	CHECKPOINT = 60000,
+	LOG_FILE = 1 << 20, /* small, so that several are filled and made ahead */
 };
 
 const char *const workload_users[USERS] = { "alice@example.test", "bob@example.test",
@@ -61,7 +62,7 @@ size_t workload_refused(const struct workload *workload)
 	return workload->refused;
 }
 
-static uint32_t draw(struct workload *workload, uint32_t below)
+uint32_t workload_draw(struct workload *workload, uint32_t below)
 {
 	workload->random = workload->random * 1664525 + 1013904223;
 	return (uint32_t)((uint64_t)(workload->random >> 8) * below >> 24);
@@ -159,6 +160,7 @@ bool workload_open(struct workload *workload, const char *directory)
 {
 	const struct engine_options options = { .hostname = "mail.example.test",
 		.checkpoint_octets = CHECKPOINT,
+		.log_octets = LOG_FILE,
 		.broken = on_broken,
 		.owner = workload };
 
@@ -329,11 +331,12 @@ static void send_burst(struct workload *workload, unsigned count)
 
 	for (unsigned i = 0; i < count; i++) {
 		struct sending *sending = &burst[i];
-		const unsigned user = draw(workload, USERS), other = draw(workload, USERS);
+		const unsigned user = workload_draw(workload, USERS),
+			       other = workload_draw(workload, USERS);
 		*sending = (struct sending){ .message = workload->messages++,
 			.answer = { .workload = workload } };
-		sending->slots = 1U << (user * BOXES + draw(workload, 8) / 7);
-		if (draw(workload, 3) == 0 && other != user)
+		sending->slots = 1U << (user * BOXES + workload_draw(workload, 8) / 7);
+		if (workload_draw(workload, 3) == 0 && other != user)
 			sending->slots |= 1U << (other * BOXES);
 		const uint32_t flags = sending->message % 5 == 0 ? STORE_FLAG_SEEN : 0;
 		struct copy *first = &workload->copies[workload->count];
@@ -378,6 +381,10 @@ static bool look(struct workload *workload, unsigned slot, struct engine_view *v
 			copy->uid = listing->entry[i].uid;
 			copy->shown = workload_now(workload);
 		}
+		if (right) {
+			copy->flags_shown = listing->entry[i].flags;
+			copy->keyword_shown = listing->entry[i].keywords != 0;
+		}
 	}
 	if (listing && !workload->uidvalidity[slot]) {
 		workload->uidvalidity[slot] = status.uidvalidity;
@@ -397,7 +404,8 @@ static void choose(struct workload *workload, unsigned slot, struct choice *choi
 {
 	choice->count = 0;
 	for (unsigned tries = 0; tries < 60 && choice->count < 8 && workload->count; tries++) {
-		struct copy *copy = &workload->copies[draw(workload, (uint32_t)workload->count)];
+		struct copy *copy =
+			&workload->copies[workload_draw(workload, (uint32_t)workload->count)];
 		bool taken = copy->slot != slot || !copy->uid || copy->expunged.asked != SIZE_MAX ||
 			     copy->version_count == VERSIONS;
 		for (size_t i = 0; i < choice->count; i++)
@@ -412,8 +420,9 @@ static void choose(struct workload *workload, unsigned slot, struct choice *choi
 static void update(struct workload *workload, unsigned slot, struct engine_view *view)
 {
 	const struct request now = { .asked = workload_now(workload), .kept = SIZE_MAX };
-	const bool expunge = draw(workload, 2) == 0, keyword = draw(workload, 2) == 0;
-	const uint32_t flags = draw(workload, 64);
+	const bool expunge = workload_draw(workload, 2) == 0,
+		   keyword = workload_draw(workload, 2) == 0;
+	const uint32_t flags = workload_draw(workload, 64);
 	struct request when = now;
 	struct answer answer = { .workload = workload, .when = &when };
 	struct choice choice;
@@ -435,8 +444,8 @@ static void update(struct workload *workload, unsigned slot, struct engine_view 
 		keyword ? TEXT("work") : TEXT(""), choice.uids, choice.count, workload_answered,
 		&answer);
 	/* Overlapping with deliveries. */
-	if (draw(workload, 2) == 0)
-		send_burst(workload, 1 + draw(workload, 4));
+	if (workload_draw(workload, 2) == 0)
+		send_burst(workload, 1 + workload_draw(workload, 4));
 	workload_wait(workload, &answer.done);
 	for (size_t i = 0; i < choice.count; i++) {
 		struct copy *copy = choice.copies[i];
@@ -447,9 +456,65 @@ static void update(struct workload *workload, unsigned slot, struct engine_view 
 	}
 }
 
+/* To the user's other mailbox, or further copies of what is there; each message at most once. */
+static void transfer(struct workload *workload, unsigned slot, struct engine_view *view)
+{
+	const struct request now = { .asked = workload_now(workload), .kept = SIZE_MAX };
+	const bool move = workload_draw(workload, 2) == 0;
+	const unsigned target = slot ^ 1U;
+	struct request when = now;
+	struct answer answer = { .workload = workload, .when = &when };
+	struct choice choice;
+	size_t kept = 0;
+
+	choose(workload, slot, &choice);
+	for (size_t i = 0; i < choice.count; i++) {
+		if (workload_find(workload, choice.copies[i]->message, target))
+			continue;
+		choice.uids[kept] = choice.uids[i];
+		choice.copies[kept++] = choice.copies[i];
+	}
+	if (!kept || workload->boxes[target % BOXES ? target : slot].kept == SIZE_MAX)
+		return;
+	workload->expunges++;
+	const size_t first = workload->count;
+	for (size_t i = 0; i < kept; i++) {
+		struct copy *copy = choice.copies[i];
+		copy_new(workload, copy->message, target, copy->flags_shown);
+		struct copy *made = &workload->copies[workload->count - 1];
+		made->versions[0].keyword = copy->keyword_shown;
+		made->transferred = true;
+		if (move) {
+			made->moved_from = copy;
+			copy->expunge = workload->expunges;
+			copy->expunged = now;
+		}
+	}
+	engine_view_copy(view, text_of(workload_boxes[target % BOXES]), move, choice.uids, kept,
+		workload_answered, &answer);
+	if (workload_draw(workload, 2) == 0)
+		send_burst(workload, 1 + workload_draw(workload, 4));
+	workload_wait(workload, &answer.done);
+	for (size_t i = 0; i < kept; i++) {
+		struct copy *copy = choice.copies[i], *made = &workload->copies[first + i];
+		if (answer.result.failure == STORE_OK)
+			made->sent.kept = when.kept;
+		else if (answer.result.failure != STORE_NOT_DURABLE)
+			made->sent.asked = SIZE_MAX;
+		if (move)
+			copy->expunged.kept = when.kept;
+		if (move && answer.result.failure != STORE_OK &&
+			answer.result.failure != STORE_NOT_DURABLE)
+			copy->expunged = (struct request){ .asked = SIZE_MAX, .kept = SIZE_MAX };
+	}
+	if (answer.result.failure != STORE_OK && !store_failure_is_temporary(answer.result.failure))
+		workload_found(workload, "a transfer was refused for good: %s",
+			store_failure_name(answer.result.failure));
+}
+
 static bool visit(struct workload *workload)
 {
-	const unsigned slot = draw(workload, SLOTS);
+	const unsigned slot = workload_draw(workload, SLOTS);
 	enum store_failure failure;
 	struct engine_view *view = workload_select(workload, slot, &failure);
 	bool right = true;
@@ -458,7 +523,9 @@ static bool visit(struct workload *workload)
 		return true;
 	for (unsigned i = 0; i < 3 && right && !workload->broken; i++) {
 		right = look(workload, slot, view);
-		if (right)
+		if (right && workload_draw(workload, 3) == 0)
+			transfer(workload, slot, view);
+		else if (right)
 			update(workload, slot, view);
 	}
 	engine_view_close(&view);
@@ -482,7 +549,7 @@ static void add_users(struct workload *workload)
 
 static void create(struct workload *workload)
 {
-	const unsigned slot = draw(workload, USERS) * BOXES + 1;
+	const unsigned slot = workload_draw(workload, USERS) * BOXES + 1;
 	struct answer answer = { .workload = workload, .when = &workload->boxes[slot] };
 
 	if (workload->boxes[slot].kept != SIZE_MAX)
@@ -501,9 +568,11 @@ bool workload_run(struct workload *workload, const char *directory, unsigned ste
 		return false;
 	add_users(workload);
 	for (unsigned i = 0; i < steps && right && !workload->broken; i++) {
-		const uint32_t kind = draw(workload, 8);
-		if (kind < 5)
-			send_burst(workload, 1 + draw(workload, OVERLAPPING));
+		const uint32_t kind = workload_draw(workload, 12);
+		if (kind >= 8)
+			workload_shape(workload);
+		else if (kind < 5)
+			send_burst(workload, 1 + workload_draw(workload, OVERLAPPING));
 		else if (kind < 7)
 			right = visit(workload);
 		else
@@ -522,6 +591,9 @@ struct workload *workload_new(uint32_t seed, size_t (*now)(void))
 	workload->extra = EXTRA;
 	workload->room = 100000;
 	workload->copies = calloc(workload->room, sizeof(*workload->copies));
+	workload->subscriptions = calloc(workload->room, sizeof(*workload->subscriptions));
+	workload->albums = calloc(ALBUMS, sizeof(*workload->albums));
+	workload->comings = calloc(workload->room, sizeof(*workload->comings));
 	for (unsigned i = 0; i < USERS; i++)
 		workload->users[i] = (struct request){ .asked = SIZE_MAX, .kept = SIZE_MAX };
 	for (unsigned i = 0; i < SLOTS; i++) {
@@ -534,6 +606,9 @@ struct workload *workload_new(uint32_t seed, size_t (*now)(void))
 void workload_free(struct workload **workload)
 {
 	free((*workload)->copies);
+	free((*workload)->subscriptions);
+	free((*workload)->albums);
+	free((*workload)->comings);
 	free(*workload);
 	*workload = NULL;
 }

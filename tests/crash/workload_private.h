@@ -28,8 +28,42 @@ struct copy {
 	unsigned version_count;
 	struct request expunged;
 	unsigned expunge; /* copies with the same number go together */
+	bool transferred; /* it is a copy of another, or has moved here */
+	struct copy *moved_from;
+	/* As a listing showed it last. */
+	uint32_t flags_shown;
+	bool keyword_shown;
 	/* Of one check. */
 	bool found;
+};
+
+/* A name on a user's list of subscriptions. */
+enum { SUBSCRIBABLE = 5, ALBUMS = 200, ALBUM_NAMES = 12, ALBUM_MESSAGES = 8 };
+
+struct subscription {
+	unsigned user, name;
+	bool on;
+	struct request when;
+};
+
+/* A mailbox that is renamed and deleted, known by its messages. */
+struct album {
+	unsigned user;
+	struct {
+		struct request when;
+		char name[16];
+	} names[ALBUM_NAMES];
+	unsigned name_count;
+	struct request messages[ALBUM_MESSAGES];
+	unsigned message_count;
+	struct request deleted;
+	bool found; /* of one check */
+};
+
+/* What happened to a user who comes and goes. */
+struct coming {
+	struct request when;
+	char hash; /* the last letter of it; NUL: removed */
 };
 
 struct workload {
@@ -41,6 +75,14 @@ struct workload {
 	size_t count, room;
 	uint32_t messages;
 	unsigned expunges, pending;
+	struct subscription *subscriptions;
+	size_t subscription_count;
+	struct album *albums;
+	size_t album_count;
+	struct coming *comings;
+	size_t coming_count;
+	/* What was asked last failed in a way that leaves open whether it happened: nothing more is asked. */
+	bool open_subscriptions, open_albums, open_comings;
 	size_t promises, refused;
 	bool broken, faults, opened;
 	struct request users[USERS], boxes[SLOTS];
@@ -83,5 +125,10 @@ struct copy *workload_find(struct workload *workload, uint32_t message, unsigned
 /* The messages of these slots as one delivery; failure in answer->result. */
 void workload_deliver(struct workload *workload, uint32_t message, unsigned slots, bool once,
 	struct answer *answer);
+
+/* shapes.c: mailboxes that are renamed and deleted, subscriptions, a user who comes and goes */
+void workload_shape(struct workload *workload);
+bool workload_check_shapes(struct workload *workload, size_t at);
+uint32_t workload_draw(struct workload *workload, uint32_t below);
 
 #endif

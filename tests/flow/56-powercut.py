@@ -1,4 +1,4 @@
-"""Power cuts, replayed by tests/crash/powercut.c; `make crash` tries many more, and failing system calls."""
+"""Power cuts (tests/crash/powercut.c) and failing system calls (failing.c); `make crash` tries many more."""
 
 import random
 import subprocess
@@ -23,3 +23,6 @@ class PowerCut(unittest.TestCase):
         for promise in BROKEN:
             with self.subTest(left_out=promise):
                 self.run_program("powercut", "-n", "200", "-b", promise)
+
+    def test_failing_calls(self):
+        self.run_program("failing", "-n", "100")
