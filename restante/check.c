@@ -2,8 +2,10 @@
 #include <sysexits.h>
 
 #include "base/mem.h"
+#include "restante/aliases.h"
 #include "restante/certificate.h"
 #include "restante/command.h"
+#include "restante/directory.h"
 #include "restante/settings.h"
 
 static void print_mistake(void *owner, const char *sentence)
@@ -12,6 +14,20 @@ static void print_mistake(void *owner, const char *sentence)
 
 	fprintf(stderr, "%s\n", sentence);
 	++*count;
+}
+
+static void check_aliases(
+	const struct host_source *source, const struct host_settings *settings, unsigned *mistakes)
+{
+	const char *name = host_settings_string(settings, HOST_STORE, "aliases");
+	struct aliases_file file;
+
+	if (!name[0])
+		return;
+	char *path = host_settings_path(source->file, text_of(name));
+	aliases_read(&file, path, directory_domain(settings), print_mistake, mistakes);
+	aliases_release(&file);
+	mem_free(path);
 }
 
 static int check(const struct host_source *source)
@@ -23,6 +39,7 @@ static int check(const struct host_source *source)
 	host_settings_read(source, &settings, print_mistake, &mistakes);
 	if (certificates_read(&certificates, settings, source->file, print_mistake, &mistakes) == 0)
 		certificates_free(&certificates);
+	check_aliases(source, settings, &mistakes);
 	host_settings_free(&settings);
 	if (mistakes == 0) {
 		printf("%s: no mistakes\n", source->file);

@@ -17,6 +17,8 @@ int command_run(const struct command_line *line);
 int command_demo(const struct command_line *line);
 int command_check(const struct command_line *line);
 int command_user(const struct command_line *line);
+int command_alias(const struct command_line *line);
+int command_domain(const struct command_line *line);
 int command_store(const struct command_line *line);
 int command_bridge(const struct command_line *line);
 int command_status(const struct command_line *line);

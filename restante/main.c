@@ -63,6 +63,35 @@ static const struct subcommand subcommands[] = {
 		"removed leaves the mail behind, set "
 		"aside.\n",
 		.function = command_user },
+	{ .name = "alias",
+		.usage = "add|remove|list|show|import [ADDRESS [MEMBER]... | FILE] [--list] "
+			 "[--owner "
+			 "ADDRESS] [-c FILE]",
+		.purpose = "addresses that lead to others, and mailing lists",
+		.help = SETTINGS_HELP
+		"  --list                 add: it is a mailing list, whose errors go to its owner\n"
+		"  --owner ADDRESS        who that is (postmaster of its domain)\n"
+		"\n"
+		"alias add ADDRESS MEMBER... makes an alias, or adds members to it; alias remove "
+		"ADDRESS\n"
+		"removes it, with members only these. @DOMAIN is whoever is not there. An address "
+		"without a\n"
+		"domain is of the first one in the settings. alias show tells in whose mailboxes "
+		"mail for an\n"
+		"address ends. alias import reads a file as sendmail and Postfix have it, "
+		"aliases(5); all of\n"
+		"it or nothing.\n",
+		.function = command_alias },
+	{ .name = "domain",
+		.usage = "add|remove|list [DOMAIN] [-c FILE]",
+		.purpose = "domains beside those in the settings",
+		.help = SETTINGS_HELP
+		"\n"
+		"Mail is taken for the domains in the settings and for those added here, from that "
+		"moment on.\n"
+		"A domain that is removed leaves its users and aliases as they are; they get no "
+		"mail.\n",
+		.function = command_domain },
 	{ .name = "store",
 		.usage = "verify [ADDRESS] | rebuild | stats [-c FILE]",
 		.purpose = "hold the index against the Maildirs, make it anew, count",

@@ -15,6 +15,7 @@
 #include "restante/admin.h"
 #include "restante/backoff.h"
 #include "restante/child.h"
+#include "restante/feed.h"
 #include "restante/reload.h"
 
 enum {
@@ -46,6 +47,7 @@ struct supervisor {
 	size_t count;
 	struct event term, interrupt, hangup, deadline, census, renewal;
 	struct admin *admin;
+	struct feed *feed;
 	time_t since;
 	bool announced; /* everything was ready once */
 	bool stopping, hurrying;
@@ -79,6 +81,7 @@ static void announce_when_ready(struct supervisor *supervisor)
 	}
 	supervisor->announced = true;
 	LOG_INFO("host-ready", LOG_NUMBER("processes", supervisor->count));
+	feed_start(supervisor->feed);
 	if (supervisor->hooks->ready)
 		supervisor->hooks->ready(supervisor->hooks->owner);
 }
@@ -281,6 +284,8 @@ static void on_hangup(evutil_socket_t number, short what, void *argument)
 		return;
 	for (size_t i = 0; i < supervisor->count; i++)
 		child_reconfigure(&supervisor->slots[i].child);
+	if (supervisor->announced)
+		feed_start(supervisor->feed);
 }
 
 /* ---- session tickets ---- */
@@ -455,6 +460,7 @@ static void run(struct supervisor *supervisor)
 	supervisor->since = time(NULL);
 	supervisor->admin =
 		admin_new(host->loop, host->listeners.admin, on_status_asked, supervisor);
+	supervisor->feed = feed_new(host);
 	for (size_t i = 0; i < supervisor->count; i++)
 		start_child(&supervisor->slots[i]);
 	event_base_dispatch(host->loop);
@@ -463,6 +469,7 @@ static void run(struct supervisor *supervisor)
 static void clean_up(struct supervisor *supervisor)
 {
 	admin_free(&supervisor->admin);
+	feed_free(&supervisor->feed);
 	for (size_t i = 0; i < supervisor->count; i++) {
 		struct slot *slot = &supervisor->slots[i];
 		event_del(&slot->restart);

@@ -18,6 +18,7 @@ struct request {
 	uint64_t octets, messages; /* quota */
 
 	bool done;
+	bool is_foreign; /* the address is in a domain that is not ours */
 	enum store_failure failure;
 	char from[STORE_ADDRESS_LIMIT + 1]; /* of the next page of a list */
 	bool more;
@@ -145,7 +146,8 @@ static int report_failure(const struct request *request)
 		status = EX_NOUSER;
 		break;
 	case STORE_ALREADY_EXISTS:
-		what = "this user exists already; restante user passwd sets a new password";
+		what = "this user or alias exists already; restante user passwd sets a new "
+		       "password";
 		status = EX_CANTCREAT;
 		break;
 	case STORE_INVALID:
@@ -178,21 +180,30 @@ static int report_failure(const struct request *request)
 	return status;
 }
 
-/* The mda would refuse what nobody says is ours. */
-static void warn_of_domain(const struct host_settings *settings, struct text address)
+static void on_domain(void *owner, struct store_reply *reply)
 {
-	const struct settings_list *domains = &host_settings_common(settings)->domains;
-	const struct text domain = text_from(address, (size_t)text_find_last(address, '@') + 1);
+	struct request *request = owner;
 
-	for (size_t i = 0; i < domains->count; i++) {
-		if (text_equal_nocase(domain, text_of(domains->item[i])))
-			return;
-	}
-	fprintf(stderr,
-		"restante: %.*s is not among the domains in the settings; mail for it is refused "
-		"until "
-		"it is\n",
-		TEXT_ARG(domain));
+	request->is_foreign = reply->failure == STORE_REFUSED;
+	request->done = true;
+}
+
+/* The store would refuse mail for a domain that nobody says is ours. */
+static void warn_of_domain(struct desk *desk, struct request *request)
+{
+	char address[STORE_ADDRESS_LIMIT + 16];
+	const struct text domain =
+		text_from(request->address, (size_t)text_find_last(request->address, '@') + 1);
+
+	snprintf(address, sizeof(address), "postmaster@%.*s", TEXT_ARG(domain));
+	request->done = false;
+	store_client_lookup(desk_client(desk),
+		&(struct store_lookup){ .address = text_of(address) }, on_domain, request);
+	if (desk_wait(desk, &request->done) == 0 && request->is_foreign)
+		fprintf(stderr,
+			"restante: %.*s is not among the domains in the settings; mail for it is "
+			"refused until it is, or until restante domain add %.*s\n",
+			TEXT_ARG(domain), TEXT_ARG(domain));
 }
 
 static int serve(const char *file, struct request *request)
@@ -209,11 +220,11 @@ static int serve(const char *file, struct request *request)
 				list_users(desk, request);
 			else
 				change_users(desk, request);
-			desk_leave(&desk);
 			status = report_failure(request);
+			if (status == EX_OK && strcmp(request->verb, "add") == 0)
+				warn_of_domain(desk, request);
+			desk_leave(&desk);
 		}
-		if (status == EX_OK && strcmp(request->verb, "add") == 0)
-			warn_of_domain(host.settings, request->address);
 	}
 	host_free(&host);
 	return status;

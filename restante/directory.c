@@ -1,0 +1,138 @@
+#include "restante/directory.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "base/arena.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "mail/idn.h"
+
+void answer_take(void *owner, struct store_reply *reply)
+{
+	const struct store_aliases_put_reply *said = &reply->of.aliases_put;
+	struct answer *answer = owner;
+
+	answer->done = true;
+	answer->failure = reply->failure;
+	answer->sentence = TEXT("");
+	answer->changed = 0;
+	if (reply->failure == STORE_AWAY)
+		return;
+	answer->sentence = text_copy(answer->arena, said->sentence);
+	answer->changed = said->changed;
+}
+
+static int status_of(enum store_failure failure)
+{
+	switch (failure) {
+	case STORE_OK:
+		return EX_OK;
+	case STORE_NO_SUCH_USER:
+		return EX_NOUSER;
+	case STORE_ALREADY_EXISTS:
+		return EX_CANTCREAT;
+	case STORE_INVALID:
+	case STORE_TOO_LARGE:
+		return EX_DATAERR;
+	case STORE_REFUSED:
+		return EX_NOPERM;
+	case STORE_NO_SPACE:
+	case STORE_NOT_DURABLE:
+		return EX_IOERR;
+	case STORE_BUSY:
+	case STORE_LOCKED:
+	case STORE_AWAY:
+	case STORE_OVER_QUOTA:
+		return EX_TEMPFAIL;
+	case STORE_NO_SUCH_MAILBOX:
+	case STORE_NO_SUCH_MESSAGE:
+	case STORE_BAD_LOGIN:
+	case STORE_DAMAGED:
+	case STORE_FAILURES:
+		break;
+	}
+	return EX_UNAVAILABLE;
+}
+
+int answer_wait(struct desk *desk, struct answer *answer, const char *verb)
+{
+	if (desk_wait(desk, &answer->done) != 0)
+		answer->failure = STORE_AWAY;
+	answer->done = false;
+	if (answer->sentence.len)
+		fprintf(stderr, "restante: %.*s\n", TEXT_ARG(answer->sentence));
+	else if (answer->failure != STORE_OK)
+		fprintf(stderr, "restante: %s: %s\n", verb, store_failure_name(answer->failure));
+	return status_of(answer->failure);
+}
+
+int directory_serve(const char *settings_file,
+	int (*serve)(struct desk *desk, const struct host_settings *settings, void *owner),
+	void *owner)
+{
+	char *file = host_absolute(settings_file);
+	struct host host;
+	int status = EX_CONFIG;
+
+	host_init(&host, &(struct host_source){ .file = file });
+	if (host_settings_read(&host.source, &host.settings, host_complain, NULL) == 0) {
+		log_open("restante", LOG_LEVEL_WARNING);
+		struct desk *desk = desk_enter(&host, &status);
+		if (desk) {
+			status = serve(desk, host.settings, owner);
+			desk_leave(&desk);
+		}
+	}
+	host_free(&host);
+	mem_free(file);
+	return status;
+}
+
+struct text directory_domain(const struct host_settings *settings)
+{
+	const struct settings_list *domains = &host_settings_common(settings)->domains;
+
+	return domains->count ? text_of(domains->item[0]) : TEXT("");
+}
+
+int directory_address(const struct command_line *line, struct arena *arena, const char *word,
+	struct text domain, bool catch_all, struct text *address)
+{
+	struct address parsed;
+	struct text whole = text_of(word);
+
+	if (catch_all && word[0] == '@') {
+		const struct text name = idn_domain(arena, text_of(word + 1));
+		if (!name.ptr || !address_is_domain(name, false))
+			return command_misused(line, "\"%s\" is not a domain", word + 1);
+		*address = whole;
+		return 0;
+	}
+	if (!strchr(word, '@')) {
+		if (domain.len == 0)
+			return command_misused(
+				line, "\"%s\" has no domain, and the settings name none", word);
+		whole = text_format(arena, "%s@%.*s", word, TEXT_ARG(domain));
+	}
+	const enum address_fault fault = address_parse(arena, whole, true, &parsed);
+	if (fault != ADDRESS_OK)
+		return command_misused(
+			line, "\"%s\" is not an address (%s)", word, address_fault_text(fault));
+	if (!address_canonical(arena, &parsed).ptr)
+		return command_misused(line, "\"%s\" has no valid internationalized domain", word);
+	*address = whole;
+	return 0;
+}
+
+struct text directory_print(struct arena *arena, struct text canonical)
+{
+	const ptrdiff_t at = text_find_last(canonical, '@');
+	const struct address address = {
+		.local = text_head(canonical, at > 0 ? (size_t)at : 0),
+		.domain = text_from(canonical, (size_t)at + 1),
+	};
+
+	return at > 0 ? address_print(arena, &address) : canonical;
+}
