@@ -128,6 +128,25 @@ class Limits(unittest.TestCase):
             self.assertEqual(told["refused-127.0.0.2"], told["refused-connections-per-minute"])
             wait_for(lambda: self.greeted(host), "one more after two seconds")
 
+    def test_what_holds_for_all_together(self):
+        settings = {"connections_per_minute_total": "6", "messages_per_hour_total": "2",
+                    "failed_recipients_per_hour_total": "1"}
+        with limited(**settings) as host:
+            first, second, third = (self.client(host, f"127.0.0.{n}").hello() for n in (2, 3, 4))
+            self.assertTrue(first.say("MAIL FROM:<a@client.test>").startswith("250"))
+            self.assertTrue(second.say("MAIL FROM:<a@client.test>").startswith("250"))
+            self.assertTrue(third.say("MAIL FROM:<a@client.test>").startswith("450 4.7.1 "))
+            self.assertTrue(first.say("RCPT TO:<nobody@example.test>").startswith("550 5.1.1 "))
+            self.assertTrue(first.say("RCPT TO:<alice@example.test>").startswith("421 4.7.0 "))
+            # The share of all is used up, but not by this one: it goes on.
+            self.assertTrue(second.say("RCPT TO:<alice@example.test>").startswith("250 2.1.5 "))
+            greetings = [self.client(host, f"127.0.0.{n}").reply() for n in range(5, 15)]
+            self.assertTrue(any(line.startswith("421 4.7.0 Too many connections, come again") for line in greetings))
+            told = counters(host)
+            self.assertTrue(told["refused-connections-per-minute-total"] > 0)
+            self.assertEqual(told["refused-messages-per-hour"], 1)
+            self.assertEqual(told["refused-failed-recipients"], 1)
+
     def test_messages_per_hour(self):
         with limited(messages_per_hour="1200") as host:
             client = self.client(host).hello()

@@ -8,7 +8,9 @@
  *	- no message comes to its end at the LMTP server that holds a NUL, a bare CR or a bare LF, or is
  *	  over the limit;
  *	- what waits to be sent to a client stays bounded;
- *	- when client and server are gone, so is the session.
+ *	- when client and server are gone, so is the session, and nothing is held of its limits.
+ *
+ * The last octet says whether the client has limits, and whether it comes behind a load balancer.
  *
  * An input is a run of steps, each an octet of kind, an octet of size, and that many octets.
  */
@@ -103,7 +105,11 @@ static const char *const commands[] = {
 	"MAIL FROM:<s@client.test> RET=HDRS ENVID=a+2Bb\r\n",
 	"RCPT TO:<a@example.test> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;b@example.test\r\n",
 	"RCPT TO:<a@example.test> NOTIFY=NEVER\r\n",
+	"PROXY TCP4 192.0.2.7 127.0.0.1 1000 25\r\n",
+	"PROXY UNKNOWN\r\n",
 };
+
+enum kind { KIND_LIMITED = 1, KIND_PROXIED = 2 };
 
 enum question {
 	ASKED_GREETING,
@@ -451,7 +457,28 @@ static void take_step(enum step step, const uint8_t *octets, size_t size)
 	}
 }
 
-static void begin(void)
+/* A client of its own each time, so that an input does the same again. */
+static void come(int fd, unsigned kind)
+{
+	static const struct session_listener smtp = { .name = "smtp" };
+	static uint32_t number;
+	struct net_address address = { .octets = { 0x20, 0x01, 0x0d, 0xb8 } };
+	struct guard_client guarded = { .limited = false };
+	struct reply refusal;
+
+	memcpy(address.octets + 4, &number, sizeof(number));
+	number++;
+	if (kind & KIND_PROXIED)
+		session_new(worker, &smtp, fd, &guarded, true);
+	else if (!(kind & KIND_LIMITED))
+		worker_accept(worker, "smtp", fd);
+	else if (guard_admit(&worker->guard, &address, &guarded, &refusal))
+		session_new(worker, &smtp, fd, &guarded, false);
+	else
+		REQUIRE(!"refused at its first connection");
+}
+
+static void begin(unsigned kind)
 {
 	int pair[2];
 
@@ -464,7 +491,7 @@ static void begin(void)
 	for (size_t i = 0; i < PEERS; i++)
 		peers[i].fd = -1;
 	worker = worker_new(&context);
-	worker_accept(worker, "smtp", pair[1]);
+	come(pair[1], kind);
 }
 
 /* With both sides gone nothing may be left, and nothing may take long. */
@@ -478,6 +505,9 @@ static void finish(void)
 		turn();
 	}
 	REQUIRE(worker->session_count == 0);
+	struct limits_client everybody = limits_enter_everybody(context.limits);
+	REQUIRE(limits_connections(context.limits, &everybody) == 1);
+	limits_leave(context.limits, &everybody);
 	worker_free(&worker);
 	for (size_t i = 0; i < PEERS; i++)
 		peer_close(&peers[i]);
@@ -489,7 +519,7 @@ static void finish(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	begin();
+	begin(size ? data[size - 1] : 0);
 	while (size >= 2) {
 		const enum step step = data[0] % STEPS;
 		size_t length = data[1];
@@ -549,6 +579,14 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	set("message-size", "4096");
 	set("hand-over", hand_over);
 	set("recipients", "50");
+	set("greeting-delay", "0");
+	set("failure-delay", "0");
+	set("failed-recipients-per-hour", "3");
+	set("messages-per-hour", "3");
+	set("messages-per-hour-total", "0");
+	set("connections-per-minute", "0");
+	set("connections-per-minute-total", "0");
+	set("failed-recipients-per-hour-total", "0");
 	loop = event_base_new();
 	context = (struct role_context){ .loop = loop,
 		.common = &common,
@@ -556,5 +594,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		.tls = tls_new(text_of(certificate_chain), text_of(certificate_key), error,
 			sizeof(error)) };
 	REQUIRE(context.tls);
+	context.limits = limits_open(limits_make(1), 1, 0);
+	REQUIRE(context.limits);
 	return 0;
 }
