@@ -41,6 +41,14 @@ static const struct settings_item items[] = {
 		.preset = "no",
 		.offset = AT(syslog),
 		.help = "Log to syslog (facility mail) and not to standard error." },
+	{ .name = "log-size",
+		.type = SETTINGS_OCTETS,
+		.preset = "16M",
+		.most = (uint64_t)1 << 40,
+		.offset = AT(log_size),
+		.help = "What is logged is kept in STATE/log as well, for restante trace; at this "
+			"size "
+			"it becomes STATE/log.1 and begins anew. 0: no such file." },
 	{ .name = "uid-base",
 		.type = SETTINGS_NUMBER,
 		.preset = "200200",

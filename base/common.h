@@ -12,6 +12,7 @@ struct common_settings {
 	char *state;                  /* absolute directory: store/ and run/ below it */
 	char *log_level;              /* debug info warning error */
 	bool syslog;
+	uint64_t log_size; /* octets of STATE/log; 0: no such file */
 	/* As root, role r runs as uid and gid uid_base + r (enum priv_role). */
 	uint64_t uid_base;
 	/* How long transfers in progress may take at a clean stop. */

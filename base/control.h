@@ -7,11 +7,13 @@
  *	CERTIFICATE chain key       (each)
  *	TICKETS current previous               (of roles that speak TLS)
  *	LIMITS workers + memory file           (base/limits.h; of roles that have limits)
+ *	LOG + descriptor                       (log_to_file)
  *	GO                          ------->   drops, confines itself, starts
  *	                            <-------   READY
  *	CONFIGURE, CERTIFICATE…, GO ------->   takes new settings over (SIGHUP), keeps its sessions
  *	                            <-------   READY
  *	TICKETS current previous    ------->   the keys have been replaced
+ *	LOG + descriptor            ------->   the file has been replaced
  *	COUNT                       ------->
  *	                            <-------   COUNTERS lines
  *	STOP seconds                ------->   no new sessions; finishes what is in transfer; exits 0
@@ -33,6 +35,7 @@ enum control_type {
 	CONTROL_STOP,
 	CONTROL_LIMITS,
 	CONTROL_TICKETS,
+	CONTROL_LOG,
 };
 
 enum { CONTROL_FD = 3, CONTROL_PAYLOAD = 1 << 20 };
@@ -48,6 +51,7 @@ enum { CONTROL_FD = 3, CONTROL_PAYLOAD = 1 << 20 };
 #define CONTROL_COUNTERS_FIELDS(F) F(text, lines, 1 << 16) /* "name=number\n" each */
 #define CONTROL_STOP_FIELDS(F) F(u32, seconds, 0)
 #define CONTROL_LIMITS_FIELDS(F) F(u32, workers, 64)
+#define CONTROL_LOG_FIELDS(F) F(u32, options, 0)
 /* Of session tickets, as tls_share_tickets() takes them. */
 #define CONTROL_TICKETS_FIELDS(F) F(text, current, 80) F(text, previous, 80)
 
@@ -61,5 +65,6 @@ MESSAGE_DECLARE(control_counters, CONTROL_COUNTERS_FIELDS)
 MESSAGE_DECLARE(control_stop, CONTROL_STOP_FIELDS)
 MESSAGE_DECLARE(control_limits, CONTROL_LIMITS_FIELDS)
 MESSAGE_DECLARE(control_tickets, CONTROL_TICKETS_FIELDS)
+MESSAGE_DECLARE(control_log, CONTROL_LOG_FIELDS)
 
 #endif

@@ -30,7 +30,8 @@ static struct {
 	const char *role;
 	enum log_level threshold;
 	bool syslog;
-} settings = { .role = "restante", .threshold = LOG_LEVEL_INFO };
+	int file; /* -1: none */
+} settings = { .role = "restante", .threshold = LOG_LEVEL_INFO, .file = -1 };
 
 static const char *level_name(enum log_level level)
 {
@@ -68,6 +69,13 @@ void log_to_syslog(void)
 {
 	log_syslog_open(settings.role);
 	settings.syslog = true;
+}
+
+void log_to_file(int fd)
+{
+	if (settings.file >= 0)
+		close(settings.file);
+	settings.file = fd;
 }
 
 /* All of it or nothing. */
@@ -239,6 +247,10 @@ void log_write(enum log_level level, const char *event, const struct log_field *
 	if (line.cut)
 		put(&line, LINE_LIMIT, " cut=yes", 8);
 	put(&line, LINE_LIMIT, "\n", 1);
+	if (settings.file >= 0) {
+		while (write(settings.file, line.octets, line.used) < 0 && errno == EINTR)
+			;
+	}
 	if (settings.syslog) {
 		log_syslog_write(syslog_severity(level), line.octets + after_time,
 			line.used - after_time - 1);

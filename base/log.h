@@ -63,6 +63,12 @@ int log_level_parse(struct text name, enum log_level *level);
  */
 void log_to_syslog(void);
 
+/*
+ * A file that lines go to as well, for restante trace; opened to append. -1: none any more. Takes the
+ * descriptor, and closes the one before.
+ */
+void log_to_file(int fd);
+
 /* event is a fixed word of ours; fields end with LOG_FIELD_END. */
 void log_write(enum log_level level, const char *event, const struct log_field *fields);
 

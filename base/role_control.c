@@ -128,6 +128,17 @@ static int take_limits(struct role_run *run, struct ipc_frame *frame)
 	return 0;
 }
 
+static int take_log(struct ipc_frame *frame)
+{
+	struct control_log message;
+
+	if (frame->fd < 0 || control_log_unpack(frame->payload, &message) != 0)
+		return -1;
+	log_to_file(frame->fd);
+	frame->fd = -1;
+	return 0;
+}
+
 void role_say_ready(struct role_run *run)
 {
 	const struct control_ready ready = { .worker = run->context.worker };
@@ -214,7 +225,8 @@ static int take_stop(struct role_run *run, struct text payload)
 
 static int take(struct role_run *run, struct ipc_frame *frame)
 {
-	if (frame->fd >= 0 && frame->type != CONTROL_LISTENER && frame->type != CONTROL_LIMITS)
+	if (frame->fd >= 0 && frame->type != CONTROL_LISTENER && frame->type != CONTROL_LIMITS &&
+		frame->type != CONTROL_LOG)
 		return -1;
 	switch ((enum control_type)frame->type) {
 	case CONTROL_CONFIGURE:
@@ -233,6 +245,8 @@ static int take(struct role_run *run, struct ipc_frame *frame)
 		return take_limits(run, frame);
 	case CONTROL_TICKETS:
 		return take_tickets(frame->payload);
+	case CONTROL_LOG:
+		return take_log(frame);
 	case CONTROL_READY:
 	case CONTROL_COUNTERS:
 		break;

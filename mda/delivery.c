@@ -116,6 +116,21 @@ static size_t join_recipients(
 	return named;
 }
 
+/* The aliases by which these recipients were found. */
+static void join_aliases(
+	const struct session_mail *mail, const struct reply *verdict, struct buf *out)
+{
+	size_t named = 0;
+
+	for (const struct plan_recipient *at = mail->plan.first; at; at = at->next) {
+		if (!is_same(&at->verdict, verdict) || at->alias.len == 0 || ++named > LOGGED_LIMIT)
+			continue;
+		if (named > 1)
+			buf_add_char(out, ',');
+		buf_add(out, at->alias);
+	}
+}
+
 /* "user/mailbox:uid", for what was stored, or was there before. */
 static void join_targets(const struct commit *commit, enum store_failure fate, struct buf *out)
 {
@@ -148,9 +163,10 @@ static void log_verdict(
 	const int64_t now = session_now();
 	const bool good = verdict->code < 300;
 	const char *event = good ? "delivered" : verdict->code < 500 ? "deferred" : "refused";
-	struct buf to = { 0 }, stored = { 0 }, before = { 0 };
+	struct buf to = { 0 }, aliases = { 0 }, stored = { 0 }, before = { 0 };
 	const size_t recipients = join_recipients(mail, verdict, &to);
 
+	join_aliases(mail, verdict, &aliases);
 	if (good) {
 		join_targets(&mail->commit, STORE_OK, &stored);
 		join_targets(&mail->commit, STORE_ALREADY_EXISTS, &before);
@@ -158,14 +174,16 @@ static void log_verdict(
 	LOG_INFO(event, LOG_STRING("id", mail->id.string),
 		LOG_STRING("peer", session->conn ? conn_peer(session->conn) : "gone"),
 		LOG_TEXT("from", address_print(mail->arena, &mail->sender)),
-		LOG_TEXT("to", buf_text(&to)), LOG_OPTIONAL("orcpt", original(mail)),
-		LOG_OPTIONAL("envid", mail->dsn.envelope_id), LOG_NUMBER("recipients", recipients),
-		LOG_NUMBER("size", mail->body.data.size), LOG_NUMBER("code", verdict->code),
-		LOG_TEXT("verdict", verdict->text), LOG_OPTIONAL("stored", buf_text(&stored)),
+		LOG_TEXT("to", buf_text(&to)), LOG_OPTIONAL("alias", buf_text(&aliases)),
+		LOG_OPTIONAL("orcpt", original(mail)), LOG_OPTIONAL("envid", mail->dsn.envelope_id),
+		LOG_NUMBER("recipients", recipients), LOG_NUMBER("size", mail->body.data.size),
+		LOG_NUMBER("code", verdict->code), LOG_TEXT("verdict", verdict->text),
+		LOG_OPTIONAL("stored", buf_text(&stored)),
 		LOG_OPTIONAL("before", buf_text(&before)),
 		LOG_OPTIONAL("file", good ? file : TEXT("")), LOG_NUMBER("ms", now - mail->begun),
 		LOG_NUMBER("store-ms", mail->handed_over ? now - mail->handed_over : 0));
 	buf_release(&to);
+	buf_release(&aliases);
 	buf_release(&stored);
 	buf_release(&before);
 }

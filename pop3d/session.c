@@ -71,8 +71,9 @@ bool session_takes_passwords(const struct session *session)
 	       (strcmp(settings->cleartext_login, "local") == 0 && is_local(session));
 }
 
-static void log_end(const struct session *session)
+static void log_end(struct session *session)
 {
+	const struct text none = TEXT("");
 	const bool secure = conn_is_secure(session->conn);
 
 	LOG_INFO("session", LOG_STRING("peer", conn_peer(session->conn)),
@@ -81,8 +82,10 @@ static void log_end(const struct session *session)
 		LOG_STRING("cipher", secure ? conn_tls_cipher(session->conn) : "-"),
 		LOG_NUMBER("messages", session->maildrop.messages),
 		LOG_NUMBER("retrieved", session->retrieved), LOG_NUMBER("octets", session->octets),
-		LOG_NUMBER("deleted", session->deleted), LOG_STRING("end", session->ending),
-		LOG_NUMBER("ms", now_ms() - session->begun_ms));
+		LOG_NUMBER("deleted", session->deleted),
+		LOG_OPTIONAL("pulled", uids_text(&session->pulled)),
+		LOG_OPTIONAL("removed", session->deleted ? uids_text(&session->removed) : none),
+		LOG_STRING("end", session->ending), LOG_NUMBER("ms", now_ms() - session->begun_ms));
 }
 
 static void session_free(struct session *session)
@@ -374,6 +377,7 @@ static void fetch_wanted(struct session *session)
 	session->wanted = 0;
 	session_ok(
 		session, "%" PRIu64 " octets", session->maildrop.listing->entry[number - 1].wire);
+	session->transfer_uid = session->maildrop.listing->entry[number - 1].uid;
 	transfer_begin(&session->transfer, message.fd, message.size, session->wanted_lines);
 	if (session->store == NULL)
 		return;
@@ -414,6 +418,15 @@ static void on_updated(void *owner, struct store_reply *reply)
 	}
 }
 
+/* For the log, in case they go. */
+static void note_deleted(struct session *session, struct text run)
+{
+	struct message_reader in = { .at = run.ptr, .left = run.len };
+
+	while (in.left)
+		uids_add(&session->removed, message_get_u32(&in, 0));
+}
+
 void session_update(struct session *session)
 {
 	const uint64_t days = settings_of(session)->expire_days;
@@ -433,6 +446,7 @@ void session_update(struct session *session)
 	}
 	session->waiting = true;
 	maildrop_deleted_uids(&session->maildrop, &uids);
+	note_deleted(session, buf_text(&uids));
 	store_client_update(session->store,
 		&(struct store_update){ .kind = STORE_UPDATE_EXPUNGE, .uids = buf_text(&uids) },
 		on_updated, session);
@@ -462,6 +476,8 @@ static bool run_transfer(struct session *session)
 		return false;
 	case 1:
 		session->retrieved += whole;
+		if (whole)
+			uids_add(&session->pulled, session->transfer_uid);
 		session->octets += session->transfer.octets;
 		session->worker->total.retrieved += whole;
 		session->worker->total.octets += session->transfer.octets;

@@ -16,6 +16,7 @@
 #include "pop3d/language.h"
 #include "pop3d/maildrop.h"
 #include "pop3d/transfer.h"
+#include "pop3d/uids.h"
 #include "pop3d/worker.h"
 
 struct conn;
@@ -56,6 +57,8 @@ struct session {
 	uint64_t begun_ms;
 	uint64_t retrieved, octets;
 	uint32_t deleted;
+	uint32_t transfer_uid; /* of the message under way */
+	struct uids pulled, removed;
 	const char *ending; /* why, for the log */
 };
 

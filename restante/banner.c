@@ -55,6 +55,26 @@ static void print_commands(struct buf *out, const struct listeners *listeners)
 	buf_add_string(out, "  With -v, curl shows every line that is said.\n\n");
 }
 
+static void print_quoted(struct buf *out, const char *path)
+{
+	buf_add_char(out, '\'');
+	for (; *path; path++) {
+		if (*path == '\'')
+			buf_add_string(out, "'\\''");
+		else
+			buf_add_char(out, *path);
+	}
+	buf_add_char(out, '\'');
+}
+
+static void print_trace(struct buf *out, const char *directory)
+{
+	buf_format(out, "  See what happened to it:\n\n    restante trace %s@%s -c ", demo_users[1],
+		DEMO_DOMAIN);
+	print_quoted(out, directory);
+	buf_add_string(out, "/restante.conf\n\n");
+}
+
 void banner_print(struct buf *out, const struct listeners *listeners, const char *directory)
 {
 	static const struct row rows[] = {
@@ -72,6 +92,7 @@ void banner_print(struct buf *out, const struct listeners *listeners, const char
 	print_users(out);
 	buf_format(out, "    kept   %s\n\n", directory);
 	print_commands(out, listeners);
+	print_trace(out, directory);
 	buf_add_string(out, "  Ctrl-C ends it; the mail is kept.\n\n");
 }
 

@@ -177,6 +177,16 @@ static void send_limits(struct child *child)
 	ipc_end(child->ipc, limits->fd);
 }
 
+static void send_log(struct child *child)
+{
+	const struct control_log message = { 0 };
+
+	if (child->host->log < 0)
+		return;
+	control_log_pack(ipc_begin(child->ipc, CONTROL_LOG, 0), &message);
+	ipc_end(child->ipc, child->host->log);
+}
+
 static void send_go(struct child *child)
 {
 	const struct control_go go = { .worker = child->worker };
@@ -198,6 +208,12 @@ void child_renew_tickets(struct child *child)
 {
 	if (child->ipc && child->state != CHILD_STOPPING)
 		send_tickets(child);
+}
+
+void child_renew_log(struct child *child)
+{
+	if (child->ipc && child->state != CHILD_STOPPING)
+		send_log(child);
 }
 
 bool child_count(struct child *child)
@@ -308,6 +324,7 @@ int child_start(struct child *child)
 	send_certificates(child);
 	send_tickets(child);
 	send_limits(child);
+	send_log(child);
 	send_go(child);
 	LOG_DEBUG("child-started", LOG_CHILD(child));
 	return 0;

@@ -55,6 +55,9 @@ void child_reconfigure(struct child *child);
 /* The keys of its session tickets have been replaced. Only when it runs. */
 void child_renew_tickets(struct child *child);
 
+/* The log file has been replaced. Only when it runs. */
+void child_renew_log(struct child *child);
+
 /* Ask for its counters. False: it is not in a state to answer. */
 bool child_count(struct child *child);
 

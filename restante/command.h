@@ -22,6 +22,7 @@ int command_domain(const struct command_line *line);
 int command_store(const struct command_line *line);
 int command_bridge(const struct command_line *line);
 int command_status(const struct command_line *line);
+int command_trace(const struct command_line *line);
 int command_version(const struct command_line *line);
 int command_help(const struct command_line *line);
 

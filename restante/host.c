@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@ void host_init(struct host *host, const struct host_source *source)
 		.loop = event_base_new(),
 		.source = *source,
 		.state = { .store = -1, .run = -1, .lock = -1 },
+		.log = -1,
 		.listeners = { .admin = -1 },
 	};
 	for (enum host_role_id role = 0; role < HOST_ROLES; role++)
@@ -69,6 +71,10 @@ static void free_limits(struct host *host)
 void host_free(struct host *host)
 {
 	free_limits(host);
+	log_to_file(-1);
+	if (host->log >= 0)
+		close(host->log);
+	host->log = -1;
 	listeners_free(&host->listeners);
 	certificates_free(&host->certificates);
 	host_settings_free(&host->settings);
@@ -180,4 +186,48 @@ int host_open_store(struct host *host)
 		return EX_OK;
 	host_complain(NULL, error);
 	return EX_CANTCREAT;
+}
+
+/* ---- the log that is kept ---- */
+
+static int open_log_file(const struct host *host)
+{
+	return openat(host->state.run, "../log",
+		O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+}
+
+static bool log_is_full(const struct host *host)
+{
+	const uint64_t most = host_settings_common(host->settings)->log_size;
+	struct stat st;
+
+	return fstat(host->log, &st) == 0 && (uint64_t)st.st_size >= most;
+}
+
+bool host_renew_log(struct host *host)
+{
+	const int before = host->log;
+
+	if (host_settings_common(host->settings)->log_size == 0)
+		return false;
+	if (before >= 0 && !log_is_full(host))
+		return false;
+	if (before < 0)
+		host->log = open_log_file(host);
+	if (host->log >= 0 && log_is_full(host) &&
+		renameat(host->state.run, "../log", host->state.run, "../log.1") == 0) {
+		const int fresh = open_log_file(host);
+		if (before < 0)
+			close(host->log);
+		host->log = fresh;
+	}
+	if (host->log == before)
+		return false;
+	/* The roles write to the old one until they hear of it: nothing is lost. */
+	if (before >= 0)
+		close(before);
+	if (host->log < 0)
+		LOG_WARNING("no-log-file", LOG_ERRNO(errno));
+	log_to_file(host->log < 0 ? -1 : fcntl(host->log, F_DUPFD_CLOEXEC, 0));
+	return true;
 }

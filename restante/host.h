@@ -31,6 +31,7 @@ struct host {
 		unsigned char current[TLS_TICKET_KEY], previous[TLS_TICKET_KEY];
 		bool is_made, has_previous;
 	} tickets[HOST_ROLES];
+	int log;       /* STATE/log, or -1 */
 	char *libexec; /* where the roles' programs are */
 };
 
@@ -58,6 +59,12 @@ int host_open_store(struct host *host);
 
 /* For each role that has limits, for the workers that its settings want. 0, or -1 with errno. */
 int host_make_limits(struct host *host);
+
+/*
+ * Open STATE/log, to which this process writes from now on, too; with a full one put aside first. True: it
+ * is another file than before, of which the roles have to be told.
+ */
+bool host_renew_log(struct host *host);
 
 /* New keys of session tickets for each role; those that were are the previous ones. */
 void host_renew_tickets(struct host *host);

@@ -130,6 +130,18 @@ static const struct subcommand subcommands[] = {
 		.purpose = "what runs, since when, and counters",
 		.help = SETTINGS_HELP,
 		.function = command_status },
+	{ .name = "trace",
+		.usage = "ID|ADDRESS [--log FILE|-] [-c FILE]",
+		.purpose = "tell what happened to a message, or to all from or to an address",
+		.help = SETTINGS_HELP
+		"  --log FILE             read this log; -: standard input, as from journalctl\n"
+		"\n"
+		"The id is in the reply that the sender was given, in the message's Received field "
+		"and in\n"
+		"every log line. Without --log, STATE/log and STATE/log.1 are read (setting "
+		"log-size).\n"
+		"Exit status 1: the log says nothing of it.\n",
+		.function = command_trace },
 	{ .name = "version",
 		.usage = "",
 		.purpose = "print the version",

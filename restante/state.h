@@ -3,6 +3,7 @@
  *
  *	STATE/         0755
  *	STATE/store/   0700, the store's own: Maildirs and index
+ *	STATE/log      0600: what is logged, and log.1, the part before it
  *	STATE/run/     0755: sockets, and the lock file that names the host's process
  *
  * Everything below it is reached by descriptor, so its path may be longer than a socket address takes,

@@ -25,6 +25,7 @@ enum {
 		60, /* its last checkpoint may take long, and costs a replay when cut short */
 	HURRY_SECONDS = 1, /* the same when told twice */
 	HURRY_STORE_SECONDS = 10,
+	LOG_SECONDS = 5,    /* between looks at the size of the log */
 	CENSUS_SECONDS = 1, /* a role that does not answer is shown without fresh counters */
 };
 
@@ -45,7 +46,7 @@ struct supervisor {
 	const struct supervisor_hooks *hooks;
 	struct slot *slots;
 	size_t count;
-	struct event term, interrupt, hangup, deadline, census, renewal;
+	struct event term, interrupt, hangup, deadline, census, renewal, log;
 	struct admin *admin;
 	struct feed *feed;
 	time_t since;
@@ -306,6 +307,25 @@ static void on_renewal(evutil_socket_t fd, short what, void *argument)
 	renew_tickets(argument);
 }
 
+/* ---- the log that is kept ---- */
+
+static void renew_log(struct supervisor *supervisor)
+{
+	const struct timeval later = { .tv_sec = LOG_SECONDS };
+
+	if (host_renew_log(supervisor->host)) {
+		for (size_t i = 0; i < supervisor->count; i++)
+			child_renew_log(&supervisor->slots[i].child);
+	}
+	event_add(&supervisor->log, &later);
+}
+
+static void on_log(evutil_socket_t fd, short what, void *argument)
+{
+	(void)fd, (void)what;
+	renew_log(argument);
+}
+
 /* ---- status ---- */
 
 static void add_processes(const struct supervisor *supervisor, struct buf *out)
@@ -448,6 +468,7 @@ static void catch_signals(struct supervisor *supervisor)
 	evtimer_assign(&supervisor->deadline, loop, on_deadline, supervisor);
 	evtimer_assign(&supervisor->census, loop, on_census_late, supervisor);
 	evtimer_assign(&supervisor->renewal, loop, on_renewal, supervisor);
+	evtimer_assign(&supervisor->log, loop, on_log, supervisor);
 }
 
 static void run(struct supervisor *supervisor)
@@ -457,6 +478,7 @@ static void run(struct supervisor *supervisor)
 	catch_signals(supervisor);
 	make_slots(supervisor);
 	renew_tickets(supervisor);
+	renew_log(supervisor);
 	supervisor->since = time(NULL);
 	supervisor->admin =
 		admin_new(host->loop, host->listeners.admin, on_status_asked, supervisor);
@@ -483,6 +505,7 @@ static void clean_up(struct supervisor *supervisor)
 	event_del(&supervisor->deadline);
 	event_del(&supervisor->census);
 	event_del(&supervisor->renewal);
+	event_del(&supervisor->log);
 	mem_wipe(supervisor->host->tickets, sizeof(supervisor->host->tickets));
 }
 

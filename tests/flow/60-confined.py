@@ -43,7 +43,14 @@ class Confined(unittest.TestCase):
     def test_front_ends_hold_no_files(self):
         for role in ("mda", "smtp-in", "pop3d"):
             for pid in self.host.pids(role):
-                held = {os.readlink(link) for link in pathlib.Path(f"/proc/{pid}/fd").iterdir()}
-                files = {name for name in held if name.startswith(str(self.host.dir)) and not name.endswith("test.log")
-                         and not name.endswith("banner")}
-                self.assertEqual(files, set(), role)
+                held = {link.name: os.readlink(link) for link in pathlib.Path(f"/proc/{pid}/fd").iterdir()}
+                files = {name for name in held.values() if name.startswith(str(self.host.dir))
+                         and not name.endswith("test.log") and not name.endswith("banner")}
+                self.assertEqual(files, {str(self.host.dir / "log")}, role)
+                # The log can be added to and not be read.
+                for number, name in held.items():
+                    if name == str(self.host.dir / "log"):
+                        info = pathlib.Path(f"/proc/{pid}/fdinfo/{number}").read_text()
+                        flags = int(info.split("flags:")[1].split()[0], 8)
+                        self.assertEqual(flags & os.O_ACCMODE, os.O_WRONLY, role)
+                        self.assertTrue(flags & os.O_APPEND, role)
