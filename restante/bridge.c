@@ -43,9 +43,12 @@ static int carry_out(struct host *host, const struct option_list *words)
 int command_bridge(const struct command_line *line)
 {
 	const char *file = HOST_SETTINGS_FILE;
-	struct option_list words;
-	const struct option options[] = { { "-c", OPTION_VALUE, &file } };
-	int status = option_parse(line, options, 1, &words);
+	struct option_list words, overrides = { 0 };
+	const struct option options[] = {
+		{ "-c", OPTION_VALUE, &file },
+		{ "-o", OPTION_LIST, &overrides },
+	};
+	int status = option_parse(line, options, 2, &words);
 	const struct verb *verb = status == 0 ? find_verb(&words) : NULL;
 
 	if (status == 0 && !verb)
@@ -58,7 +61,8 @@ int command_bridge(const struct command_line *line)
 	if (status == 0) {
 		struct host host;
 		char *absolute = host_absolute(file);
-		host_init(&host, &(struct host_source){ .file = absolute });
+		host_init(
+			&host, &(struct host_source){ absolute, overrides.item, overrides.count });
 		status = EX_CONFIG;
 		if (host_settings_read(&host.source, &host.settings, host_complain, NULL) == 0)
 			status = carry_out(&host, &words);
@@ -66,5 +70,6 @@ int command_bridge(const struct command_line *line)
 		mem_free(absolute);
 	}
 	mem_free(words.item);
+	mem_free(overrides.item);
 	return status;
 }

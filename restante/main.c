@@ -109,7 +109,7 @@ static const struct subcommand subcommands[] = {
 		.usage = "add NAME SETTING=VALUE... | list | remove NAME | test NAME | run NAME "
 			 "[-c FILE]",
 		.purpose = "pull mail from accounts elsewhere, by IMAP or POP3",
-		.help = SETTINGS_HELP
+		.help = SETTINGS_HELP OVERRIDE_HELP
 		"\n"
 		"add writes an account to bridge.conf beside the settings file: host=, user= and "
 		"to= are\n"

@@ -137,3 +137,46 @@ userdb {{
         """How many messages are there."""
         path = self.maildir(user, folder)
         return sum(1 for part in ("cur", "new") for _ in (path / part).iterdir())
+
+
+def add_account(local, remote, name, way, user="alice", to="alice", **settings):
+    """`restante bridge add`: way is pop3, pop3s, stls, imap, imaps or starttls."""
+    protocol = "pop3" if way in ("pop3", "pop3s", "stls") else "imap"
+    tls = {"pop3": "none", "imap": "none", "stls": "starttls", "starttls": "starttls"}.get(way, "implicit")
+    port = remote.ports[protocol + ("s" if tls == "implicit" else "")]
+    words = {"protocol": protocol, "tls": tls, "host": HOSTNAME, "port": port, "user": f"{user}@{DOMAIN}",
+             "to": f"{to}@{DOMAIN}", "ca-file": remote.chain, **{key.replace("_", "-"): value for key, value in settings.items()}}
+    arguments = [f"{key}={one}" for key, value in words.items() for one in (value if isinstance(value, list) else [value])]
+    local.command("bridge", "add", name, *arguments, "-c", str(local.dir / "restante.conf"), input=PASSWORD.encode() + b"\n")
+
+
+def bridge(local, verb, name, *arguments, check=True):
+    """`restante bridge test|run NAME`: what it printed."""
+    return local.command("bridge", verb, name, "-c", str(local.dir / "restante.conf"), *arguments, check=check)
+
+
+def bridge_counters(host):
+    """What `restante status` tells of accounts: {"home.pulled": "12"}."""
+    found = {}
+    for line in host.command("status", "-c", str(host.dir / "restante.conf")).stdout.decode().splitlines():
+        for word in line.split():
+            if "=" in word and "." in word.split("=")[0]:
+                found[word.split("=")[0]] = word.split("=", 1)[1]
+    return found
+
+
+def stored(host, user="alice", folder="INBOX"):
+    """Messages of a mailbox here, as [(octets without our trace fields, flags, date)]."""
+    path = host.dir / "store" / "mail" / DOMAIN / user
+    if folder != "INBOX":
+        path = path / ("." + folder.replace("/", "."))
+    found = []
+    for part in ("cur", "new"):
+        for file in (path / part).iterdir() if (path / part).is_dir() else ():
+            octets = file.read_bytes()
+            for field in (b"Return-Path:", b"Delivered-To:"):
+                assert octets.startswith(field), octets[:200]
+                octets = octets[octets.index(b"\n") + 1:]
+            flags = file.name.split(":2,", 1)[1] if ":2," in file.name else ""
+            found.append((octets, flags, int(file.name.split(".")[0])))
+    return found

@@ -1,0 +1,248 @@
+"""The bridge pulls from Debian's Dovecot: every way in, folders, flags, dates, deletion, IDLE, TLS that is not to be trusted."""
+
+import collections
+import hashlib
+import os
+import random
+import signal
+import time
+import unittest
+
+from host import PASSWORD, Host, wait_for
+from remote import Remote, add_account, bridge, bridge_counters, make_certificate, stored
+
+WAYS = ("pop3", "pop3s", "stls", "imap", "imaps", "starttls")
+
+
+def make_messages(count, seed=1, size=1500):
+    """Different ones: dots at line starts, 8-bit text, long lines, empty bodies, trace fields of another host."""
+    random.seed(seed)
+    made = []
+    for number in range(count):
+        body = "".join(random.choice(("", ".", "..", "text ")) + "x" * random.randrange(90) + "\n"
+                       for _ in range(random.randrange(size // 45)))
+        head = f"Return-Path: <list-{number}@example.org>\nDelivered-To: alice@example.test\nReceived: from there\n"
+        made.append((head * (number % 3 == 0) + f"From: a@example.org\nSubject: {seed}-{number}\n\nGr\u00fc\u00dfe\n{body}").encode())
+    return made
+
+
+def digests(messages):
+    return collections.Counter(hashlib.sha256(message).hexdigest() for message in messages)
+
+
+class Bridge(unittest.TestCase):
+    def assert_same(self, host, sent, user="alice", folder="INBOX"):
+        here = [octets for octets, _, _ in stored(host, user, folder)]
+        self.assertEqual(digests(here), digests(sent), f"{len(here)} here, {len(sent)} there")
+
+    def test_every_way_once(self):
+        messages = make_messages(300)
+        with Remote() as remote, Host() as host:
+            remote.put("alice", messages)
+            for way in WAYS:
+                with self.subTest(way=way):
+                    host.empty("alice")
+                    add_account(host, remote, way, way, enabled="no")
+                    self.assertIn(b"300 (", bridge(host, "test", way).stdout)
+                    self.assertIn(b"300 pulled", bridge(host, "run", way).stdout)
+                    self.assertIn(b"0 pulled", bridge(host, "run", way).stdout)
+                    self.assert_same(host, messages)
+
+    def test_folders_flags_and_dates(self):
+        date = 1_500_000_000
+        messages = {name: make_messages(20, seed) for seed, name in enumerate(
+            ("INBOX", "Sent/Gesch&AOQ-ft", "Work", "Work/Deep", "Spam"), 10)}
+        with Remote() as remote, Host() as host:
+            remote.put("alice", messages["INBOX"][:10], flags="FS", date=date)
+            remote.put("alice", messages["INBOX"][10:], flags="R", date=date + 1)
+            for name in list(messages)[1:]:
+                remote.put("alice", messages[name], folder=name)
+            add_account(host, remote, "home", "imaps", enabled="no", folders="*", skip="Spam", map=["Work=Arbeit"])
+            self.assertIn(b"80 pulled", bridge(host, "run", "home").stdout)
+            here = stored(host)
+            self.assertEqual(collections.Counter(flags for _, flags, _ in here), {"FS": 10, "R": 10})
+            self.assertEqual(collections.Counter(when for _, _, when in here), {date: 10, date + 1: 10})
+            self.assert_same(host, messages["INBOX"])
+            names = {path.name for path in (host.dir / "store/mail/example.test/alice").iterdir() if path.name.startswith(".")}
+            self.assertTrue({".Arbeit", ".Arbeit.Deep"} <= names, names)
+            self.assertNotIn(".Spam", names)
+            self.assert_same(host, messages["Work/Deep"], folder="Arbeit/Deep")
+
+    def test_deleted_there_only_when_here(self):
+        messages = make_messages(40)
+        with Remote() as remote, Host() as host:
+            for way in ("pop3", "imap"):
+                with self.subTest(way=way):
+                    host.empty("alice")
+                    remote.put("alice", messages)
+                    add_account(host, remote, way, way, enabled="no", keep="no")
+                    self.assertIn(b"40 deleted", bridge(host, "run", way).stdout)
+                    self.assertEqual(remote.left("alice"), 0)
+                    self.assert_same(host, messages)
+
+    def test_old_mail_goes(self):
+        messages = make_messages(20)
+        with Remote() as remote, Host() as host:
+            remote.put("alice", messages[:12], date=1_600_000_000)
+            remote.put("alice", messages[12:])
+            add_account(host, remote, "home", "imap", enabled="no", delete_after="30d")
+            bridge(host, "run", "home")
+            self.assertEqual(remote.left("alice"), 8)
+            self.assert_same(host, messages)
+
+    def test_large_message_in_bounded_memory(self):
+        large = b"Subject: large\n\n" + (b"z" * 75 + b"\n") * 500_000
+        with Remote() as remote, Host(set={"mda.message-size": "64M"}) as host:
+            remote.put("alice", [large])
+            for way in ("imap", "pop3"):
+                with self.subTest(way=way):
+                    host.empty("alice")
+                    add_account(host, remote, way, way, enabled="no")
+                    self.assertIn(b"1 pulled", bridge(host, "run", way, "-o", "bridge.memory=64M").stdout)
+                    self.assert_same(host, [large])
+
+    def test_too_large_stays(self):
+        with Remote() as remote, Host() as host:
+            small = make_messages(3)
+            remote.put("alice", [*small, b"Subject: large\n\n" + b"y\n" * 200_000])
+            for way in ("imap", "pop3"):
+                with self.subTest(way=way):
+                    host.empty("alice")
+                    add_account(host, remote, way, way, enabled="no", keep="no")
+                    self.assertIn(b"larger than this host takes",
+                                  bridge(host, "run", way, "-o", "bridge.message-size=100K").stdout)
+                    self.assertEqual(remote.left("alice"), 1)
+                    self.assert_same(host, small)
+                    remote.put("alice", small)
+
+    def test_told_by_idle(self):
+        messages = make_messages(30)
+        with Remote() as remote, Host() as host:
+            remote.put("alice", messages[:10])
+            add_account(host, remote, "home", "imaps", every="1h")
+            wait_for(lambda: bridge_counters(host).get("home.state") == "waiting", "IDLE")
+            self.assert_same(host, messages[:10])
+            waits = []
+            for number in range(10, 30):
+                remote.put("alice", [messages[number]])
+                begun = time.monotonic()
+                wait_for(lambda: len(stored(host)) == number + 1, "the message by IDLE")
+                waits.append(time.monotonic() - begun)
+            print(f"IDLE: median {sorted(waits)[10] * 1000:.0f} ms, longest {max(waits) * 1000:.0f} ms to the mailbox")
+            self.assert_same(host, messages)
+
+    def test_polled(self):
+        messages = make_messages(20)
+        with Remote() as remote, Host() as host:
+            add_account(host, remote, "home", "pop3s", every="1s")
+            for number in range(0, 20, 10):
+                remote.put("alice", messages[number:number + 10])
+                wait_for(lambda: len(stored(host)) == number + 10, "mail by polling")
+            self.assert_same(host, messages)
+
+    def test_folder_made_anew(self):
+        """Another UIDVALIDITY is another folder: all is pulled again, and that is said."""
+        messages = make_messages(5)
+        with Remote() as remote, Host() as host:
+            remote.put("alice", messages)
+            add_account(host, remote, "home", "imap", idle="no", every="1s")
+            wait_for(lambda: len(stored(host)) == 5, "the first pull")
+            remote.stop()
+            for file in remote.maildir("alice").glob("dovecot*"):
+                file.unlink()
+            remote.start()
+            wait_for(lambda: len(stored(host)) == 10, "the second pull")
+            self.assertIn("made folder INBOX anew", host.log())
+
+    def test_whom_it_does_not_trust(self):
+        with Remote() as remote, Host() as host:
+            remote.put("alice", make_messages(2))
+            other, _ = make_certificate(host.dir, "other.example")
+            add_account(host, remote, "stranger", "imaps", ca_file=other, enabled="no")
+            add_account(host, remote, "wrong-name", "imaps", host="127.0.0.1", enabled="no")
+            add_account(host, remote, "wrong-pin", "imaps", pin="00" * 32, enabled="no")
+            add_account(host, remote, "stls-stranger", "stls", ca_file=other, enabled="no")
+            for name, why in (("stranger", b"not to be trusted"), ("wrong-name", b"IP address mismatch"),
+                              ("wrong-pin", b"another key than the pinned one"), ("stls-stranger", b"not to be trusted")):
+                with self.subTest(name=name):
+                    done = bridge(host, "run", name, check=False)
+                    self.assertEqual(done.returncode, 76, done.stdout)
+                    self.assertIn(why, done.stdout)
+            key = bridge(host, "run", "wrong-pin", check=False).stdout.split(b"its own is ")[1][:64].decode()
+            add_account(host, remote, "pinned", "imaps", host="127.0.0.1", pin=key, enabled="no")
+            self.assertIn(b"2 pulled", bridge(host, "run", "pinned").stdout)
+
+    def test_refused_login_and_others_unharmed(self):
+        with Remote() as remote, Host() as host:
+            messages = make_messages(5)
+            remote.put("alice", messages)
+            add_account(host, remote, "bad", "imaps", user="nobody")
+            add_account(host, remote, "good", "imaps")
+            wait_for(lambda: len(stored(host)) == 5, "the good account's mail")
+            wait_for(lambda: bridge_counters(host).get("bad.state") == "failed", "the bad account's failure")
+            listed = host.command("bridge", "list", "-c", str(host.dir / "restante.conf")).stdout
+            self.assertIn(b"refuses", listed)
+            self.assertIn(b"next try", listed)
+
+    def test_kept_settings(self):
+        with Remote() as remote, Host() as host:
+            add_account(host, remote, "one", "imaps", folders=["INBOX", 'Odd "name"'], enabled="no")
+            add_account(host, remote, "two", "pop3s", enabled="no")
+            path = host.dir / "bridge.conf"
+            self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+            self.assertEqual((host.dir / "one.password").stat().st_mode & 0o777, 0o600)
+            self.assertNotIn(f'"{PASSWORD}"', path.read_text())
+            host.command("bridge", "remove", "one", "-c", str(host.dir / "restante.conf"))
+            self.assertNotIn("account-one", path.read_text())
+            self.assertIn("account-two", path.read_text())
+            self.assertEqual(bridge(host, "run", "one", check=False).returncode, 64)
+
+    def test_password_by_command(self):
+        with Remote() as remote, Host() as host:
+            remote.put("alice", make_messages(1))
+            add_account(host, remote, "home", "imaps", password_command=f"/bin/echo {PASSWORD}", enabled="no")
+            self.assertIn(b"1 pulled", bridge(host, "run", "home").stdout)
+            add_account(host, remote, "away", "imaps", password_command="/bin/false", enabled="no")
+            self.assertIn(b"ends with an error", bridge(host, "run", "away", check=False).stdout)
+
+
+class Killed(unittest.TestCase):
+    """Whoever dies: every message here once. RESTANTE_BRIDGE_ROUNDS=100 for the long proof."""
+
+    ROUNDS = int(os.environ.get("RESTANTE_BRIDGE_ROUNDS", "6"))
+
+    def strike(self, host, remote, who):
+        if who == "remote":
+            os.killpg(remote.process.pid, signal.SIGKILL)
+            remote.process.wait()
+            remote.start()
+            return
+        for pid in host.pids(who):
+            os.kill(pid, signal.SIGKILL)
+
+    def test_kill_rounds(self):
+        random.seed(7)
+        victims = ("bridge", "mda", "store", "remote")
+        with Remote() as remote, Host() as host:
+            add_account(host, remote, "i", "imap", user="alice", to="alice", keep="no", every="1s", idle="no")
+            add_account(host, remote, "p", "pop3", user="bob", to="bob", keep="no", every="1s")
+            add_account(host, remote, "k", "imaps", user="carol", to="carol", every="1s")
+            for count in range(1, self.ROUNDS + 1):
+                for user in ("alice", "bob", "carol"):
+                    remote.put(user, make_messages(60, seed=count))
+                have = random.randrange(60 * count)
+                wait_for(lambda: len(stored(host, "alice")) >= min(have, 60 * (count - 1) + 20), f"round {count}", 120)
+                self.strike(host, remote, victims[count % len(victims)])
+            sent = [message for count in range(1, self.ROUNDS + 1) for message in make_messages(60, seed=count)]
+            for user in ("alice", "bob", "carol"):
+                wait_for(lambda: len(stored(host, user)) >= len(sent), f"all of {user}'s mail", 300)
+            for user in ("alice", "bob"):
+                wait_for(lambda: remote.left(user) == 0, "deletion there", 120)
+            for user in ("alice", "bob", "carol"):
+                here = [octets for octets, _, _ in stored(host, user)]
+                self.assertEqual(digests(here), digests(sent), user)
+            self.assertEqual(remote.left("carol"), len(sent))
+
+
+if __name__ == "__main__":
+    unittest.main()
