@@ -20,7 +20,7 @@ static int digit_value(char c)
 /* -1 for what no name may hold. */
 static int add_code_point(struct buf *out, uint32_t c)
 {
-	if (c < 0x20 || (c >= 0x7f && c < 0xa0) || c > 0x10ffff)
+	if (c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029 || c > 0x10ffff)
 		return -1;
 	if (c < 0x80) {
 		buf_add_char(out, (char)c);

@@ -321,7 +321,8 @@ static int verify_account(const void *values, char *error, size_t size)
 		snprintf(error, size, "host \"%s\" is not a name or an address", account->host);
 	else if (strpbrk(account->user, "\r\n"))
 		snprintf(error, size, "user holds a line end");
-	else if (!at || at == account->to || !at[1] || !is_plain(account->to))
+	else if (!at || at == account->to || !at[1] || !is_plain(account->to) ||
+		 strpbrk(account->to, "<>"))
 		snprintf(error, size, "to \"%s\" is not an address of this host", account->to);
 	else if (!is_pin(account->pin))
 		snprintf(error, size,
