@@ -23,7 +23,7 @@
 enum {
 	BUSY_MICROSECONDS = 20000, /* until a mailbox at work is asked about again */
 	BUSY_LIMIT = 500,
-	PROGRESS_MICROSECONDS = 200000,
+	PROGRESS_MICROSECONDS = 100000,
 	PROGRESS_LIMIT = 200, /* octets of the file */
 	RESTART_LIMIT = 3000, /* looks whether the store is back */
 };
@@ -153,6 +153,12 @@ static int verify(struct work *work, struct text only)
 
 	if (list_accounts(work) != STORE_OK)
 		return EX_UNAVAILABLE;
+	if (!only.len) {
+		const enum store_failure failure =
+			verify_account(work, &(struct account){ .address = TEXT("") });
+		if (failure != STORE_OK)
+			return failure == STORE_BUSY ? EX_TEMPFAIL : EX_UNAVAILABLE;
+	}
 	for (struct account *account = work->accounts; account; account = account->next) {
 		if (only.len && !text_equal(only, account->address))
 			continue;

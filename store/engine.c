@@ -21,6 +21,7 @@ enum {
 	LOG_MOST = 32 << 20, /* octets of a log file */
 	LOG_LEAST = 4 << 20,
 	LOG_PART = 16, /* of a small disk, between these two */
+	ASIDE_TRIES = 1000,
 };
 
 /* There while the index is not to be believed: the next start throws it away. */
@@ -88,6 +89,12 @@ enum store_failure engine_errno_failure(int error)
 
 void engine_rebuild(struct engine *engine)
 {
+	/* It is what the users are made from: somebody may have spoilt it. */
+	worker_finish(engine->chores);
+	if (!engine->broken && users_write_file(engine) != 0) {
+		LOG_ERROR("users-file", LOG_ERRNO(errno));
+		return;
+	}
 	engine_damaged(engine, "asked to rebuild it");
 }
 
@@ -322,10 +329,17 @@ static int salvage(struct engine *engine, const char *home)
 static int set_environment_aside(struct engine *engine)
 {
 	char aside[64];
+	const int length =
+		snprintf(aside, sizeof(aside), "env.damaged.%lld", (long long)time(NULL));
 
-	snprintf(aside, sizeof(aside), "env.damaged.%lld", (long long)time(NULL));
-	if (sys.renameat(engine->root, "env", engine->root, aside) != 0)
-		return errno == ENOENT ? 0 : errno;
+	for (unsigned i = 1; sys.renameat(engine->root, "env", engine->root, aside) != 0; i++) {
+		if (errno == ENOENT)
+			return 0;
+		if ((errno != EEXIST && errno != ENOTEMPTY) || i > ASIDE_TRIES)
+			return errno;
+		/* More than one in a second. */
+		snprintf(aside + length, sizeof(aside) - (size_t)length, ".%u", i);
+	}
 	LOG_WARNING("index-set-aside", LOG_STRING("directory", aside));
 	return 0;
 }

@@ -367,6 +367,8 @@ void garbage_add(
 void garbage_retired(struct engine *engine, struct mailbox *mailbox, const char *leaf);
 void garbage_after_checkpoint(struct engine *engine);
 void garbage_free(struct engine *engine);
+/* Whether the rows of this user are being taken away. */
+bool garbage_has_user(const struct engine *engine, uint32_t user);
 
 /* mailbox.c */
 /* Read from the index if need be. The account stays in memory at least until the next call. */

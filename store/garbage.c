@@ -287,3 +287,14 @@ void garbage_free(struct engine *engine)
 	while (!STAILQ_EMPTY(&engine->garbage))
 		drop(engine);
 }
+
+bool garbage_has_user(const struct engine *engine, uint32_t user)
+{
+	const struct garbage *garbage;
+
+	STAILQ_FOREACH (garbage, &engine->garbage, link) {
+		if (garbage->id.user == user && garbage->id.mailbox == 0)
+			return true;
+	}
+	return false;
+}

@@ -105,7 +105,7 @@ static enum store_failure subscribe(int fd, struct text names)
 {
 	struct buf merged = { 0 };
 	size_t size = 0;
-	char *octets = sys_read_file(fd, IMPORT_SUBSCRIPTIONS, IMPORT_SUBSCRIPTIONS_LIMIT, &size);
+	char *octets = sys_read_file(fd, MAILDIR_SUBSCRIPTIONS, STORE_SUBSCRIPTIONS_LIMIT, &size);
 
 	if (!octets && errno != ENOENT)
 		return engine_errno_failure(errno);
@@ -113,10 +113,11 @@ static enum store_failure subscribe(int fd, struct text names)
 	enum store_failure failure = STORE_OK;
 	merge(octets ? before : TEXT(""), names, &merged);
 	const struct text after = buf_text(&merged);
-	if (after.len > IMPORT_SUBSCRIPTIONS_LIMIT)
+	if (after.len > STORE_SUBSCRIPTIONS_LIMIT)
 		failure = STORE_INVALID;
-	else if (!text_equal(after, before) && sys_replace_file(fd, IMPORT_SUBSCRIPTIONS, after.ptr,
-						       after.len, S_IRUSR | S_IWUSR) != 0)
+	else if (!text_equal(after, before) &&
+		 sys_replace_file(
+			 fd, MAILDIR_SUBSCRIPTIONS, after.ptr, after.len, S_IRUSR | S_IWUSR) != 0)
 		failure = engine_errno_failure(errno);
 	buf_release(&merged);
 	mem_free(octets);

@@ -14,9 +14,6 @@
 #include "store/engine.h"
 
 #define IMPORT_FILE "restante-import"
-#define IMPORT_SUBSCRIPTIONS "restante-subscriptions"
-
-enum { IMPORT_SUBSCRIPTIONS_LIMIT = 256 * 1024 }; /* octets of that file */
 
 /*
  * Close the user. Blocks for a moment. STORE_LOCKED: a session is in one of the mailboxes; STORE_BUSY: closed

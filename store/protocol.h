@@ -382,7 +382,7 @@ struct store_listing {
 #define STORE_IMPORT_MESSAGE_REPLY_FIELDS(F) F(u8, failure, 0)
 /* subscriptions: folders, one a line, each with the line's end. */
 #define STORE_IMPORT_END_FIELDS(F) \
-	F(text, user, STORE_ADDRESS_LIMIT) F(text, subscriptions, 256 * 1024)
+	F(text, user, STORE_ADDRESS_LIMIT) F(text, subscriptions, STORE_SUBSCRIPTIONS_LIMIT)
 #define STORE_IMPORT_END_REPLY_FIELDS(F) F(u8, failure, 0)
 
 /* "name=number\n" each. */

@@ -19,7 +19,7 @@
 
 #define PROGRESS "rebuild.progress"
 
-enum { MESSAGES_AT_ONCE = 1000, TELL_MILLISECONDS = 200 };
+enum { MESSAGES_AT_ONCE = 1000, TELL_EVERY = 50, TELL_MILLISECONDS = 100 };
 
 struct rebuilding {
 	struct engine *engine;
@@ -41,7 +41,15 @@ static void tell(struct rebuilding *rebuilding)
 	rebuilding->told = engine_ticks();
 	const int length = snprintf(line, sizeof(line), "%zu %zu %llu\n", rebuilding->users,
 		engine->user_count, (unsigned long long)rebuilding->messages);
-	sys_replace_file(engine->root, PROGRESS, line, (size_t)length, S_IRUSR | S_IWUSR);
+	/* Of this moment only: not synced. */
+	const int file = sys.openat(engine->root, PROGRESS ".new",
+		O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, S_IRUSR | S_IWUSR);
+	if (file < 0)
+		return;
+	const int written = sys_write_all(file, line, (size_t)length);
+	sys.close(file);
+	if (written == 0)
+		sys.renameat(engine->root, PROGRESS ".new", engine->root, PROGRESS);
 }
 
 static int step(struct rebuilding *rebuilding, bool last)
@@ -51,7 +59,6 @@ static int step(struct rebuilding *rebuilding, bool last)
 	if (!last && ++rebuilding->pending < MESSAGES_AT_ONCE)
 		return 0;
 	rebuilding->pending = 0;
-	tell(rebuilding);
 	error = env_commit(rebuilding->txn);
 	rebuilding->txn = NULL;
 	return error || last ? error : env_begin(rebuilding->engine->env, &rebuilding->txn);
@@ -119,7 +126,8 @@ static int put_message(struct rebuilding *rebuilding, struct mailbox *mailbox,
 	mailbox->row.unseen += !(row.flags & STORE_FLAG_SEEN);
 	mailbox->row.octets += row.size;
 	mailbox->row.wire += row.wire;
-	rebuilding->messages++;
+	if (++rebuilding->messages % TELL_EVERY == 0)
+		tell(rebuilding);
 	return error ? error : step(rebuilding, false);
 }
 
@@ -364,6 +372,7 @@ int rebuild(struct engine *engine, const char *home)
 			LOG_NUMBER("mailboxes", rebuilding.mailboxes),
 			LOG_NUMBER("messages", rebuilding.messages),
 			LOG_NUMBER("milliseconds", engine_ticks() - began));
+	sys.unlinkat(engine->root, PROGRESS ".new", 0);
 	sys.unlinkat(engine->root, PROGRESS, 0);
 	users_free(engine);
 	env_close(&engine->env);

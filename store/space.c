@@ -21,7 +21,7 @@ enum {
 	LOOK_MILLISECONDS = 50,  /* between two looks at the disk */
 	RESERVE_LEAST = 1 << 20, /* octets of the file */
 	RESERVE_MOST = 8 << 20,
-	RESERVE_PART = 32,
+	RESERVE_PART = 16,
 };
 
 static uint64_t between(uint64_t least, uint64_t wanted, uint64_t most)
@@ -52,7 +52,8 @@ static uint64_t reserve_size(const struct engine *engine)
 
 static void release(struct engine *engine)
 {
-	if (sys.unlinkat(engine->root, RESERVE_FILE, 0) == 0)
+	/* A journalling file system gives the blocks away only when it has noted that they are free. */
+	if (sys.unlinkat(engine->root, RESERVE_FILE, 0) == 0 && sys.fsync(engine->root) == 0)
 		LOG_WARNING("reserve-released", LOG_NUMBER("octets", reserve_size(engine)));
 	else if (errno != ENOENT)
 		LOG_WARNING("reserve", LOG_ERRNO(errno));
@@ -98,7 +99,8 @@ bool engine_space_is_low(struct engine *engine)
 	if (look(engine, &engine->disk_octets, &available) != 0)
 		return engine->space_low;
 	const uint64_t limit = space_part(engine, LOW_PART, 0, LOW_OCTETS);
-	const bool low = available < limit;
+	/* What was kept back is not for mail, wherever it is. */
+	const bool low = available < limit + (engine->has_reserve ? 0 : reserve_size(engine));
 	if (low != engine->space_low) {
 		LOG_WARNING(low ? "disk-almost-full" : "disk-has-space",
 			LOG_NUMBER("octets", available));

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/engine_private.h"
+#include "store/verify_private.h"
 
 enum {
 	LINE = 1024,
@@ -28,9 +28,8 @@ struct verification {
 	uint64_t octets, wire;
 };
 
-/* A file name may hold anything; a line of ours does not. */
-static void __attribute__((format(printf, 3, 4)))
-find(struct verify_result *result, const struct mailbox *mailbox, const char *format, ...)
+void verify_find(
+	struct verify_result *result, const struct mailbox *mailbox, const char *format, ...)
 {
 	char line[LINE];
 	va_list arguments;
@@ -77,22 +76,24 @@ static void compare_uid(
 	struct maildir_base parts;
 
 	if (uid >= mailbox->row.uidnext)
-		find(verification->result, mailbox, "UID %u is not below the next one, %u", uid,
-			mailbox->row.uidnext);
+		verify_find(verification->result, mailbox, "UID %u is not below the next one, %u",
+			uid, mailbox->row.uidnext);
 	if (uid >= mailbox->row.ceiling)
-		find(verification->result, mailbox, "UID %u is not below the ceiling, %u", uid,
-			mailbox->row.ceiling);
+		verify_find(verification->result, mailbox, "UID %u is not below the ceiling, %u",
+			uid, mailbox->row.ceiling);
 	if (row->modseq > mailbox->row.modseq)
-		find(verification->result, mailbox, "UID %u changed later than the mailbox", uid);
+		verify_find(verification->result, mailbox, "UID %u changed later than the mailbox",
+			uid);
 	maildir_base_parse(row->base, &parts);
 	if (!parts.has_uid || parts.uid != uid)
-		find(verification->result, mailbox, "UID %u has a name that says U=%u: %.*s", uid,
-			parts.uid, TEXT_ARG(row->base));
+		verify_find(verification->result, mailbox, "UID %u has a name that says U=%u: %.*s",
+			uid, parts.uid, TEXT_ARG(row->base));
 	if (!parts.has_size || parts.size != row->size)
-		find(verification->result, mailbox, "UID %u has %llu octets, its name says S=%llu",
-			uid, (unsigned long long)row->size, (unsigned long long)parts.size);
+		verify_find(verification->result, mailbox,
+			"UID %u has %llu octets, its name says S=%llu", uid,
+			(unsigned long long)row->size, (unsigned long long)parts.size);
 	if (!parts.has_wire || parts.wire != row->wire)
-		find(verification->result, mailbox,
+		verify_find(verification->result, mailbox,
 			"UID %u has %llu octets with CRLF, its name says W=%llu", uid,
 			(unsigned long long)row->wire, (unsigned long long)parts.wire);
 }
@@ -106,24 +107,24 @@ static void compare_name(
 	uint64_t keywords;
 
 	if (!name || !name->leaf) {
-		find(verification->result, mailbox, "UID %u has no file: %.*s", uid,
+		verify_find(verification->result, mailbox, "UID %u has no file: %.*s", uid,
 			TEXT_ARG(row->base));
 		return;
 	}
 	if (name->seen)
-		find(verification->result, mailbox, "UID %u has the file of another: %s", uid,
-			name->leaf);
+		verify_find(verification->result, mailbox, "UID %u has the file of another: %s",
+			uid, name->leaf);
 	name->seen = true;
 	maildir_name_parse(text_from(text_of(name->leaf), 4), &flags, &keywords);
 	if (memcmp(name->leaf, row->place == INDEX_NEW ? "new" : "cur", 3) != 0)
-		find(verification->result, mailbox, "UID %u is somewhere else: %s", uid,
+		verify_find(verification->result, mailbox, "UID %u is somewhere else: %s", uid,
 			name->leaf);
 	if (flags != row->flags)
-		find(verification->result, mailbox, "UID %u has flags %#x, its file %#x: %s", uid,
-			row->flags, flags, name->leaf);
+		verify_find(verification->result, mailbox, "UID %u has flags %#x, its file %#x: %s",
+			uid, row->flags, flags, name->leaf);
 	if ((keywords & verification->keyword_mask) != row->keywords)
-		find(verification->result, mailbox, "UID %u has other keywords than its file: %s",
-			uid, name->leaf);
+		verify_find(verification->result, mailbox,
+			"UID %u has other keywords than its file: %s", uid, name->leaf);
 }
 
 /* 1: the end of the mailbox. -1: an octet in the way. */
@@ -148,7 +149,7 @@ static int look_at_row(void *owner, struct text key, struct text value)
 	const int end = decode(verification, key, value, &uid, &row);
 
 	if (end < 0)
-		find(verification->result, verification->mailbox, "an entry cannot be read");
+		verify_find(verification->result, verification->mailbox, "an entry cannot be read");
 	if (end)
 		return end > 0;
 	verification->messages++;
@@ -194,13 +195,13 @@ static void look_at_names(struct verification *verification)
 		if (parts.has_uid)
 			uids[count++] = parts.uid;
 		if (!name->seen)
-			find(verification->result, verification->mailbox, "a file has no entry: %s",
-				name->leaf);
+			verify_find(verification->result, verification->mailbox,
+				"a file has no entry: %s", name->leaf);
 	}
 	qsort(uids, count, sizeof(*uids), compare_numbers);
 	for (size_t i = 1; i < count; i++) {
 		if (uids[i] == uids[i - 1])
-			find(verification->result, verification->mailbox,
+			verify_find(verification->result, verification->mailbox,
 				"two files have UID %u in their names", uids[i]);
 	}
 	mem_free(uids);
@@ -221,7 +222,7 @@ static void compare_counts(struct verification *verification)
 
 	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
 		if (counts[i].counted != counts[i].kept)
-			find(verification->result, mailbox,
+			verify_find(verification->result, mailbox,
 				"%s: there are %llu, the index counts %llu", counts[i].what,
 				(unsigned long long)counts[i].counted,
 				(unsigned long long)counts[i].kept);
@@ -239,13 +240,14 @@ static void compare_file(struct verification *verification)
 
 	if (!octets || maildir_file_parse(
 			       (struct text){ .ptr = octets, .len = size }, &file, &keywords) != 0)
-		find(verification->result, mailbox, "%s cannot be read", MAILDIR_FILE);
+		verify_find(verification->result, mailbox, "%s cannot be read", MAILDIR_FILE);
 	else if (file.id.user != mailbox->id.user || file.id.mailbox != mailbox->id.mailbox ||
 		 file.uidvalidity != mailbox->row.uidvalidity ||
 		 !text_equal(file.keywords, mailbox->row.keywords))
-		find(verification->result, mailbox, "%s is not this mailbox's", MAILDIR_FILE);
+		verify_find(
+			verification->result, mailbox, "%s is not this mailbox's", MAILDIR_FILE);
 	else if (file.ceiling < mailbox->row.uidnext)
-		find(verification->result, mailbox, "%s has its ceiling below the next UID",
+		verify_find(verification->result, mailbox, "%s has its ceiling below the next UID",
 			MAILDIR_FILE);
 	buf_release(&keywords);
 	mem_free(octets);
@@ -256,7 +258,10 @@ static int whole_mailbox(struct verification *verification)
 	verification->folder.names = names_read(verification->folder.fd);
 	if (!verification->folder.names)
 		return errno;
-	const int error = scan_rows(verification, 0, look_at_row);
+	int error = scan_rows(verification, 0, look_at_row);
+	if (error == 0)
+		error = verify_expunged(
+			verification->engine, verification->mailbox, verification->result);
 	look_at_names(verification);
 	compare_counts(verification);
 	compare_file(verification);
@@ -281,18 +286,20 @@ static void look_into(
 	if (file < 0 || sys.fstat(file, &st) != 0) {
 		/* One that is elsewhere was found when the names were compared. */
 		if (errno != ENOENT)
-			find(verification->result, mailbox, "UID %u cannot be opened: %s: %s", uid,
-				leaf, env_error_text(errno));
+			verify_find(verification->result, mailbox,
+				"UID %u cannot be opened: %s: %s", uid, leaf,
+				env_error_text(errno));
 	} else if (!S_ISREG(st.st_mode)) {
-		find(verification->result, mailbox, "UID %u is no plain file: %s", uid, leaf);
+		verify_find(
+			verification->result, mailbox, "UID %u is no plain file: %s", uid, leaf);
 	} else if ((uint64_t)st.st_size != row->size) {
-		find(verification->result, mailbox,
+		verify_find(verification->result, mailbox,
 			"UID %u has a file of %llu octets, not of %llu: %s", uid,
 			(unsigned long long)st.st_size, (unsigned long long)row->size, leaf);
 	} else if (scan_count_wire(file, &wire) != 0) {
-		find(verification->result, mailbox, "UID %u cannot be read: %s", uid, leaf);
+		verify_find(verification->result, mailbox, "UID %u cannot be read: %s", uid, leaf);
 	} else if (wire != row->wire) {
-		find(verification->result, mailbox,
+		verify_find(verification->result, mailbox,
 			"UID %u has %llu octets with CRLF in its file, not %llu: %s", uid,
 			(unsigned long long)wire, (unsigned long long)row->wire, leaf);
 	}
@@ -321,23 +328,6 @@ static int look_into_row(void *owner, struct text key, struct text value)
 
 /* ---- pieces ---- */
 
-static void compare_account(const struct account *account, struct verify_result *result)
-{
-	uint64_t messages = 0, octets = 0;
-
-	for (size_t i = 0; i < account->count; i++) {
-		messages += account->mailboxes[i]->row.messages;
-		octets += account->mailboxes[i]->row.octets;
-	}
-	if (account->user->importing)
-		find(result, account->mailboxes[0], "an import was begun and is not finished");
-	if (messages != account->messages || octets != account->octets)
-		find(result, account->mailboxes[0],
-			"the user's mailboxes hold %llu messages of %llu octets, not %u of %llu",
-			(unsigned long long)messages, (unsigned long long)octets, account->messages,
-			(unsigned long long)account->octets);
-}
-
 static enum store_failure verify_mailbox(
 	struct engine *engine, struct mailbox *mailbox, uint32_t from, struct verify_result *result)
 {
@@ -349,7 +339,8 @@ static enum store_failure verify_mailbox(
 	int error = 0;
 
 	if (verification.folder.fd < 0)
-		find(result, mailbox, "the directory is not there: %s", env_error_text(errno));
+		verify_find(
+			result, mailbox, "the directory is not there: %s", env_error_text(errno));
 	else if (from == 0)
 		error = whole_mailbox(&verification);
 	else
@@ -361,15 +352,17 @@ enum store_failure engine_verify(
 	struct engine *engine, const struct verify_piece *piece, struct verify_result *result)
 {
 	struct account *account;
-	enum store_failure failure =
-		engine->broken ? STORE_BUSY : account_look(engine, piece->user, &account);
+	enum store_failure failure = STORE_BUSY;
 
-	if (failure != STORE_OK)
+	if (!engine->broken)
+		failure = piece->user.len ? account_look(engine, piece->user, &account)
+					  : verify_store(engine, piece, result);
+	if (failure != STORE_OK || piece->user.len == 0)
 		return failure;
 	if (piece->mailbox.len == 0) {
-		compare_account(account, result);
+		const int error = verify_account(engine, account, result);
 		buf_add(&result->mailbox, text_of(account->mailboxes[0]->name));
-		return STORE_OK;
+		return error ? engine_env_failure(engine, "verify", error) : STORE_OK;
 	}
 	for (size_t i = 0; i < account->count; i++) {
 		struct mailbox *mailbox = account->mailboxes[i];

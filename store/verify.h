@@ -1,6 +1,7 @@
 /*
  * Is the index what the Maildirs say? Every difference is a finding, one line of text each: entries
- * without a file, files without an entry, sizes, flags, UIDs, counts, the text files beside them.
+ * without a file, files without an entry, sizes, flags, UIDs, counts, expunges, once-keys, folders, the
+ * text files beside them; and what belongs to no user, the file of the users before all.
  *
  * Piece by piece, so that a store at work can do it between its requests. What another program has
  * done to a Maildir since the last look at it is a finding, too, until it is adopted.
@@ -11,7 +12,7 @@
 #include "store/engine.h"
 
 struct verify_piece {
-	struct text user;
+	struct text user;    /* empty: what belongs to none */
 	struct text mailbox; /* empty: the user as a whole, which is where to begin */
 	uint32_t from;       /* 0: the mailbox as a whole; else the contents from this UID on */
 };

@@ -1,5 +1,8 @@
 """restante store verify, rebuild and stats, while the host runs and while it does not."""
 
+import os
+import re
+import shutil
 import subprocess
 import threading
 import unittest
@@ -123,6 +126,52 @@ class Verify(unittest.TestCase):
         said = subprocess.run(["script", "-qec", command, "/dev/null"], stdin=subprocess.DEVNULL,
                               capture_output=True, timeout=60).stdout.decode()
         self.assertIn("[########################################] 40 of 40 messages", said)
+
+    def make_folder(self):
+        owner = self.inbox.stat()
+        for path in (self.inbox / ".Elsewhere", self.inbox / ".Elsewhere/cur"):
+            path.mkdir()
+            os.chown(path, owner.st_uid, owner.st_gid)
+
+    def test_planted_while_it_runs(self):
+        """Each kind is seen by the command, and a rebuild mends what is the index's."""
+        store = self.host.dir / "store"
+        planted = ((self.make_folder, "a folder has no entry: .Elsewhere"),
+                   (lambda: (store / "users").write_text("restante-users 1\n"), "the file users is not what"),
+                   (lambda: (self.inbox / "restante-mailbox").write_text("junk\n"), "restante-mailbox cannot be read"),
+                   (lambda: (self.inbox / "new/1700000000.x.y").write_bytes(b"x\n"), "a file has no entry: new/17"))
+        for plant, finding in planted:
+            plant()
+            code, out, _ = self.store("verify")
+            self.assertEqual(code, 65, out)
+            self.assertIn(finding, out)
+        self.assertEqual(self.store("rebuild")[0], 0)
+        self.assertEqual(self.store("rebuild")[0], 0)
+        wait_for(lambda: self.pulls("alice"), "mail again")
+        self.assertEqual(self.store("verify")[0], 0, self.store("verify"))
+        stray = store / "mail/example.test/nobody"
+        (stray / "cur").mkdir(parents=True)
+        self.assertIn("a Maildir of nobody: mail/example.test/nobody", self.store("verify")[1])
+        shutil.rmtree(stray)
+        client = self.host.pop3("alice")
+        client.dele(len(client.list()[1]))
+        client.quit()
+
+    def test_rebuild_on_a_terminal(self):
+        """The bar moves while it works."""
+        new = self.host.dir / "store/mail/example.test/carol/new"
+        for number in range(20000):
+            (new / f"1700000000.M{number:06}P1.elsewhere").write_bytes(b"Subject: x\n\nx\n")
+        command = f"{build_dir()}/restante store rebuild -c {self.conf}"
+        said = subprocess.run(["script", "-qec", command, "/dev/null"], stdin=subprocess.DEVNULL,
+                              capture_output=True, timeout=120).stdout.decode()
+        self.assertIn("rebuilt: 20040 messages", said)
+        seen = {int(count) for count in re.findall(r"\] \d of 3 users, (\d+) messages", said)}
+        self.assertGreater(len(seen), 2, said)
+        wait_for(lambda: self.pulls("carol"), "mail again")
+        for file in new.iterdir():
+            file.unlink()
+        wait_for(lambda: self.pulls("carol"), "an empty maildrop")
 
     def test_mistakes(self):
         for arguments in ((), ("burn",), ("rebuild", "alice@example.test"), ("verify", "a", "b"), ("verify", "alice")):

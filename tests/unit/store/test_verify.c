@@ -196,6 +196,15 @@ static void mend(struct fixture *fixture)
 	expect_clean(fixture);
 }
 
+/* As the command has it: the file of the users is written again before the index goes. */
+static void mend_users(struct fixture *fixture)
+{
+	engine_rebuild(fixture->engine);
+	fixture_stop(fixture);
+	fixture_start(fixture);
+	expect_clean(fixture);
+}
+
 static void test_index(void **state)
 {
 	struct fixture *fixture = *state;
@@ -284,6 +293,121 @@ static void test_maildir(void **state)
 	}
 }
 
+/* ---- harm in what is remembered, and in what belongs to nobody ---- */
+
+static void put(struct fixture *fixture, enum env_table table, const void *key, size_t size,
+	const char *value)
+{
+	struct env_txn *txn;
+
+	assert_int_equal(env_begin(fixture->engine->env, &txn), 0);
+	assert_int_equal(env_put(fixture->engine->env, txn, table,
+				 (struct text){ .ptr = key, .len = size }, text_of(value)),
+		0);
+	assert_int_equal(env_commit(txn), 0);
+}
+
+static void harm_expunged(struct fixture *fixture, uint64_t modseq, uint32_t uid)
+{
+	unsigned char key[INDEX_EXPUNGED_KEY];
+
+	index_expunged_key(inbox(fixture)->id, modseq, uid, key);
+	put(fixture, ENV_EXPUNGED, key, sizeof(key), "\001");
+}
+
+static char *verify_store_alone(struct fixture *fixture)
+{
+	struct verify_result result = { 0 };
+	uint32_t from = 0;
+
+	do {
+		const struct verify_piece piece = { TEXT(""), from ? TEXT("-") : TEXT(""), from };
+		assert_int_equal(engine_verify(fixture->engine, &piece, &result), STORE_OK);
+		from = buf_length(&result.mailbox) ? result.from : 0;
+		result.from = 0;
+		buf_release(&result.mailbox);
+	} while (from);
+	buf_add_char(&result.findings, '\0');
+	char *text = strdup(buf_text(&result.findings).ptr);
+	buf_release(&result.findings);
+	return text;
+}
+
+static void expect_of_store(struct fixture *fixture, const char *found)
+{
+	char *said = verify_store_alone(fixture);
+
+	if (found ? !strstr(said, found) : said[0])
+		fail_msg("not found: %s\nsaid: %s", found ? found : "nothing", said);
+	free(said);
+}
+
+static void test_remembered(void **state)
+{
+	struct fixture *fixture = *state;
+	const uint32_t two[] = { 2 };
+
+	fill(fixture);
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+	fixture_update(fixture, view, STORE_UPDATE_EXPUNGE, 0, "", two, 1);
+	engine_view_close(&view);
+	expect_clean(fixture);
+	const uint64_t modseq = inbox(fixture)->row.modseq;
+	harm_expunged(fixture, modseq, 1);
+	expect(fixture,
+		(const char *const[]){ "UID 1 was expunged and is there",
+			"expunges: there are 2, the index counts 1" },
+		2);
+	harm_expunged(fixture, modseq + 7, 4000000);
+	expect(fixture,
+		(const char *const[]){ "UID 4000000 was expunged later than the mailbox changed",
+			"expunged UID 4000000 is not below the next one, 4" },
+		2);
+	mend(fixture);
+	put(fixture, ENV_ONCE, "\0\0\0\1key", 7, "\001junk");
+	expect(fixture, (const char *const[]){ "a once-key cannot be read: key" }, 1);
+	mend(fixture);
+}
+
+static void test_folders(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fill(fixture);
+	command(fixture, "mkdir -p .Made.Elsewhere/cur .no-mailbox .bad..name/cur");
+	expect(fixture,
+		(const char *const[]){ "a folder has no entry: .Made.Elsewhere",
+			"a folder's name is not one of a mailbox: .bad..name" },
+		2);
+	command(fixture, "rmdir .bad..name/cur .bad..name");
+	mend(fixture);
+}
+
+static void test_of_nobody(void **state)
+{
+	struct fixture *fixture = *state;
+
+	expect_of_store(fixture, NULL);
+	fill(fixture);
+	expect_of_store(fixture, NULL);
+	command(fixture, "mkdir -p ../bob/cur ../../other.test/carol/cur ../../empty.test/dave");
+	expect_of_store(fixture, "a Maildir of nobody: mail/example.test/bob\n");
+	expect_of_store(fixture, "a Maildir of nobody: mail/other.test/carol\n");
+	command(fixture, "rm -r ../bob ../../other.test ../../empty.test");
+	expect_of_store(fixture, NULL);
+	command(fixture, "echo 'user mallory@example.test 9 0 0 x' >> ../../../users");
+	expect_of_store(fixture, "the file users is not what the index says");
+	command(fixture, "rm ../../../users");
+	expect_of_store(fixture, "the file users cannot be read");
+	mend_users(fixture);
+	put(fixture, ENV_MESSAGES, "\0\0\0\7\0\0\0\1\0\0\0\1", 12, "\001");
+	put(fixture, ENV_ONCE, "\0\1\0\0key", 7, "\001");
+	expect_of_store(fixture, "messages of user 7, who is not there");
+	expect_of_store(fixture, "once-keys of user 65536, who is not there");
+	mend(fixture);
+	expect_of_store(fixture, NULL);
+}
+
 /* ---- several mailboxes, many messages, a change under way ---- */
 
 static void test_pieces(void **state)
@@ -333,6 +457,9 @@ int main(void)
 		TEST(test_index),
 		TEST(test_counts),
 		TEST(test_maildir),
+		TEST(test_remembered),
+		TEST(test_folders),
+		TEST(test_of_nobody),
 		TEST(test_pieces),
 	};
 
