@@ -22,7 +22,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "store/engine_private.h"
+#include "store/once_keys.h"
 
 enum {
 	ARENA_BLOCK = 2048,
@@ -362,6 +362,8 @@ static void show(struct change *change)
 			roster_apply(touch->mailbox->roster, touch);
 		mailbox_changed(engine, touch->mailbox);
 	}
+	if (change->once.len)
+		once_shown(engine, change->once);
 	if (change->spool) {
 		struct spool *spool = spool_find(engine, change->spool);
 		if (spool)

@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "store/engine_private.h"
+#include "store/once_keys.h"
 
 enum {
 	DEFAULT_SECONDS = 60,
@@ -26,8 +26,11 @@ enum {
 
 static int run(void *owner)
 {
-	const struct engine *engine = owner;
+	struct engine *engine = owner;
+	const int error = once_write(engine);
 
+	if (error)
+		return error;
 	if (sys.syncfs(engine->root) != 0)
 		return errno;
 	return env_checkpoint(engine->env);
@@ -51,6 +54,7 @@ static void on_run(void *owner, int error)
 		return;
 	if (error == 0) {
 		engine->checkpoint.count++;
+		once_written(engine);
 		engine->checkpoint.covered = engine->checkpoint.await;
 		spools_after_checkpoint(engine, engine->checkpoint.await);
 		garbage_after_checkpoint(engine);
@@ -69,8 +73,10 @@ void checkpoint_settled(struct engine *engine)
 {
 	if (engine->checkpoint.marker && !engine->broken && STAILQ_EMPTY(&engine->late) &&
 		engine->shown_count >= engine->checkpoint.await &&
-		!worker_is_busy(engine->checkpointer))
+		!worker_is_busy(engine->checkpointer)) {
+		once_begin(engine);
 		worker_start(engine->checkpointer, run, on_run, engine);
+	}
 }
 
 void checkpoint_start(struct engine *engine)
@@ -137,6 +143,7 @@ int checkpoint_now(struct engine *engine)
 	worker_finish(engine->checkpointer);
 	if (engine->checkpoint.marker)
 		end_marker(engine);
+	once_begin(engine);
 	return engine->broken ? EIO : run(engine);
 }
 

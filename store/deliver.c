@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "mail/wire.h"
+#include "store/once_keys.h"
 #include "store/quota.h"
 
 enum { FLAGS = 63 };
@@ -39,6 +40,7 @@ struct work {
 	struct target *targets;
 	size_t count;
 	char *verdicts;            /* enum store_failure, one for each recipient */
+	struct buf once;           /* lines of new once-keys */
 	struct target **recipient; /* where its message went; NULL: nowhere new */
 };
 
@@ -49,25 +51,30 @@ static struct text once_of(const struct work *work, const struct engine_recipien
 	return recipient->once.len ? recipient->once : work->delivery->once;
 }
 
-/* Whether this user had it before under the recipient's key. */
+/* Whether this user had it before under the recipient's key, which may be *old by now. */
 static enum store_failure once_before(struct work *work, const struct engine_recipient *recipient,
-	const struct account *account, bool *before)
+	const struct account *account, bool *before, bool *old)
 {
 	const struct text once = once_of(work, recipient);
 	unsigned char key[INDEX_ONCE_KEY_LIMIT];
 	struct index_once row;
 	int error = 0;
 
-	*before = false;
+	*before = *old = false;
 	if (once.len == 0)
 		return STORE_OK;
 	const struct text row_key = { .ptr = (char *)key,
 		.len = index_once_key(account->user->public.number, once, key) };
 	if (env_get(work->engine->env, work->txn, ENV_ONCE, row_key, &work->engine->value,
-		    &error) == 1)
-		*before = recipient->once_seconds == 0 ||
-			  index_once_decode(buf_text(&work->engine->value), &row) != 0 ||
-			  work->now - row.time < recipient->once_seconds;
+		    &error) == 1) {
+		const bool known = index_once_decode(buf_text(&work->engine->value), &row) == 0;
+		*before = !known ||
+			  (recipient->once_seconds == 0
+					  ? !once_is_expired(work->engine, row.time, work->now)
+					  : work->now - row.time < recipient->once_seconds);
+		*old = known && recipient->once_seconds == 0 &&
+		       once_is_old(work->engine, row.time, work->now);
+	}
 	return error ? engine_env_failure(work->engine, "once", error) : STORE_OK;
 }
 
@@ -75,17 +82,11 @@ static enum store_failure once_note(
 	struct work *work, const struct engine_recipient *recipient, const struct account *account)
 {
 	const struct text once = once_of(work, recipient);
-	const struct index_once row = { .version = INDEX_VERSION, .time = work->now };
-	unsigned char key[INDEX_ONCE_KEY_LIMIT];
 
 	if (once.len == 0)
 		return STORE_OK;
-	const struct text row_key = { .ptr = (char *)key,
-		.len = index_once_key(account->user->public.number, once, key) };
-	buf_clear(&work->engine->value);
-	index_once_pack(&work->engine->value, &row);
-	const int error = env_put(
-		work->engine->env, work->txn, ENV_ONCE, row_key, buf_text(&work->engine->value));
+	const int error = once_put(work->engine, work->txn, account->user->public.number, work->now,
+		once, &work->once);
 	return error ? engine_env_failure(work->engine, "once", error) : STORE_OK;
 }
 
@@ -205,12 +206,12 @@ static enum store_failure look_for_room(struct work *work, size_t number, struct
 {
 	const struct engine_recipient *recipient = &work->delivery->recipients[number];
 	struct account *account;
-	bool before;
+	bool before, old;
 	enum store_failure failure = account_of(work->engine, recipient->user, &account);
 
 	*taker = NULL;
 	if (failure == STORE_OK)
-		failure = once_before(work, recipient, account, &before);
+		failure = once_before(work, recipient, account, &before, &old);
 	if (failure != STORE_OK || before || is_named_before(work, number))
 		return failure;
 	if (!quota_allows(work->engine, account, work->size))
@@ -273,17 +274,19 @@ static enum store_failure resolve_one(struct work *work, size_t number)
 {
 	const struct engine_recipient *recipient = &work->delivery->recipients[number];
 	struct account *account;
-	bool before = false;
+	bool before = false, old = false;
 	enum store_failure failure = work->delivery->is_import
 					     ? account_look(work->engine, recipient->user, &account)
 					     : account_of(work->engine, recipient->user, &account);
 
 	if (failure == STORE_OK)
-		failure = once_before(work, recipient, account, &before);
+		failure = once_before(work, recipient, account, &before, &old);
 	if (before)
 		work->verdicts[number] = STORE_ALREADY_EXISTS;
-	if (failure != STORE_OK || before)
+	if (failure != STORE_OK || (before && !old))
 		return failure;
+	if (before)
+		return once_note(work, recipient, account);
 	failure = once_note(work, recipient, account);
 	if (failure != STORE_OK)
 		return failure;
@@ -525,6 +528,15 @@ static enum store_failure store(struct work *work)
 	return error ? engine_env_failure(engine, "deliver", error) : STORE_OK;
 }
 
+/* Nothing but keys that were old. */
+static enum store_failure commit_once(struct work *work)
+{
+	const int error = env_commit(work->txn);
+
+	work->txn = NULL;
+	return error ? engine_env_failure(work->engine, "once", error) : STORE_OK;
+}
+
 static enum store_failure run(struct work *work)
 {
 	struct timespec now;
@@ -545,9 +557,13 @@ static enum store_failure run(struct work *work)
 	enum store_failure failure = resolve(work);
 	if (failure == STORE_OK && work->count)
 		failure = store(work);
+	else if (failure == STORE_OK && buf_length(&work->once))
+		failure = commit_once(work);
 	/* With nothing to store (every recipient had it before) the transaction is empty. */
-	if (work->txn && (failure != STORE_OK || work->count == 0))
+	if (work->txn)
 		env_abort(work->txn);
+	if (failure == STORE_OK)
+		work->change->once = text_copy(work->change->arena, buf_text(&work->once));
 	/* The change has them by now. */
 	unpin(work);
 	if (failure != STORE_OK)
@@ -579,6 +595,7 @@ void deliver(struct engine *engine, struct change *change, const struct engine_d
 		failure = STORE_NO_SPACE;
 	if (failure == STORE_OK)
 		failure = run(&work);
+	buf_release(&work.once);
 	if (failure != STORE_OK) {
 		change_ready(change, failure);
 		return;
@@ -586,7 +603,7 @@ void deliver(struct engine *engine, struct change *change, const struct engine_d
 	engine->counted.deliveries++;
 	engine->counted.messages += work.count;
 	engine->counted.octets += size;
-	if (work.count)
+	if (work.count || change->once.len)
 		change_stage(change);
 	else
 		change_follow(change); /* what came before may not be durable yet */

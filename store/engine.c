@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "store/engine_private.h"
+#include "store/once_keys.h"
 #include "store/redo.h"
 
 enum {
@@ -255,7 +255,7 @@ static void remove_environment(int root, const char *name)
 
 struct recovery {
 	struct redo *redo;
-	const struct engine *engine;
+	struct engine *engine;
 };
 
 static int recovery_redo(void *owner, struct text record)
@@ -268,10 +268,30 @@ static int recovery_undo(void *owner, struct text record)
 	return redo_undo(((struct recovery *)owner)->redo, record);
 }
 
+/* Keys that no checkpoint has brought into the file: the index may be lost the next time. */
+static int keep_once(struct engine *engine, struct redo *redo)
+{
+	struct message_reader in = { .at = buf_text(redo_once(redo)).ptr,
+		.left = buf_length(redo_once(redo)) };
+	struct journal_once record;
+	struct buf lines = { 0 };
+
+	while (in.left && journal_once_unpack(message_get_text(&in, UINT32_MAX), &record) == 0)
+		once_print(&lines, record.user, record.time, record.key);
+	const int error = once_append(engine, buf_text(&lines));
+	if (error == 0)
+		buf_clear(redo_once(redo));
+	buf_release(&lines);
+	return error;
+}
+
 static int recovery_sync(void *owner)
 {
 	const struct recovery *recovery = owner;
+	const int error = keep_once(recovery->engine, recovery->redo);
 
+	if (error)
+		return error;
 	return sys.syncfs(recovery->engine->root) == 0 ? 0 : errno;
 }
 
@@ -318,8 +338,10 @@ static int salvage(struct engine *engine, const char *home)
 	struct recovery recovery = { .redo = redo_new(engine->root), .engine = engine };
 	const struct env_recovery how = how_to_recover(&recovery);
 	const int64_t began = engine_ticks();
-	const int error = env_salvage(home, &how);
+	int error = env_salvage(home, &how);
 
+	if (error == 0)
+		error = keep_once(engine, recovery.redo);
 	report_recovery("salvaged", recovery.redo, began);
 	redo_free(&recovery.redo);
 	return error;
@@ -481,6 +503,7 @@ static void engine_free(struct engine **freed)
 	worker_free(&engine->preparer);
 	checkpoint_free(engine);
 	garbage_free(engine);
+	once_free(engine);
 	changes_free(engine);
 	views_close(engine);
 	orphans_reap(engine);
@@ -524,7 +547,8 @@ struct engine *engine_open(
 	} else if (start_threads(engine) != 0) {
 		error = errno;
 		failed = "threads";
-	} else if ((error = garbage_start(engine)) != 0 || (error = checkpoint_init(engine)) != 0) {
+	} else if ((error = garbage_start(engine)) != 0 || (error = once_start(engine)) != 0 ||
+		   (error = checkpoint_init(engine)) != 0) {
 		failed = "index";
 	}
 	if (!failed)

@@ -36,6 +36,7 @@ struct engine_options {
 	uint64_t log_octets;     /* of one file of the log, 1 MiB or more; 0: as the disk allows */
 	uint64_t checkpoint_octets;  /* of log between two checkpoints; 0: 128 MiB */
 	unsigned checkpoint_seconds; /* 0: 60 */
+	unsigned once_days; /* without being asked for, and a once-key is forgotten; 0: never */
 	/*
 	 * The engine can no longer tell what is durable (a flush failed, the index is in panic). All that was
 	 * pending has been answered STORE_NOT_DURABLE; from now on everything is answered STORE_BUSY. Send

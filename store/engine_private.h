@@ -183,7 +183,8 @@ struct change {
 	size_t effect_count, effect_room;
 	struct touch *touches;
 	size_t touch_count, touch_room;
-	uint32_t spool; /* to be let go after the next checkpoint; 0: none */
+	uint32_t spool;   /* to be let go after the next checkpoint; 0: none */
+	struct text once; /* lines (once_keys.h) */
 	/* More to do now that the change is visible. True: it answers later. May be NULL. */
 	bool (*settled)(struct change *change);
 	void *context;
@@ -231,6 +232,13 @@ struct engine {
 		shown_count; /* since the start: every staged change is shown some day */
 	struct change *spares;
 	unsigned spare_count;
+	struct {
+		struct buf pending; /* lines of what is durable, for the next checkpoint */
+		struct buf writing; /* by the one under way */
+		struct buf place;   /* where the look for expired ones goes on */
+		bool whole;         /* the file ends with a whole line */
+		struct event *timer;
+	} once;
 	STAILQ_HEAD(, late) late; /* effects that the disk refused so far */
 	struct event *late_timer;
 

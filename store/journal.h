@@ -41,6 +41,7 @@ enum journal_kind {
 	JOURNAL_COPY,   /* files of one mailbox get a name in another one as well */
 	JOURNAL_TRANSFER,      /* files of one mailbox go to another one */
 	JOURNAL_SUBSCRIPTIONS, /* a user's text file of subscriptions as given here */
+	JOURNAL_ONCE,          /* a once-key counts from now on */
 	JOURNAL_KINDS
 };
 
@@ -67,6 +68,7 @@ enum journal_kind {
 /* The place is the user's INBOX. */
 #define JOURNAL_SUBSCRIPTIONS_FIELDS(F) \
 	JOURNAL_PLACE_FIELDS(F) F(text, octets, STORE_SUBSCRIPTIONS_LIMIT)
+#define JOURNAL_ONCE_FIELDS(F) F(u32, user, 0) F(i64, time, 0) F(text, key, STORE_ONCE_LIMIT)
 /* clang-format on */
 
 MESSAGE_DECLARE(journal_deliver, JOURNAL_DELIVER_FIELDS)
@@ -77,6 +79,7 @@ MESSAGE_DECLARE(journal_remove, JOURNAL_REMOVE_FIELDS)
 MESSAGE_DECLARE(journal_leaf, JOURNAL_LEAF_FIELDS)
 MESSAGE_DECLARE(journal_file, JOURNAL_FILE_FIELDS)
 MESSAGE_DECLARE(journal_aside, JOURNAL_ASIDE_FIELDS)
+MESSAGE_DECLARE(journal_once, JOURNAL_ONCE_FIELDS)
 MESSAGE_DECLARE(journal_rename, JOURNAL_RENAME_FIELDS)
 MESSAGE_DECLARE(journal_disown, JOURNAL_DISOWN_FIELDS)
 MESSAGE_DECLARE(journal_copy, JOURNAL_COPY_FIELDS)

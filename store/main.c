@@ -128,6 +128,7 @@ static int store_start(struct role_context *context)
 			.cache_octets = settings->cache_octets,
 			.checkpoint_octets = settings->checkpoint_octets,
 			.checkpoint_seconds = (unsigned)settings->checkpoint_seconds,
+			.once_days = (unsigned)settings->once_days,
 			.broken = on_broken,
 			.directory = on_directory,
 		});

@@ -2,41 +2,78 @@
  * Once-keys asked for: what a client may pass over because it is here. The answer has to be as good as
  * the acceptance itself, for the client deletes what it came from.
  */
+#include <time.h>
+
 #include "base/arena.h"
 #include "base/message.h"
-#include "store/engine_private.h"
+#include "store/once_keys.h"
 #include "store/protocol.h"
 
-/* When it was accepted, or -1. */
-static int64_t look_up(struct engine *engine, uint32_t user, struct text once, int *error)
+/* What is asked for stays known: keys that are old by now are written anew. */
+struct asking {
+	struct engine *engine;
+	uint32_t user;
+	int64_t now;
+	struct env_txn *txn; /* NULL: none was old so far */
+	struct buf lines;
+	int error;
+};
+
+static void renew(struct asking *asking, struct text once)
 {
+	if (!asking->txn)
+		asking->error = env_begin(asking->engine->env, &asking->txn);
+	if (asking->error == 0)
+		asking->error = once_put(asking->engine, asking->txn, asking->user, asking->now,
+			once, &asking->lines);
+}
+
+/* When it was accepted, or was asked for; or -1. */
+static int64_t look_up(struct asking *asking, struct text once)
+{
+	struct engine *engine = asking->engine;
 	unsigned char octets[INDEX_ONCE_KEY_LIMIT];
 	const struct text key = { .ptr = (char *)octets,
-		.len = index_once_key(user, once, octets) };
+		.len = index_once_key(asking->user, once, octets) };
 	struct index_once row;
 
 	buf_clear(&engine->value);
-	if (env_get(engine->env, NULL, ENV_ONCE, key, &engine->value, error) != 1)
+	if (env_get(engine->env, asking->txn, ENV_ONCE, key, &engine->value, &asking->error) != 1)
 		return -1;
-	return index_once_decode(buf_text(&engine->value), &row) == 0 ? row.time : 0;
+	if (index_once_decode(buf_text(&engine->value), &row) != 0)
+		return 0;
+	if (once_is_expired(engine, row.time, asking->now))
+		return -1;
+	if (once_is_old(engine, row.time, asking->now))
+		renew(asking, once);
+	return row.time;
 }
 
-static enum store_failure look_all_up(
-	struct engine *engine, uint32_t user, struct text keys, struct buf *times)
+static enum store_failure look_all_up(struct asking *asking, struct text keys, struct buf *times)
 {
 	struct message_reader reader = { .at = keys.ptr, .left = keys.len };
-	int error = 0;
 
 	for (size_t count = 0; reader.left; count++) {
 		struct store_once_key key;
 		if (count == STORE_ONCE_KEYS || store_once_key_unpack_from(&reader, &key) != 0 ||
 			key.key.len == 0)
 			return STORE_INVALID;
-		message_add_i64(times, look_up(engine, user, key.key, &error));
-		if (error)
-			return engine_env_failure(engine, "once", error);
+		message_add_i64(times, look_up(asking, key.key));
+		if (asking->error)
+			return engine_env_failure(asking->engine, "once", asking->error);
 	}
 	return STORE_OK;
+}
+
+static enum store_failure end(struct asking *asking, enum store_failure failure)
+{
+	int error = 0;
+
+	if (asking->txn && failure == STORE_OK)
+		error = env_commit(asking->txn);
+	else if (asking->txn)
+		env_abort(asking->txn);
+	return error ? engine_env_failure(asking->engine, "once", error) : failure;
 }
 
 void engine_once(
@@ -44,18 +81,26 @@ void engine_once(
 {
 	struct change *change = change_new(engine, done, owner);
 	struct account *account = NULL;
+	struct asking asking = { .engine = engine, .now = time(NULL) };
 	struct buf times = { 0 };
 	enum store_failure failure = STORE_BUSY;
 
 	if (!engine->broken && !engine->closing)
 		failure = account_of(engine, user, &account);
-	if (failure == STORE_OK)
-		failure = look_all_up(engine, account->user->public.number, keys, &times);
-	if (failure == STORE_OK)
+	if (failure == STORE_OK) {
+		asking.user = account->user->public.number;
+		failure = end(&asking, look_all_up(&asking, keys, &times));
+	}
+	if (failure == STORE_OK) {
+		change->once = text_copy(change->arena, buf_text(&asking.lines));
 		change->result.times = text_copy(change->arena, buf_text(&times));
+	}
 	buf_release(&times);
-	if (failure == STORE_OK)
-		change_follow(change);
-	else
+	buf_release(&asking.lines);
+	if (failure != STORE_OK)
 		change_ready(change, failure);
+	else if (change->once.len)
+		change_stage(change);
+	else
+		change_follow(change);
 }

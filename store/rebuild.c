@@ -15,7 +15,7 @@
 #include <time.h>
 
 #include "base/log.h"
-#include "store/engine_private.h"
+#include "store/once_keys.h"
 
 #define PROGRESS "rebuild.progress"
 
@@ -365,6 +365,8 @@ int rebuild(struct engine *engine, const char *home)
 	int error = engine_open_environment(engine, home, true);
 	if (error == 0)
 		error = add_all(&rebuilding);
+	if (error == 0)
+		error = once_restore(engine);
 	if (error == 0 && (error = env_flush(engine->env)) == 0)
 		error = env_checkpoint(engine->env);
 	if (error == 0 && users)

@@ -32,6 +32,7 @@ struct redo {
 	struct place *buckets[BUCKETS];
 	unsigned open;
 	uint64_t records, files;
+	struct buf once;
 };
 
 struct redo *redo_new(int root)
@@ -81,8 +82,14 @@ void redo_free(struct redo **redo)
 	if (!*redo)
 		return;
 	forget_all(*redo);
+	buf_release(&(*redo)->once);
 	mem_free(*redo);
 	*redo = NULL;
+}
+
+struct buf *redo_once(struct redo *redo)
+{
+	return &redo->once;
 }
 
 uint64_t redo_records(const struct redo *redo)
@@ -571,6 +578,17 @@ static int between(struct redo *redo, enum journal_kind kind, struct text payloa
 	return error;
 }
 
+/* No file of a mailbox: the caller has the one where it goes. */
+static int note_once(struct redo *redo, struct text payload)
+{
+	struct journal_once record;
+
+	if (journal_once_unpack(payload, &record) != 0)
+		return EBADMSG;
+	message_add_text(&redo->once, payload);
+	return 0;
+}
+
 int redo_apply(struct redo *redo, struct text record)
 {
 	enum journal_kind kind;
@@ -601,6 +619,8 @@ int redo_apply(struct redo *redo, struct text record)
 		return between(redo, kind, payload);
 	case JOURNAL_SUBSCRIPTIONS:
 		return subscriptions(redo, payload);
+	case JOURNAL_ONCE:
+		return note_once(redo, payload);
 	case JOURNAL_KINDS:
 		break;
 	}

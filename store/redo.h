@@ -11,6 +11,7 @@
 
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/text.h"
 
 struct redo;
@@ -24,6 +25,9 @@ int redo_apply(struct redo *redo, struct text record);
 
 /* What a transaction that never ended may have left: its file in tmp/. */
 int redo_undo(struct redo *redo, struct text record);
+
+/* Once-keys so far: payloads of JOURNAL_ONCE, u32 length and octets each. The caller may empty it. */
+struct buf *redo_once(struct redo *redo);
 
 /* Records carried out, files made. */
 uint64_t redo_records(const struct redo *redo);

@@ -52,6 +52,14 @@ static const struct settings_item items[] = {
 		.most = 86400,
 		.offset = AT(checkpoint_seconds),
 		.help = "Time after which a checkpoint is taken when anything has changed." },
+	{ .name = "once-days",
+		.type = SETTINGS_NUMBER,
+		.preset = "400",
+		.most = 36500,
+		.offset = AT(once_days),
+		.help = "Days for which a message that is to be accepted only once (as the bridge "
+			"marks those it pulls) is known again, from the last time that it was "
+			"offered; 0 is for ever." },
 	{ .name = "connections",
 		.type = SETTINGS_NUMBER,
 		.preset = "20000",

@@ -16,6 +16,7 @@ struct store_settings {
 	uint64_t cache_octets;   /* of the index, in memory */
 	uint64_t checkpoint_octets;
 	uint64_t checkpoint_seconds;
+	uint64_t once_days;    /* that a once-key is known; 0: for ever */
 	uint64_t connections;  /* at once, of one kind of role */
 	char *password_method; /* of new hashes: yescrypt, bcrypt, sha512-crypt */
 	bool password_scram;

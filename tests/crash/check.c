@@ -1,7 +1,6 @@
 /*
  * Does a store keep what was promised?
  */
-#include <dirent.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -192,22 +191,8 @@ static bool check_all(struct checking *checking)
 	return check_together(checking) && workload_check_shapes(workload, checking->at);
 }
 
-/* Once-keys are in the index only: one that was beyond recovery takes them along. */
-static bool has_lost_its_index(const char *directory)
-{
-	DIR *dir = opendir(directory);
-	const struct dirent *entry;
-	bool lost = false;
-
-	while (dir && (entry = readdir(dir)) != NULL)
-		lost |= strncmp(entry->d_name, "env.damaged.", 12) == 0;
-	if (dir)
-		closedir(dir);
-	return lost;
-}
-
 /* It must take mail, and a once-key must mean what it meant. */
-static bool add_more(struct checking *checking, const char *directory)
+static bool add_more(struct checking *checking)
 {
 	struct workload *workload = checking->workload;
 	unsigned again = 0;
@@ -222,8 +207,6 @@ static bool add_more(struct checking *checking, const char *directory)
 			return workload_found(
 				workload, "no mail is taken: %u", answer.result.failure);
 	}
-	if (has_lost_its_index(directory))
-		return true;
 	for (size_t i = workload->count; i-- > 0 && again < 6;) {
 		const struct copy *copy = &workload->copies[i];
 		struct answer answer = { .workload = workload };
@@ -253,7 +236,7 @@ bool workload_check(struct workload *workload, const char *directory, size_t at,
 	workload->finding[0] = '\0';
 	if (!workload_open(workload, directory))
 		return false;
-	bool right = check_all(&checking) && add_more(&checking, directory) && check_all(&checking);
+	bool right = check_all(&checking) && add_more(&checking) && check_all(&checking);
 	workload_close(workload);
 	if (!right || !workload_open(workload, directory))
 		return false;
@@ -265,7 +248,7 @@ bool workload_check(struct workload *workload, const char *directory, size_t at,
 	nftw(environment, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	if (!workload_open(workload, directory))
 		return false;
-	right = check_all(&checking);
+	right = check_all(&checking) && add_more(&checking) && check_all(&checking);
 	workload_close(workload);
 	return right || workload_found(workload, "(index made anew)");
 }

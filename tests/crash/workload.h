@@ -2,7 +2,8 @@
  * Work for an engine, what the engine answered, and whether a store keeps it.
  *
  * Deliveries small and large, to one or several mailboxes, with and without once-keys, flags, keywords,
- * expunges, copies, moves, mailboxes made, renamed and deleted, subscriptions, users; some wait for their answers, some overlap. Time is a number that `now` gives
+ * expunges, copies, moves, mailboxes made, renamed and deleted, subscriptions, users;
+ * some wait for their answers, some overlap. Time is a number that `now` gives
  * and that only grows: a promise made at or before `at` must be kept by a store as it was at `at`.
  */
 #ifndef TESTS_CRASH_WORKLOAD_H
