@@ -3,6 +3,7 @@
  */
 #include <string.h>
 
+#include "base/log.h"
 #include "mail/idn.h"
 #include "store/directory_private.h"
 
@@ -98,7 +99,8 @@ struct walk {
 	bool lasting;
 	unsigned depth;
 	struct text alias;
-	bool left_out; /* a list's member who has no room */
+	size_t reached; /* targets, those included that were there before */
+	bool for_owner; /* on the way to a list's owner, instead of a member */
 	bool circle;
 	enum store_failure failure; /* of the whole: nobody gets it */
 	struct text user;
@@ -127,6 +129,7 @@ static bool is_target(struct walk *walk, struct user *user, struct text mailbox)
 
 static void add_target(struct walk *walk, struct user *user, struct text mailbox, struct text owner)
 {
+	walk->reached++;
 	if (is_target(walk, user, mailbox))
 		return;
 	if (walk->count == STORE_RECIPIENTS_LIMIT) {
@@ -166,6 +169,31 @@ static struct text mailbox_for(struct walk *walk, struct account *account, struc
 	return TEXT("INBOX");
 }
 
+static void reach(struct walk *walk, struct text address, struct text detail, struct text owner,
+	struct alias *from);
+
+/*
+ * One member without room must not keep the list from all the others: its copy goes to the owner, who gets
+ * the list's errors. Without room there either, the whole list has to wait.
+ */
+static void reach_owner(struct walk *walk, struct user *user, struct text owner)
+{
+	const size_t before = walk->reached;
+
+	LOG_WARNING("list-member-full", LOG_TEXT("user", user->public.address),
+		LOG_TEXT("owner", owner));
+	walk->lasting = false;
+	walk->for_owner = true;
+	walk->depth++;
+	reach(walk, owner, (struct text){ 0 }, owner, NULL);
+	walk->depth--;
+	walk->for_owner = false;
+	if (walk->reached > before || walk->failure != STORE_OK)
+		return;
+	walk->failure = STORE_OVER_QUOTA;
+	walk->user = user->public.address;
+}
+
 static void reach_user(struct walk *walk, struct user *user, struct text detail, struct text owner)
 {
 	struct engine *engine = walk->finder.engine;
@@ -178,10 +206,8 @@ static void reach_user(struct walk *walk, struct user *user, struct text detail,
 	enum store_failure failure = engine_lookup(engine, user->public.address, walk->size);
 	if (failure == STORE_OK && detail.len)
 		failure = account_of(engine, user->public.address, &account);
-	if (failure == STORE_OVER_QUOTA && owner.len) {
-		/* One member without room must not keep the list from all the others. */
-		walk->left_out = true;
-		walk->lasting = false;
+	if (failure == STORE_OVER_QUOTA && owner.len && !walk->for_owner) {
+		reach_owner(walk, user, owner);
 	} else if (failure != STORE_OK) {
 		walk->failure = failure;
 		walk->user = user->public.address;
@@ -193,16 +219,13 @@ static void reach_user(struct walk *walk, struct user *user, struct text detail,
 	}
 }
 
-static void reach(struct walk *walk, struct text address, struct text detail, struct text owner,
-	struct alias *from);
-
 static void reach_members(
 	struct walk *walk, struct alias *alias, struct text detail, struct text owner)
 {
 	const uint64_t stamp = walk->finder.engine->directory->stamp;
 
-	if (alias->stamp == stamp || walk->depth == DIRECTORY_NESTING) {
-		walk->circle = walk->circle || alias->open || walk->depth == DIRECTORY_NESTING;
+	if (alias->stamp == stamp || walk->depth >= DIRECTORY_NESTING) {
+		walk->circle = walk->circle || alias->open || walk->depth >= DIRECTORY_NESTING;
 		return;
 	}
 	if (walk->alias.len == 0)
@@ -272,9 +295,7 @@ static void walk_from(struct walk *walk, struct text address)
 	walk->lasting = true;
 	reach(walk, address, (struct text){ 0 }, TEXT(""), NULL);
 	if (walk->failure == STORE_OK && walk->count == 0)
-		walk->failure = walk->left_out ? STORE_OVER_QUOTA
-				: walk->circle ? STORE_INVALID
-					       : STORE_NO_SUCH_USER;
+		walk->failure = walk->circle ? STORE_INVALID : STORE_NO_SUCH_USER;
 }
 
 /* <postmaster>, which every host must take (RFC 5321 section 4.5.1), is that of the first domain. */

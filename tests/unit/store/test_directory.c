@@ -608,13 +608,26 @@ static void who_is_full_does_not_keep_a_list_from_the_others(void **state)
 	engine_user_quota(fixture->engine, TEXT("bob@example.test"), 5, 0, fixture_done, &answer);
 	fixture_wait(fixture, &answer);
 	assert_int_equal(fixture_deliver(fixture, "bob@example.test", "\nfull"), STORE_OK);
-	check(fixture, "team@example.test", "alice/INBOX<carol> once", 0);
+	/* The owner gets what bob cannot. */
+	check(fixture, "team@example.test", "alice/INBOX<carol> carol/INBOX<carol> once", 0);
+	check(fixture, "crew@example.test",
+		"alice/INBOX<carol> carol/INBOX<carol> mary-ann/INBOX<alice> once", 0);
 	check(fixture, "sales@example.test", "over quota", 1);
 	check(fixture, "bob@other.test", "over quota", 2);
 	assert_int_equal(
 		add(fixture, "only@example.test carol@example.test bob@example.test").failure,
 		STORE_OK);
-	check(fixture, "only@example.test", "over quota", 3);
+	check(fixture, "only@example.test", "carol/INBOX<carol> once", 3);
+	/* An owner without room, or one whom only the list itself leads to: everybody waits. */
+	assert_int_equal(
+		add(fixture, "own@example.test bob@other.test alice@example.test bob@example.test")
+			.failure,
+		STORE_OK);
+	check(fixture, "own@example.test", "over quota", 4);
+	static const char *const ring[] = { "o@example.test - r@example.test",
+		"r@example.test o@example.test bob@example.test alice@example.test" };
+	assert_int_equal(put(fixture, STORE_ALIASES_SET, ring, 2).failure, STORE_OK);
+	check(fixture, "r@example.test", "over quota", 5);
 }
 
 static void senders_own_what_leads_only_to_them(void **state)
