@@ -39,6 +39,7 @@ class Addresses(unittest.TestCase):
         self.restante("alias", "add", "sales@example.test", "carol")
         self.host.send(MESSAGE, ("Sales+offers@Example.Test",))
         self.got(2, 2, 1)
+        self.assertIn("alias=sales@example.test", self.host.log())
         self.restante("alias", "remove", "sales", "alice", "carol")
         self.host.send(MESSAGE, ("sales@example.test",))
         self.got(2, 3, 1)
