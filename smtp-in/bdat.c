@@ -22,9 +22,10 @@ static enum form parse(struct text argument, struct bdat_chunk *chunk)
 	return chunk->last || last.len == 0 ? FORM_GOOD : FORM_BAD;
 }
 
+/* Twice the size that a message may have is read for the reply's sake, and no more. */
 static bool is_endless(const struct session *session)
 {
-	return session->chunk.left > worker_settings(session->worker)->message_size;
+	return session->chunk.left / 2 > worker_settings(session->worker)->message_size;
 }
 
 /* The octets are thrown away as they come, then the reply is given. */
@@ -83,7 +84,11 @@ static void take_chunk(struct session *session)
 enum commands_result bdat_run(struct session *session, struct text argument)
 {
 	struct transaction *transaction = session->transaction;
+	const enum form form = parse(argument, &session->chunk);
 
+	/* A chunk that will be refused has its reply behind those to RCPT. */
+	if (transaction->awaited && (form != FORM_GOOD || !fits(session)))
+		return COMMANDS_WAIT;
 	if (!take_argument(session, argument))
 		return COMMANDS_DONE;
 	if (transaction->recipients == 0) {
@@ -94,8 +99,6 @@ enum commands_result bdat_run(struct session *session, struct text argument)
 	} else if (transaction->awaited == 0 && transaction->accepted == 0) {
 		transaction_free(&session->transaction);
 		throw_away(session, REPLY(554, 5, 5, 1, "No valid recipients"));
-	} else if (transaction->awaited && !fits(session)) {
-		return COMMANDS_WAIT;
 	} else {
 		take_chunk(session);
 	}
