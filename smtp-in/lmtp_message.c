@@ -1,5 +1,7 @@
 #include "smtp-in/lmtp_private.h"
 
+enum { CHUNK_LEAST = 4096 }; /* octets of all chunks but the last */
+
 static bool is_good(const struct reply *reply)
 {
 	return reply->code / 100 == 2;
@@ -13,6 +15,7 @@ void lmtp_start_message(struct lmtp *lmtp, enum lmtp_body body)
 	lmtp->body = body;
 	lmtp->by_chunks = lmtp->chunking && body == LMTP_BODY_PLAIN;
 	lmtp->encode = (struct wire_encode){ 0 };
+	buf_release(&lmtp->small);
 	lmtp_advance_soon(lmtp);
 }
 
@@ -45,14 +48,20 @@ static void add_as_it_is(struct lmtp *lmtp, const struct text *pieces, size_t co
 		conn_write(lmtp->conn, pieces[i]);
 }
 
+/* However small a client's chunks are: a server has not to answer each. */
 static void add_chunk(struct lmtp *lmtp, const struct text *pieces, size_t count, bool last)
 {
-	const size_t length = length_of(pieces, count);
+	const size_t length = buf_length(&lmtp->small) + length_of(pieces, count);
 
-	if (length == 0 && !last)
+	if (length < CHUNK_LEAST && !last) {
+		for (size_t i = 0; i < count; i++)
+			buf_add(&lmtp->small, pieces[i]);
 		return;
+	}
 	conn_printf(lmtp->conn, "BDAT %zu%s\r\n", length, last ? " LAST" : "");
+	conn_write(lmtp->conn, buf_text(&lmtp->small));
 	add_as_it_is(lmtp, pieces, count);
+	buf_release(&lmtp->small);
 	lmtp->chunks += !last;
 }
 

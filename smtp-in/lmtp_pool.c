@@ -82,6 +82,7 @@ static void close_lmtp(struct lmtp *lmtp)
 	LIST_REMOVE(lmtp, in_open);
 	lmtp->pool->counts.open--;
 	buf_release(&lmtp->refusal_text);
+	buf_release(&lmtp->small);
 	lmtp->dead = true;
 	if (!lmtp->in_input)
 		mem_free(lmtp);
@@ -373,6 +374,7 @@ void lmtp_end(struct lmtp **at)
 	if (!lmtp)
 		return;
 	lmtp->handlers = NULL;
+	buf_release(&lmtp->small);
 	if (lmtp->state == LMTP_BUSY && is_between_transactions(lmtp)) {
 		lmtp_keep(lmtp);
 	} else if (lmtp->state == LMTP_BUSY && is_resettable(lmtp)) {

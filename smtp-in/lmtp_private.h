@@ -89,6 +89,7 @@ struct lmtp {
 	enum lmtp_message message;
 	enum lmtp_body body;
 	bool by_chunks;            /* BDAT, not DATA */
+	struct buf small;          /* octets that wait for more to make a chunk with */
 	size_t chunks;             /* replies to BDATs but the last, still to come */
 	struct wire_encode encode; /* a plain body on its way through DATA */
 	size_t verdicts;           /* still to come */

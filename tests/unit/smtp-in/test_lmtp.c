@@ -165,7 +165,7 @@ static void peer_say(struct fixture *fixture, const char *what)
 /* Exactly this is what comes next. */
 static void peer_hear(struct fixture *fixture, const char *what)
 {
-	char heard[4096];
+	char heard[8192];
 	size_t used = 0, wanted = strlen(what);
 	struct timespec begin;
 
@@ -1031,25 +1031,62 @@ static void open_chunks(struct fixture *fixture)
 	expect_heard(fixture, "r250 2.1.5 ok|d354 0.0.0 |");
 }
 
+/* A chunk that is large enough to go at once. */
+enum { LARGE = 4096 };
+
+static struct text large(void)
+{
+	static char octets[LARGE + 1];
+
+	memset(octets, 'x', LARGE);
+	memcpy(octets + LARGE - 2, "\r\n", 2);
+	return (struct text){ .ptr = octets, .len = LARGE };
+}
+
+static void give_large(struct fixture *fixture)
+{
+	char wanted[2 * LARGE];
+
+	give(fixture, large(), false);
+	snprintf(wanted, sizeof(wanted), "BDAT 4096\r\n%s", large().ptr);
+	peer_hear(fixture, wanted);
+}
+
 static void test_chunks_go_by_bdat(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct text pieces[] = { TEXT("T: x\r\n"), TEXT(".a\r\n"), TEXT("") };
+	const struct text pieces[] = { TEXT("T: x\r\n"), large(), TEXT(".a\r\n") };
+	char wanted[2 * LARGE];
 
 	open_chunks(fixture);
 	lmtp_add_message(fixture->lmtp, pieces, 3, false);
-	peer_hear(fixture, "BDAT 10\r\nT: x\r\n.a\r\n");
-	/* Nothing is no chunk, unless it ends the message. */
+	snprintf(wanted, sizeof(wanted), "BDAT 4106\r\nT: x\r\n%s.a\r\n", large().ptr);
+	peer_hear(fixture, wanted);
+	give_large(fixture);
+	/* Little waits for more, or for the end. */
 	give(fixture, TEXT(""), false);
-	give(fixture, TEXT("b\r\n.\r\n"), false);
-	peer_hear(fixture, "BDAT 6\r\nb\r\n.\r\n");
-	give(fixture, TEXT(""), true);
-	peer_hear(fixture, "BDAT 0 LAST\r\n");
-	peer_say(fixture, "250 10\r\n250 6\r\n250 2.0.0 done\r\n");
+	give(fixture, TEXT("b\r\n"), false);
+	give(fixture, TEXT(".\r\n"), false);
+	peer_hear_nothing(fixture);
+	give(fixture, TEXT("c\r\n"), true);
+	peer_hear(fixture, "BDAT 9 LAST\r\nb\r\n.\r\nc\r\n");
+	peer_say(fixture, "250 4106\r\n250 4096\r\n250 2.0.0 done\r\n");
 	expect_heard(fixture, "v250 2.0.0 done|");
 	lmtp_end(&fixture->lmtp);
 	peer_hear_nothing(fixture);
 	assert_int_equal(counts(fixture).idle, 1);
+}
+
+static void test_nothing_is_the_last_chunk(void **state)
+{
+	struct fixture *fixture = *state;
+
+	open_chunks(fixture);
+	give_large(fixture);
+	give(fixture, TEXT(""), true);
+	peer_hear(fixture, "BDAT 0 LAST\r\n");
+	peer_say(fixture, "250 4096\r\n250 2.0.0 done\r\n");
+	expect_heard(fixture, "v250 2.0.0 done|");
 }
 
 /* Verdicts that were there before the message was asked for. */
@@ -1092,12 +1129,12 @@ static void test_a_refused_chunk(void **state)
 	struct fixture *fixture = *state;
 
 	open_chunks(fixture);
-	give(fixture, TEXT("a\r\n"), false);
-	give(fixture, TEXT("b\r\n"), false);
+	give_large(fixture);
+	give_large(fixture);
 	peer_say(fixture, "552 5.3.4 big\r\n");
 	expect_heard(fixture, "x552 5.3.4 big|");
 	lmtp_end(&fixture->lmtp);
-	peer_hear(fixture, "BDAT 3\r\na\r\nBDAT 3\r\nb\r\nRSET\r\n");
+	peer_hear(fixture, "RSET\r\n");
 	/* The reply to the second is nobody's; then the connection is as good as new. */
 	peer_say(fixture, "503 5.5.1 no\r\n250 2.0.0 reset\r\n");
 	expect_heard(fixture, "");
@@ -1109,10 +1146,11 @@ static void test_a_given_up_message_of_chunks_is_reset(void **state)
 	struct fixture *fixture = *state;
 
 	open_chunks(fixture);
+	give_large(fixture);
 	give(fixture, TEXT("a\r\n"), false);
 	lmtp_end(&fixture->lmtp);
-	peer_hear(fixture, "BDAT 3\r\na\r\nRSET\r\n");
-	peer_say(fixture, "250 3\r\n250 2.0.0 reset\r\n");
+	peer_hear(fixture, "RSET\r\n");
+	peer_say(fixture, "250 4096\r\n250 2.0.0 reset\r\n");
 	expect_heard(fixture, "");
 	assert_int_equal(counts(fixture).idle, 1);
 }
@@ -1123,12 +1161,12 @@ static void test_given_up_after_the_last_chunk(void **state)
 	struct fixture *fixture = *state;
 
 	open_chunks(fixture);
-	give(fixture, TEXT("a\r\n"), false);
+	give_large(fixture);
 	give(fixture, TEXT("b\r\n"), true);
 	peer_say(fixture, "452 4.3.1 full\r\n");
 	expect_heard(fixture, "x452 4.3.1 full|");
 	lmtp_end(&fixture->lmtp);
-	peer_hear(fixture, "BDAT 3\r\na\r\nBDAT 3 LAST\r\nb\r\n");
+	peer_hear(fixture, "BDAT 3 LAST\r\nb\r\n");
 	peer_hear_end(fixture);
 }
 
@@ -1334,6 +1372,7 @@ int main(void)
 		TEST(waiting_for_the_client_has_no_limit),
 		TEST(another_server_after_a_reload),
 		cmocka_unit_test_setup_teardown(test_chunks_go_by_bdat, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_nothing_is_the_last_chunk, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_chunks_after_the_verdicts, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_chunks_are_stuffed_without_chunking, setup, teardown),
