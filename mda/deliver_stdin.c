@@ -26,13 +26,16 @@ enum {
 	VERDICT_SECONDS = 600,
 };
 
-static const char usage[] = "usage: mda -d ADDRESS [-f SENDER] [-c FILE | -s SOCKET]\n"
+static const char usage[] = "usage: mda -d ADDRESS [-a DETAIL] [-f SENDER] [-c FILE | -s SOCKET]\n"
 			    "Delivers standard input to ADDRESS through the running host.\n";
+/* The host's `separators` may be set otherwise; then the address is to be given whole. */
+#define DETAIL_SEPARATOR "+"
 static const char preset_socket[] = "/var/lib/restante/run/lmtp";
 
 struct delivery {
 	struct arena *arena;
-	const char *recipient_option, *sender_option, *settings_option, *socket_option;
+	const char *recipient_option, *detail_option, *sender_option, *settings_option,
+		*socket_option;
 	struct address recipient;
 	struct address sender;
 	const char *socket;
@@ -64,10 +67,13 @@ static int read_options(struct delivery *delivery, int argc, char **argv)
 	int option;
 
 	opterr = 0;
-	while ((option = getopt(argc, argv, "+d:f:c:s:")) != -1) {
+	while ((option = getopt(argc, argv, "+d:a:f:c:s:")) != -1) {
 		switch (option) {
 		case 'd':
 			delivery->recipient_option = optarg;
+			break;
+		case 'a':
+			delivery->detail_option = optarg;
 			break;
 		case 'f':
 			delivery->sender_option = optarg;
@@ -98,6 +104,26 @@ static struct text without_brackets(struct text address)
 	return address;
 }
 
+/*
+ * "user" and "detail" become user+detail. Other mail servers pass on what strangers wrote there: a detail
+ * that cannot stand in an address is left out, for the user is known without it.
+ */
+static void read_detail(struct delivery *delivery)
+{
+	const char *detail = delivery->detail_option;
+	struct address whole = delivery->recipient, parsed;
+
+	if (!detail || !*detail)
+		return;
+	whole.local = text_format(
+		delivery->arena, "%.*s" DETAIL_SEPARATOR "%s", TEXT_ARG(whole.local), detail);
+	if (address_parse(delivery->arena, address_print(delivery->arena, &whole), false,
+		    &parsed) == ADDRESS_OK)
+		delivery->recipient = parsed;
+	else
+		fail(0, "detail cannot stand in an address, delivering without it");
+}
+
 static int read_recipient(struct delivery *delivery)
 {
 	const struct text given = without_brackets(text_of(delivery->recipient_option));
@@ -111,6 +137,7 @@ static int read_recipient(struct delivery *delivery)
 	if (fault != ADDRESS_OK)
 		return fail(EX_USAGE, "\"%s\" is not an address, give it whole: %s",
 			delivery->recipient_option, address_fault_text(fault));
+	read_detail(delivery);
 	return EX_OK;
 }
 

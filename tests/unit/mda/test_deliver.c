@@ -380,6 +380,31 @@ static void postmaster_needs_no_domain(void **state)
 	buf_release(&result.message);
 }
 
+static void a_detail_joins_the_user(void **state)
+{
+	static const struct {
+		const char *detail, *rcpt;
+	} cases[] = {
+		{ "lists", "RCPT TO:<alice+lists@example.test>\r\n" },
+		{ "", "RCPT TO:<alice@example.test>\r\n" },
+		{ "a+b", "RCPT TO:<alice+a+b@example.test>\r\n" },
+		{ "two words", "RCPT TO:<\"alice+two words\"@example.test>\r\n" },
+		/* What cannot stand in an address must not cost the message. */
+		{ "a\r\nQUIT", "RCPT TO:<alice@example.test>\r\n" },
+		{ "\xff", "RCPT TO:<alice@example.test>\r\n" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct result result = deliver(TEXT("x\n"), &all_good,
+			(const char *const[]){ "-s", socket_path, "-a", cases[i].detail, "-d",
+				"alice@example.test", NULL });
+		assert_int_equal(result.status, EX_OK);
+		assert_string_equal(result.rcpt, cases[i].rcpt);
+		buf_release(&result.message);
+	}
+}
+
 /* ---- where the server is ---- */
 
 static void the_socket_is_found(void **state)
@@ -444,6 +469,7 @@ int main(void)
 		cmocka_unit_test(wrong_arguments_are_told),
 		cmocka_unit_test(input_that_cannot_be_read_is_not_sent),
 		cmocka_unit_test(postmaster_needs_no_domain),
+		cmocka_unit_test(a_detail_joins_the_user),
 		cmocka_unit_test(the_socket_is_found),
 	};
 
