@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/arena.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "mail/header.h"
@@ -123,6 +124,42 @@ static void insert_blank_line(struct buf *text, size_t at)
 	*text = whole;
 }
 
+/* ---- what the message is ---- */
+
+/*
+ * A duplicate is what a reader could not tell apart: Message-ID alone would let whoever knows one suppress
+ * a message that is still to come. Trace fields differ with the way it took.
+ */
+static void begin_digest(struct body *body, struct text message)
+{
+	static const char *const names[] = { "Message-ID", "From", "Date", "Subject" };
+	const size_t length = header_length(message);
+	const struct text header = text_head(message, length);
+	struct arena *arena = arena_new(1024);
+	struct text value;
+
+	if (!header_find(arena, header, TEXT("Message-ID"), &value) || value.len == 0) {
+		arena_free(&arena);
+		return;
+	}
+	body->digest = digest_new();
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		value = TEXT("");
+		header_find(arena, header, text_of(names[i]), &value);
+		digest_add(body->digest, value);
+		digest_add(body->digest, TEXT("\n"));
+	}
+	digest_add(body->digest, text_from(message, length));
+	arena_free(&arena);
+}
+
+static void end_digest(struct body *body)
+{
+	if (body->digest && !is_refused(body))
+		digest_end(body->digest, body->same);
+	digest_free(&body->digest);
+}
+
 /* Once, when the head is here: before the first octet goes to a spool file, or at the end. */
 static void settle_head(struct body *body)
 {
@@ -137,6 +174,8 @@ static void settle_head(struct body *body)
 		refuse_for(body, (const unsigned char[]){ 5, 4, 6 }, loop);
 		return;
 	}
+	if (body->options.tell_duplicates)
+		begin_digest(body, message);
 	if (has_no_header(body, message))
 		insert_blank_line(&body->text, own_text_at(body, message));
 }
@@ -145,9 +184,13 @@ static void settle_head(struct body *body)
 
 static void spool_text(struct body *body)
 {
+	const bool settled = body->settled;
+
 	settle_head(body);
 	if (is_refused(body))
 		return;
+	if (settled && body->digest)
+		digest_add(body->digest, buf_text(&body->text));
 	const struct text text = buf_text(&body->text);
 	if (sys_write_all(body->fd, text.ptr, text.len) != 0) {
 		const bool full = errno == ENOSPC || errno == EDQUOT || errno == EFBIG;
@@ -269,6 +312,7 @@ const struct reply *body_finish(struct body *body)
 			refuse(body, verdict_reply(STORE_DAMAGED));
 		}
 	}
+	end_digest(body);
 	return is_refused(body) ? &body->refusal : NULL;
 }
 
@@ -286,6 +330,7 @@ void body_release(struct body *body)
 	if (client)
 		store_client_forget(client, body);
 	body->waiting = false;
+	digest_free(&body->digest);
 	if (body->options.link) {
 		drop_text(body);
 		give_up_spool(body);

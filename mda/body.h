@@ -10,6 +10,7 @@
 #ifndef MDA_BODY_H
 #define MDA_BODY_H
 
+#include "base/digest.h"
 #include "mail/reply.h"
 #include "mail/wire.h"
 
@@ -17,10 +18,11 @@ struct store_link;
 
 struct body_options {
 	struct store_link *link;
-	uint64_t limit;     /* octets, as SIZE counts them */
-	uint64_t size_hint; /* what the client announced, or 0 */
-	bool chunked;       /* by BDAT: no dots to undo, and body_end() says when it ends */
-	bool has_received;  /* its first field is smtp-in's trace field and no proof of a header */
+	uint64_t limit;       /* octets, as SIZE counts them */
+	uint64_t size_hint;   /* what the client announced, or 0 */
+	bool chunked;         /* by BDAT: no dots to undo, and body_end() says when it ends */
+	bool tell_duplicates; /* make body->same */
+	bool has_received; /* its first field is smtp-in's trace field and no proof of a header */
 	struct text
 		delivered_to; /* who must not have got it before; "": several, only hops count */
 	unsigned hops;        /* Received fields it may have */
@@ -38,18 +40,21 @@ enum body_result {
 struct body {
 	struct body_options options;
 	struct wire_data data;
-	struct buf text;      /* what is not in the spool file */
-	size_t trace_length;  /* of text; what follows came from the client */
-	bool begun;           /* trace fields are complete */
-	bool settled;         /* its head was looked at */
-	bool waiting;         /* for the spool file */
-	bool spooled;         /* something was written there */
-	bool ended;           /* the final dot was read */
-	int fd;               /* of the spool file, or -1 */
-	uint32_t spool;       /* 0: none */
-	uint64_t generation;  /* of the link that it came through */
-	size_t counted;       /* of text, in *shared */
-	struct reply refusal; /* code 0: none yet. Its text is constant. */
+	struct buf text;     /* what is not in the spool file */
+	size_t trace_length; /* of text; what follows came from the client */
+	bool begun;          /* trace fields are complete */
+	bool settled;        /* its head was looked at */
+	bool waiting;        /* for the spool file */
+	bool spooled;        /* something was written there */
+	bool ended;          /* the final dot was read */
+	int fd;              /* of the spool file, or -1 */
+	uint32_t spool;      /* 0: none */
+	uint64_t generation; /* of the link that it came through */
+	size_t counted;      /* of text, in *shared */
+	struct digest
+		*digest; /* to tell duplicates by; NULL: nobody asks, or it has no Message-ID */
+	char same[DIGEST_HEX + 1]; /* at the end: what the message is; "": not to be told */
+	struct reply refusal;      /* code 0: none yet. Its text is constant. */
 };
 
 /* Begin anew. Add the trace fields to what it returns before the first body_feed(). */

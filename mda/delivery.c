@@ -64,6 +64,7 @@ void session_prepare_body(struct session *session, bool chunked)
 		.limit = settings->message_size,
 		.size_hint = mail->size,
 		.chunked = chunked,
+		.tell_duplicates = settings->duplicates > 0,
 		.has_received = session->trusted && !pulled,
 		.delivered_to = only.ptr && !pulled ? only : TEXT(""),
 		.hops = (unsigned)settings->hops,
@@ -289,6 +290,9 @@ static void commit(struct session *session)
 
 	mail->commit =
 		(struct commit){ .done = on_committed, .owner = session, .each = mail->each };
+	if (mail->body.same[0])
+		plan_keep_once(&mail->plan, text_of(mail->body.same),
+			(uint32_t)session->worker->options.settings->duplicates);
 	mail->handed_over = session_now();
 	bool started = commit_start(&mail->commit, session->worker->link, &mail->plan, &message);
 	body_hand_over(&mail->body);

@@ -1,6 +1,7 @@
 /* mda: takes mail by LMTP and has the store keep it; with -d, delivers standard input. Wiring only. */
 #include <string.h>
 
+#include "base/digest.h"
 #include "base/ipc.h"
 #include "base/role.h"
 #include "mda/deliver_stdin.h"
@@ -22,6 +23,13 @@ static int connect_store(void *owner)
 static void set_full(void *owner, bool full)
 {
 	role_pause(owner, full);
+}
+
+static int prepare(struct role_context *context)
+{
+	(void)context;
+	digest_prepare();
+	return 0;
 }
 
 static int start(struct role_context *context)
@@ -87,6 +95,7 @@ int main(int argc, char **argv)
 		.name = "mda",
 		.priv = PRIV_MDA,
 		.section = &mda_section,
+		.prepare = prepare,
 		.start = start,
 		.accept = accept_client,
 		.reload = reload,

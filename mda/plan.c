@@ -118,6 +118,28 @@ bool plan_has_room(const struct plan *plan, const struct plan_recipient *recipie
 	return plan->kept + kept_for(recipient) <= PLAN_KEPT_LIMIT;
 }
 
+enum { ONCE_MAILBOX_LIMIT = 180 }; /* a key has room for no more */
+
+/* Keys are the user's; so the mailbox is part of it. */
+static void keep_once(
+	struct arena *arena, struct plan_keep *keep, struct text same, uint32_t seconds)
+{
+	if (keep->once.len || keep->mailbox.len > ONCE_MAILBOX_LIMIT)
+		return;
+	keep->once = text_format(arena, "same %.*s %.*s", TEXT_ARG(same), TEXT_ARG(keep->mailbox));
+	keep->once_seconds = seconds;
+}
+
+void plan_keep_once(struct plan *plan, struct text same, uint32_t seconds)
+{
+	for (struct plan_recipient *at = plan->first; at; at = at->next) {
+		for (struct plan_action *action = at->first; action; action = action->next) {
+			if (plan_action_keep(action))
+				keep_once(plan->arena, &action->of.keep, same, seconds);
+		}
+	}
+}
+
 void plan_add(struct plan *plan, struct plan_recipient *recipient)
 {
 	plan->kept += kept_for(recipient);

@@ -105,6 +105,12 @@ void plan_wish(struct arena *arena, struct plan_recipient *recipient, const stru
 /* Whether what is kept for this recipient fits beside the others. */
 bool plan_has_room(const struct plan *plan, const struct plan_recipient *recipient);
 
+/*
+ * Let each mailbox keep this message, named by `same`, only once within so many seconds; where a client
+ * has a key of its own, that one counts.
+ */
+void plan_keep_once(struct plan *plan, struct text same, uint32_t seconds);
+
 /* Put a recipient at the plan's end. */
 void plan_add(struct plan *plan, struct plan_recipient *recipient);
 

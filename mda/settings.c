@@ -64,6 +64,15 @@ static const struct settings_item items[] = {
 		.most = 100000,
 		.offset = AT(sessions),
 		.help = "LMTP sessions at once in each worker; further clients wait." },
+	{ .name = "duplicates",
+		.type = SETTINGS_SECONDS,
+		.preset = "0",
+		.most = 366 * 86400,
+		.offset = AT(duplicates),
+		.help = "Within this time a mailbox keeps a message once: a second one with the "
+			"same "
+			"Message-ID, From, Date, Subject and body is thrown away. 0: all are "
+			"kept." },
 	{ .name = "command-timeout",
 		.type = SETTINGS_SECONDS,
 		.preset = "5m",

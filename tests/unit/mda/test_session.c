@@ -718,6 +718,82 @@ static void trusted_clients_have_wishes(void **state)
 	}
 }
 
+/* The same key for what a reader could not tell apart, another one for all else. */
+static void duplicates_are_named_by_all_that_is_read(void **state)
+{
+	static const char first[] =
+		"Message-ID: <1@x>\r\nFrom: a\r\nSubject: s\r\n\r\nbody\r\n.\r\n";
+	static const struct {
+		const char *message;
+		bool same;
+	} cases[] = {
+		{ first, true },
+		{ "Received: from a by b; c\r\nmessage-id:  <1@x> \r\nSubject: s\r\nX: y\r\nFrom: "
+		  "a\r\n"
+		  "\r\nbody\r\n.\r\n",
+			true },
+		{ "Message-ID: <2@x>\r\nFrom: a\r\nSubject: s\r\n\r\nbody\r\n.\r\n", false },
+		{ "Message-ID: <1@x>\r\nFrom: b\r\nSubject: s\r\n\r\nbody\r\n.\r\n", false },
+		{ "Message-ID: <1@x>\r\nFrom: a\r\nSubject: t\r\n\r\nbody\r\n.\r\n", false },
+		{ "Message-ID: <1@x>\r\nFrom: a\r\nSubject: s\r\nDate: d\r\n\r\nbody\r\n.\r\n",
+			false },
+		{ "Message-ID: <1@x>\r\nFrom: a\r\nSubject: s\r\n\r\nbody\r\n\r\n.\r\n", false },
+		{ "Message-ID: <1@x>\r\nFrom: a\r\nSubject: s\r\n\r\nBody\r\n.\r\n", false },
+	};
+	static const char end[] = " INBOX,3600,0, ";
+	struct harness *h = *state;
+	char *key = NULL;
+
+	harness_set(h, "duplicates", "1h");
+	harness_greet(h, false);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		harness_envelope(h, "alice@example.test");
+		harness_say(h, cases[i].message);
+		harness_expect(h, "250 2.0.0 *");
+		const size_t length = strlen(h->wishes);
+		assert_int_equal(strncmp(h->wishes, "0,same ", 7), 0);
+		assert_true(length > sizeof(end));
+		assert_string_equal(h->wishes + length - (sizeof(end) - 1), end);
+		if (!key)
+			key = mem_copy(h->wishes, length);
+		assert_int_equal(strcmp(key, h->wishes) == 0, cases[i].same);
+	}
+	mem_free(key);
+	/* Without a Message-ID, and where it is not switched on, nothing is a duplicate. */
+	harness_envelope(h, "alice@example.test");
+	harness_say(h, "From: a\r\nMessage-ID: \r\n\r\nbody\r\n.\r\n");
+	harness_expect(h, "250 2.0.0 *");
+	assert_string_equal(h->wishes, "0,,0,0, ");
+	harness_set(h, "duplicates", "0");
+	harness_envelope(h, "alice@example.test");
+	harness_say(h, first);
+	harness_expect(h, "250 2.0.0 *");
+	assert_string_equal(h->wishes, "0,,0,0, ");
+}
+
+/* A message that went through a file is named like one that did not, octet by octet. */
+static void large_duplicates_are_named_too(void **state)
+{
+	struct harness *h = *state;
+	char *key = NULL;
+
+	harness_set(h, "duplicates", "1h");
+	harness_greet(h, false);
+	for (int i = 0; i < 3; i++) {
+		harness_envelope(h, "alice@example.test");
+		harness_say(h, "Message-ID: <1@x>\r\n\r\n");
+		for (int j = 0; j < 20000; j++)
+			harness_say(h, "0123456789012345678901234567890123456789\r\n");
+		harness_say(h, i < 2 ? "last\r\n.\r\n" : "Last\r\n.\r\n");
+		harness_expect(h, "250 2.0.0 *");
+		if (!key)
+			key = mem_copy(h->wishes, strlen(h->wishes));
+		assert_int_equal(strcmp(key, h->wishes) == 0, i < 2);
+	}
+	assert_int_equal(h->spools, 3);
+	mem_free(key);
+}
+
 static void a_user_who_is_full_is_asked_for_anew(void **state)
 {
 	struct harness *h = *state;
@@ -1382,6 +1458,8 @@ int main(void)
 		TEST(a_user_who_is_gone_costs_others_nothing),
 		TEST(verdicts_are_for_all_or_for_each),
 		TEST(trusted_clients_have_wishes),
+		TEST(duplicates_are_named_by_all_that_is_read),
+		TEST(large_duplicates_are_named_too),
 		TEST(a_user_who_is_full_is_asked_for_anew),
 		TEST(large_messages_go_to_a_file),
 		TEST(large_texts_without_header_stay_bodies),
