@@ -100,8 +100,10 @@ static void on_put(void *owner, const struct engine_result *result)
 {
 	struct request *request = owner;
 
-	LOG_INFO("aliases-changed", LOG_NUMBER("aliases", result->changed),
-		LOG_STRING("result", store_failure_name(result->failure)));
+	/* At each start the file of the settings comes again, mostly as it was. */
+	if (result->changed || result->failure != STORE_OK)
+		LOG_INFO("aliases-changed", LOG_NUMBER("aliases", result->changed),
+			LOG_STRING("result", store_failure_name(result->failure)));
 	if (request->session)
 		session_reply_aliases_put(request->session, request->tag,
 			&(struct store_aliases_put_reply){ .failure = result->failure,

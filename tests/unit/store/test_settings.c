@@ -61,6 +61,43 @@ static void test_values(void **state)
 	settings_free(&store_section, &settings);
 }
 
+static void test_addresses(void **state)
+{
+	static const struct {
+		const char *name, *value;
+		int result;
+	} cases[] = {
+		{ "postmaster", "alice@example.test", 0 },
+		{ "postmaster", "", 0 },
+		{ "postmaster", "alice", -1 },
+		{ "postmaster", "@example.test", -1 },
+		{ "postmaster", "alice@", -1 },
+		{ "postmaster", "<alice@example.test>", -1 },
+		{ "separators", "", 0 },
+		{ "separators", "+-", 0 },
+		{ "separators", "+@", -1 },
+		{ "separators", ".", -1 },
+		{ "separators", "\"", -1 },
+		{ "detail-mailbox", "inbox", 0 },
+		{ "detail-mailbox", "existing", 0 },
+		{ "detail-mailbox", "create", 0 },
+		{ "detail-mailbox", "always", -1 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct store_settings settings = { 0 };
+		char error[200];
+		settings_preset(&store_section, &settings);
+		assert_int_equal(settings_set(&store_section, &settings, cases[i].name,
+					 text_of(cases[i].value), error, sizeof(error)),
+			0);
+		if (store_section.verify(&settings, error, sizeof(error)) != cases[i].result)
+			fail_msg("%s = %s", cases[i].name, cases[i].value);
+		settings_free(&store_section, &settings);
+	}
+}
+
 static void test_method_and_cost(void **state)
 {
 	static const struct {
@@ -103,6 +140,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_method_and_cost),
 	};
 
