@@ -208,6 +208,8 @@ bench: all
 	@/usr/bin/python3 -B tests/bench/bench.py $(BENCH)
 bench-pop3: all clients
 	@tests/bench/pop3.py $(BENCH)
+bench-bridge: all
+	@/usr/bin/python3 -B tests/bench/bridge.py $(BENCH)
 bench-smtp: all clients
 	@/usr/bin/python3 -B tests/bench/smtp.py $(BENCH)
 bench-tls: all clients
