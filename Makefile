@@ -164,7 +164,7 @@ $(OBJ)/%.o: %.c
 
 # ---- what people type ----
 
-.PHONY: run test deps deps-build deps-test check-source manual format fuzz-run crash bench bench-pop3 bench-smtp bench-tls install clean help
+.PHONY: run test deps deps-build deps-test check-source manual format fuzz-run crash bench bench-pop3 bench-bridge bench-smtp bench-tls install clean help
 run: deps
 	@$(MAKE) --no-print-directory -s -j$$(nproc) all
 	@exec $(BUILD)/restante demo $(DEMO)
