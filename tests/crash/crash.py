@@ -54,6 +54,7 @@ class Crash:
                 raise client.error
         for user in USERS:
             self.look(user)
+        self.verify()
         self.watch_log()
 
     def kill(self):
@@ -112,6 +113,11 @@ class Crash:
             raise Broken(f"{user}: files and listing differ: {sorted(set(found) ^ set(uids))}")
         if left := [path.name for path in (maildir / "tmp").iterdir()]:
             raise Broken(f"{user}: left in tmp/: {left}")
+
+    def verify(self):
+        done = self.host.command("store", "verify", "-c", str(self.host.dir / "restante.conf"), check=False)
+        if done.returncode:
+            raise Broken(f"store verify: {done.stdout.decode()[-3000:]}{done.stderr.decode()[-1000:]}")
 
     def watch_log(self):
         log = self.host.log()

@@ -113,7 +113,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	struct redo *redo = redo_new(root);
 	redo_apply(redo, (struct text){ .ptr = (const char *)data, .len = size });
-	journal_begin(&record, (enum journal_kind)(1 + data[0] % JOURNAL_ASIDE));
+	journal_begin(&record, (enum journal_kind)(1 + data[0] % (JOURNAL_KINDS - 1)));
 	buf_add(&record, (struct text){ .ptr = (const char *)data + 1, .len = size - 1 });
 	journal_seal(&record);
 	/* Twice: the second time it must find everything done. */

@@ -189,6 +189,10 @@ static const struct {
 	{ "keywords", TEXT("$Forwarded work") },
 	{ "keywords", TEXT("") },
 	{ "from", TEXT("") },
+	{ "mailbox", TEXT("Archive") },
+	{ "to", TEXT("Archive") },
+	{ "to", TEXT("Archive/2026") },
+	{ "to", TEXT("Old/2026") },
 };
 enum { USUAL = sizeof(usual) / sizeof(usual[0]) };
 
@@ -308,13 +312,15 @@ static void send_frame(struct peer *peer, uint16_t type, uint32_t tag, struct te
 
 static void ask(struct peer *peer, struct input *in)
 {
-	static const uint16_t by_kind[5][12] = {
+	static const uint16_t by_kind[5][24] = {
 		{ STORE_LOGIN },
 		{ STORE_LOOKUP, STORE_SPOOL, STORE_DELIVER },
 		{ STORE_LOGIN, STORE_MAILBOXES, STORE_SELECT, STORE_UNSELECT, STORE_FETCH,
 			STORE_UPDATE },
 		{ STORE_LOGIN, STORE_MAILBOXES, STORE_CREATE, STORE_SELECT, STORE_UNSELECT,
-			STORE_FETCH, STORE_UPDATE, STORE_WATCH, STORE_CHANGES },
+			STORE_FETCH, STORE_UPDATE, STORE_WATCH, STORE_CHANGES, STORE_RENAME,
+			STORE_DELETE, STORE_COPY, STORE_MOVE, STORE_SUBSCRIBE,
+			STORE_SUBSCRIPTIONS },
 		{ STORE_USER_ADD, STORE_USER_PASSWORD, STORE_USER_REMOVE, STORE_USERS },
 	};
 	const uint16_t *mine = by_kind[__builtin_ctz((unsigned)peer->kind)];
