@@ -10,6 +10,7 @@ static void on_ended(void *owner)
 	struct worker *worker = owner;
 
 	store_client_free(&worker->store);
+	worker->store_links++;
 }
 
 static const struct store_client_handlers handlers = { .ended = on_ended };

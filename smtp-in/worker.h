@@ -29,7 +29,7 @@ struct worker {
 		*context; /* settings, certificate: read at each use, a reload changes them */
 	struct lmtp_pool *pool;
 	struct store_client *store; /* see store_link.h */
-	uint64_t store_links;       /* connections to the store so far: the number of this one */
+	uint64_t store_links;       /* another number for each connection to it, and for none */
 	struct session_list sessions;
 	unsigned session_count;
 	bool stopping;
