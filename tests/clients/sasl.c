@@ -72,7 +72,7 @@ static void read_line(SSL *ssl, char line[LINE])
 	line[strcspn(line, "\r\n")] = '\0';
 }
 
-static void say(SSL *ssl, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void say(SSL *ssl, const char *format, ...)
 {
 	char line[LINE];
 	va_list arguments;

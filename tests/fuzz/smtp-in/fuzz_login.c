@@ -1,0 +1,379 @@
+/*
+ * Sessions on a submission port, before and after AUTH: the input drives the client's octets and what the
+ * store answers, in any order and in any pieces; the LMTP server takes everything. Beyond not crashing:
+ *
+ *	- a login succeeds, and MAIL is taken, only after the store said so;
+ *	- a message comes to its end at the LMTP server only when everything asked about its senders was
+ *	  answered well;
+ *	- when client and store are gone, so is the session.
+ *
+ * An input is a run of steps, each an octet of kind, an octet of size, and that many octets.
+ */
+#include <errno.h>
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/common.h"
+#include "base/ipc.h"
+#include "base/log.h"
+#include "base/role.h"
+#include "smtp-in/settings.h"
+#include "smtp-in/worker.h"
+#include "store/protocol.h"
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define REQUIRE(condition) \
+	do { \
+		if (!(condition)) { \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
+			abort(); \
+		} \
+	} while (0)
+
+enum { REQUESTS = 64, ROUNDS = 6, LAST_ROUNDS = 200 };
+
+enum step {
+	STEP_OCTETS,
+	STEP_COMMAND,
+	STEP_ANSWER,
+	STEP_FAIL,
+	STEP_FRAME,
+	STEP_STORE_ENDS,
+	STEP_STOP,
+	STEPS
+};
+
+static const char *const commands[] = { "EHLO client.test\r\n", "AUTH SCRAM-SHA-256\r\n",
+	"AUTH SCRAM-SHA-256 biws\r\n", "AUTH SCRAM-SHA-256 =\r\n", "biws\r\n", "*\r\n", "\r\n",
+	"!\r\n", "AUTH PLAIN AGEAYg==\r\n", "AUTH LOGIN\r\n", "MAIL FROM:<alice@example.test>\r\n",
+	"MAIL FROM:<bob@example.test> AUTH=<>\r\n", "MAIL FROM:<>\r\n",
+	"RCPT TO:<bob@example.test>\r\n", "DATA\r\n", "From: alice@example.test\r\n",
+	"From: a@b.test, c@d.test\r\n", "Bcc: x\r\n", " folded\r\n", "\r\nbody\r\n.\r\n", ".\r\n",
+	"RSET\r\n", "QUIT\r\n", "NOOP\r\n", "BDAT 9\r\nFrom: a@b\r\n", "BDAT 2 LAST\r\n\r\n",
+	"BDAT 0 LAST\r\n", "STARTTLS\r\n", "HELO client.test\r\n" };
+
+static struct event_base *loop;
+static struct role_context context;
+static struct smtp_in_settings settings;
+static struct common_settings common;
+static struct worker *worker;
+static int client;
+
+/* The store's side. */
+static int store_listener;
+static struct {
+	struct ipc *ipc;
+	struct {
+		uint16_t type;
+		uint32_t tag;
+	} request[REQUESTS];
+	size_t first, count;
+} store;
+static bool has_login;   /* the store has said so, or something by itself that may have been that */
+static bool is_free;     /* it said frames of its own: of those nothing is known */
+static size_t good, bad; /* answers about senders since MAIL */
+
+/* The LMTP server, of one connection at a time. */
+static int mda_listener, mda;
+static struct buf mda_in;
+static bool in_message;
+
+/* ---- the store ---- */
+
+static void on_frame(void *owner, struct ipc_frame *frame)
+{
+	const size_t at = (store.first + store.count) % REQUESTS;
+
+	(void)owner;
+	REQUIRE(frame->type == STORE_SASL_START || frame->type == STORE_SASL_STEP ||
+		frame->type == STORE_OWNS);
+	if (store.count == REQUESTS)
+		return;
+	store.request[at].type = frame->type;
+	store.request[at].tag = frame->tag;
+	store.count++;
+}
+
+static void on_ended(void *owner, const char *reason)
+{
+	(void)owner, (void)reason;
+	ipc_free(&store.ipc);
+}
+
+static const struct ipc_handlers store_handlers = { .frame = on_frame, .ended = on_ended };
+
+static void accept_store(void)
+{
+	const int fd = accept4(store_listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	ipc_free(&store.ipc);
+	store.first = store.count = 0;
+	store.ipc = ipc_new(loop, fd, STORE_PAYLOAD_LIMIT, &store_handlers, NULL);
+}
+
+/* The oldest request: with a failure, or with what the octets say. */
+static void answer(uint8_t failure, struct text octets)
+{
+	const uint16_t type = store.request[store.first].type;
+	const uint32_t tag = store.request[store.first].tag;
+	const uint8_t seed = octets.len > 0 ? (uint8_t)octets.ptr[0] : 1;
+
+	if (!store.ipc || store.count == 0)
+		return;
+	if (type == STORE_OWNS) {
+		if (failure == STORE_OK)
+			good++;
+		else
+			bad++;
+		store_owns_reply_pack(ipc_begin(store.ipc, type, tag),
+			&(struct store_owns_reply){ .failure = failure });
+	} else {
+		has_login |= failure == STORE_OK && seed % 2;
+		store_sasl_step_reply_pack(ipc_begin(store.ipc, type, tag),
+			&(struct store_sasl_step_reply){ .failure = failure,
+				.exchange = seed,
+				.done = seed % 2,
+				.challenge = seed % 2 ? TEXT("") : octets,
+				.user = TEXT("alice@example.test") });
+	}
+	ipc_end(store.ipc, -1);
+	store.first = (store.first + 1) % REQUESTS;
+	store.count--;
+}
+
+static void send_frame(struct text octets)
+{
+	if (!store.ipc || octets.len < 2)
+		return;
+	is_free = true;
+	buf_add(ipc_begin(store.ipc, (uint8_t)octets.ptr[0] % (STORE_MESSAGES + 2),
+			(uint8_t)octets.ptr[1]),
+		text_from(octets, 2));
+	ipc_end(store.ipc, -1);
+}
+
+/* ---- the LMTP server ---- */
+
+static void mda_says(const char *what)
+{
+	REQUIRE(send(mda, what, strlen(what), MSG_NOSIGNAL) == (ssize_t)strlen(what) ||
+		errno == EPIPE || errno == ECONNRESET);
+}
+
+static void mda_closes(void)
+{
+	if (mda >= 0)
+		close(mda);
+	mda = -1;
+	in_message = false;
+	buf_release(&mda_in);
+}
+
+static bool mda_takes_message(void)
+{
+	const struct text in = buf_text(&mda_in);
+	const char *end = text_begins(in, TEXT(".\r\n")) ? in.ptr - 2
+							 : memmem(in.ptr, in.len, "\r\n.\r\n", 5);
+
+	if (!end)
+		return false;
+	buf_consume(&mda_in, (size_t)(end + 5 - in.ptr));
+	/* Whatever was found wrong with its senders, it would not have come this far. */
+	REQUIRE(is_free || (has_login && bad == 0));
+	in_message = false;
+	mda_says("250 2.0.0 ok\r\n");
+	return true;
+}
+
+static bool mda_takes_line(void)
+{
+	const struct text in = buf_text(&mda_in);
+	const char *end = memmem(in.ptr, in.len, "\r\n", 2);
+
+	if (!end)
+		return false;
+	in_message = text_begins(in, TEXT("DATA\r"));
+	buf_consume(&mda_in, (size_t)(end + 2 - in.ptr));
+	mda_says(in_message ? "354 go\r\n" : "250 2.0.0 ok\r\n");
+	return true;
+}
+
+static void mda_works(void)
+{
+	char octets[16384];
+	ssize_t n = -1;
+
+	if (mda < 0) {
+		mda = accept4(mda_listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (mda < 0)
+			return;
+		mda_says("220 mda\r\n");
+	}
+	while ((n = recv(mda, octets, sizeof(octets), 0)) > 0)
+		buf_add(&mda_in, (struct text){ octets, (size_t)n });
+	while (in_message ? mda_takes_message() : mda_takes_line())
+		;
+	if (n == 0)
+		mda_closes();
+}
+
+/* ---- the client ---- */
+
+static void client_reads(void)
+{
+	static char said[1 << 16];
+	ssize_t n;
+
+	while (client >= 0 && (n = recv(client, said, sizeof(said), MSG_DONTWAIT)) > 0) {
+		const bool logged_in = memmem(said, (size_t)n, "235 2.7.0", 9) != NULL;
+		const bool mail = memmem(said, (size_t)n, "250 2.1.0", 9) != NULL;
+		REQUIRE(is_free || has_login || (!logged_in && !mail));
+	}
+}
+
+static void client_says(struct text octets)
+{
+	if (memmem(octets.ptr, octets.len, "MAIL", 4))
+		good = bad = 0;
+	if (octets.len)
+		(void)!send(client, octets.ptr, octets.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* ---- all of them ---- */
+
+static void turn(void)
+{
+	for (int i = 0; i < ROUNDS; i++) {
+		event_base_loop(loop, EVLOOP_NONBLOCK);
+		accept_store();
+		mda_works();
+		client_reads();
+	}
+}
+
+static void take_step(enum step step, struct text octets)
+{
+	const uint8_t first = octets.len ? (uint8_t)octets.ptr[0] : 0;
+
+	switch (step) {
+	case STEP_OCTETS:
+		client_says(octets);
+		break;
+	case STEP_COMMAND:
+		for (size_t i = 0; i < octets.len; i++)
+			client_says(text_of(commands[(uint8_t)octets.ptr[i] %
+						     (sizeof(commands) / sizeof(commands[0]))]));
+		break;
+	case STEP_ANSWER:
+		answer(STORE_OK, octets);
+		break;
+	case STEP_FAIL:
+		answer(1 + first % (STORE_AWAY - 1), octets);
+		break;
+	case STEP_FRAME:
+		send_frame(octets);
+		break;
+	case STEP_STORE_ENDS:
+		ipc_free(&store.ipc);
+		break;
+	case STEP_STOP:
+		if (first > 250)
+			worker_stop(worker);
+		break;
+	case STEPS:
+		break;
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	int pair[2];
+
+	REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) == 0);
+	client = pair[0];
+	mda = -1;
+	has_login = is_free = false;
+	good = bad = 0;
+	worker = worker_new(&context);
+	worker_accept(worker, "submission", pair[1]);
+	turn();
+	while (size >= 2) {
+		const size_t length = data[1] < size - 2 ? data[1] : size - 2;
+
+		take_step(data[0] % STEPS,
+			(struct text){ .ptr = (const char *)data + 2, .len = length });
+		turn();
+		data += 2 + length;
+		size -= 2 + length;
+	}
+	close(client);
+	client = -1;
+	for (int i = 0; i < LAST_ROUNDS && worker->session_count; i++) {
+		ipc_free(&store.ipc);
+		turn();
+	}
+	REQUIRE(worker->session_count == 0);
+	worker_free(&worker);
+	ipc_free(&store.ipc);
+	store.count = 0;
+	mda_closes();
+	for (int fd; (fd = accept4(mda_listener, NULL, NULL, SOCK_NONBLOCK)) >= 0;)
+		close(fd);
+	for (int fd; (fd = accept4(store_listener, NULL, NULL, SOCK_NONBLOCK)) >= 0;)
+		close(fd);
+	return 0;
+}
+
+static char directory[] = "/tmp/fuzz-login-XXXXXX";
+
+static void clean_up(void)
+{
+	unlink("lmtp");
+	unlink("store-smtp-in");
+	rmdir(directory);
+}
+
+static int listen_at(const char *name)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", name);
+	REQUIRE(bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
+	REQUIRE(listen(fd, 64) == 0);
+	return fd;
+}
+
+static void set(const char *name, const char *value)
+{
+	char error[200];
+
+	REQUIRE(settings_set(&smtp_in_section, &settings, name, text_of(value), error,
+			sizeof(error)) == 0);
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	(void)argc, (void)argv;
+	log_open("fuzz", LOG_LEVEL_ERROR + 1);
+	REQUIRE(mkdtemp(directory) && chdir(directory) == 0);
+	atexit(clean_up);
+	store_listener = listen_at("store-smtp-in");
+	mda_listener = listen_at("lmtp");
+	settings_preset(&common_section, &common);
+	settings_preset(&smtp_in_section, &settings);
+	set("message-size", "4096");
+	set("hand-over", "unix:lmtp");
+	loop = event_base_new();
+	context = (struct role_context){ .loop = loop, .common = &common, .settings = &settings };
+	return 0;
+}
