@@ -166,6 +166,7 @@ static void puppet_frame(void *owner, struct ipc_frame *frame)
 	case CONTROL_TICKETS:
 		puppet_tickets(puppet, frame->payload);
 		break;
+	case CONTROL_LOG:
 	case CONTROL_READY:
 	case CONTROL_COUNTERS:
 		_exit(97);
