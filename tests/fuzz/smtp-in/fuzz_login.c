@@ -319,6 +319,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	client = -1;
 	for (int i = 0; i < LAST_ROUNDS && worker->session_count; i++) {
 		ipc_free(&store.ipc);
+		mda_closes();
 		turn();
 	}
 	REQUIRE(worker->session_count == 0);
@@ -373,6 +374,10 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	settings_preset(&smtp_in_section, &settings);
 	set("message-size", "4096");
 	set("hand-over", "unix:lmtp");
+	set("greeting-delay", "0");
+	set("failure-delay", "0");
+	set("connections-per-minute", "0");
+	set("messages-per-hour", "0");
 	loop = event_base_new();
 	context = (struct role_context){ .loop = loop, .common = &common, .settings = &settings };
 	return 0;
