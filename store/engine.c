@@ -194,6 +194,7 @@ void engine_count(const struct engine *engine, struct buf *out)
 		{ "flushes", engine->counted.flushes },
 		{ "checkpoints", engine->checkpoint.count },
 		{ "adopted", engine->counted.adopted },
+		{ "directories-read-aside", engine->counted.read_aside },
 		{ "accounts-in-memory", engine->account_count },
 		{ "directories-open", engine->directory_count },
 	};
@@ -427,10 +428,12 @@ static int start_threads(struct engine *engine)
 	engine->chores = worker_new(engine->loop, "store-chores");
 	engine->spooler = worker_new(engine->loop, "store-spool");
 	engine->preparer = worker_new(engine->loop, "store-ahead");
+	engine->reader = worker_new(engine->loop, "store-scan");
 	engine->round = event_new(engine->loop, -1, 0, on_round, engine);
 	engine->late_timer = event_new(engine->loop, -1, 0, on_late, engine);
 	return engine->flusher && engine->checkpointer && engine->chores && engine->spooler &&
-			       engine->preparer && engine->round && engine->late_timer
+			       engine->preparer && engine->reader && engine->round &&
+			       engine->late_timer
 		       ? 0
 		       : -1;
 }
@@ -501,6 +504,8 @@ static void engine_free(struct engine **freed)
 	worker_free(&engine->chores);
 	worker_free(&engine->spooler);
 	worker_free(&engine->preparer);
+	worker_free(&engine->reader);
+	names_free(&engine->aside.names);
 	checkpoint_free(engine);
 	garbage_free(engine);
 	once_free(engine);

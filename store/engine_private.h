@@ -211,6 +211,17 @@ struct arrival;
 struct directory;
 struct garbage;
 
+/* What lies in the directories of a large mailbox, as a thread reads it; see scan.c. */
+struct scan_aside {
+	struct engine *engine;
+	struct index_mailbox_id id;
+	uint64_t modseq; /* of the mailbox when it began */
+	int64_t began, new_time, cur_time;
+	int fd;
+	struct names *names;
+	unsigned tries;
+};
+
 struct engine {
 	struct event_base *loop;
 	struct engine_options options;
@@ -220,7 +231,8 @@ struct engine {
 	bool broken, told, closing;
 	struct event *round;
 
-	struct worker *flusher, *checkpointer, *chores, *preparer;
+	struct worker *flusher, *checkpointer, *chores, *preparer, *reader;
+	struct scan_aside aside;
 	struct change_list staged;   /* committed; the next flush covers them */
 	struct change_list flushing; /* the flush under way covers them */
 	struct change_list showing;  /* durable; being carried out and answered */
@@ -287,7 +299,7 @@ struct engine {
 	STAILQ_HEAD(, arrival)
 	arrivals; /* large deliveries whose bodies are being synced, one at a time */
 	struct {
-		uint64_t deliveries, messages, octets, flushes, adopted;
+		uint64_t deliveries, messages, octets, flushes, adopted, read_aside;
 	} counted;
 };
 
@@ -563,6 +575,8 @@ enum store_failure update_run(struct engine *engine, struct mailbox *mailbox,
 
 /* scan.c */
 bool scan_is_due(struct engine *engine, struct mailbox *mailbox);
+/* A thread reads its directories, which are large: run the scan when the engine's next round comes. */
+bool scan_waits(struct engine *engine, struct mailbox *mailbox);
 /*
  * Take over what others did. *staged: something was, and a change is under way; *more: look again when it
  * is visible, there was too much for one go.

@@ -8,6 +8,9 @@
  * between, or within the same tick of the clock, would be missed by that: so times that are only
  * presumed, or that were fresh when they were read, hold for HONEST_AFTER seconds only.
  *
+ * Directories of a large mailbox are read by a thread, so that others are served meanwhile. What it read
+ * counts if nothing of ours has changed the mailbox since it began.
+ *
  * What is found.
  *
  *	a name with an unknown base         a new message: it gets a UID, and a name that carries it
@@ -32,6 +35,8 @@ enum {
 	SETTLED_AFTER = 2,   /* seconds from a change to a look that will see every later one */
 	ADOPT_AT_ONCE = 500, /* new messages in one go: each may have to be read */
 	BLOCK = 64 * 1024,
+	LARGE = 2000, /* messages from which on directories are read by a thread */
+	ASIDE_TRIES = 3,
 };
 
 /* ---- times ---- */
@@ -321,6 +326,72 @@ static void raise_ceiling(struct scan *scan)
 		scan->mailbox, row->ceiling, row->keywords);
 }
 
+/* ---- large directories are read by a thread ---- */
+
+/* Of this mailbox, and nothing of ours has changed it since the reading began. */
+static bool aside_is_of(const struct engine *engine, const struct mailbox *mailbox)
+{
+	const struct scan_aside *aside = &engine->aside;
+
+	return aside->names && !worker_is_busy(engine->reader) &&
+	       aside->id.user == mailbox->id.user && aside->id.mailbox == mailbox->id.mailbox &&
+	       aside->modseq == mailbox->row.modseq;
+}
+
+static int read_aside(void *owner)
+{
+	struct scan_aside *aside = owner;
+
+	aside->names = names_read(aside->fd);
+	const int error = aside->names ? 0 : errno;
+	sys.close(aside->fd);
+	return error;
+}
+
+static void on_read(void *owner, int error)
+{
+	struct scan_aside *aside = owner;
+
+	/* Without names the scan reads them itself, and says what is wrong. */
+	if (error)
+		aside->tries = ASIDE_TRIES;
+	engine_round_soon(aside->engine);
+}
+
+bool scan_waits(struct engine *engine, struct mailbox *mailbox)
+{
+	struct scan_aside *aside = &engine->aside;
+	const bool is_same =
+		aside->id.user == mailbox->id.user && aside->id.mailbox == mailbox->id.mailbox;
+
+	if (mailbox->row.messages < LARGE || aside_is_of(engine, mailbox))
+		return false;
+	if (worker_is_busy(engine->reader))
+		return true;
+	names_free(&aside->names);
+	const unsigned tries = is_same ? aside->tries : 0;
+	/* One that changes all the time is read here in the end. */
+	if (tries >= ASIDE_TRIES) {
+		aside->tries = 0;
+		return false;
+	}
+	const int fd = mailbox_directory(engine, mailbox);
+	const int own = fd < 0 ? -1 : sys.openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	if (own < 0)
+		return false;
+	*aside = (struct scan_aside){ .engine = engine,
+		.id = mailbox->id,
+		.modseq = mailbox->row.modseq,
+		.began = engine_now(),
+		.new_time = modified(fd, "new"),
+		.cur_time = modified(fd, "cur"),
+		.fd = own,
+		.tries = tries + 1 };
+	engine->counted.read_aside++;
+	worker_start(engine->reader, read_aside, on_read, aside);
+	return true;
+}
+
 /* ---- the whole ---- */
 
 static void note_seen(struct mailbox *mailbox, int64_t began, int64_t new_time, int64_t cur_time)
@@ -356,15 +427,26 @@ enum store_failure scan_run(
 	struct scan scan = { .engine = engine, .mailbox = mailbox };
 	struct change *change = change_new(engine, NULL, NULL);
 	const uint64_t before = engine->staged_count;
-	const int64_t began = engine_now();
+	int64_t began = engine_now();
 
 	*staged = *more = false;
 	scan.folder.fd = mailbox_directory(engine, mailbox);
 	if (scan.folder.fd < 0 && errno == ENOENT && folder_make(engine->root, mailbox->place) == 0)
 		scan.folder.fd = mailbox_directory(engine, mailbox);
-	const int64_t new_time = scan.folder.fd < 0 ? 0 : modified(scan.folder.fd, "new");
-	const int64_t cur_time = scan.folder.fd < 0 ? 0 : modified(scan.folder.fd, "cur");
-	if (scan.folder.fd < 0 || !(scan.folder.names = names_read(scan.folder.fd))) {
+	int64_t new_time = scan.folder.fd < 0 ? 0 : modified(scan.folder.fd, "new");
+	int64_t cur_time = scan.folder.fd < 0 ? 0 : modified(scan.folder.fd, "cur");
+	if (aside_is_of(engine, mailbox)) {
+		struct scan_aside *aside = &engine->aside;
+		began = aside->began;
+		new_time = aside->new_time;
+		cur_time = aside->cur_time;
+		scan.folder.names = aside->names;
+		aside->names = NULL;
+		aside->tries = 0;
+	}
+	if (scan.folder.fd < 0 ||
+		(!scan.folder.names && !(scan.folder.names = names_read(scan.folder.fd)))) {
+		folder_forget(&scan.folder);
 		change_release(change);
 		return engine_errno_failure(errno);
 	}

@@ -129,7 +129,7 @@ static bool select_run(struct engine *engine, struct task *task)
 		return true;
 	}
 	if (!task->looked && task->passes < PASSES && scan_is_due(engine, mailbox)) {
-		if (mailbox->altering)
+		if (mailbox->altering || scan_waits(engine, mailbox))
 			return false;
 		failure = scan_run(engine, mailbox, &staged, &more);
 		task->passes++;

@@ -1,9 +1,11 @@
 /*
  * Other programs at work in a Maildir: every change of theirs is taken over, once.
  */
-#include "tests/unit/store/engine_fixture.h"
+#include <pthread.h>
+#include <semaphore.h>
 
 #include "base/sys.h"
+#include "tests/unit/store/engine_fixture.h"
 
 #define ALICE "alice@example.test"
 #define DIRECTORY "mail/example.test/alice"
@@ -303,6 +305,64 @@ static void test_quiet(void **state)
 	free(listing);
 }
 
+/* ---- a large mailbox ---- */
+
+static struct sys kernel;
+static pthread_t main_thread;
+static sem_t gate;
+static bool armed, read_by_main;
+
+/* The thread does not get on before the gate is open. */
+static int gated_openat(int dir, const char *path, int flags, mode_t mode)
+{
+	if (armed && strcmp(path, "new") == 0) {
+		if (pthread_equal(pthread_self(), main_thread))
+			read_by_main = true;
+		else
+			sem_wait(&gate);
+	}
+	return kernel.openat(dir, path, flags, mode);
+}
+
+/* While its directories are read others are served, however long that takes. */
+static void test_others_are_served(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fixture_answer selected = { 0 };
+	char path[160];
+
+	assert_int_equal(fixture_add_user(fixture, "bob@example.test"), STORE_OK);
+	for (int i = 0; i < 2500; i++) {
+		snprintf(path, sizeof(path), "mail/example.test/alice/new/1700000000.%d.x", i);
+		fixture_write(fixture, path, "x\n");
+	}
+	struct engine_view *view = fixture_open(fixture, "alice@example.test", "INBOX");
+	engine_view_close(&view);
+	fixture_write(fixture, "mail/example.test/alice/new/1700000000.late.x", "late\n");
+	kernel = sys;
+	main_thread = pthread_self();
+	sem_init(&gate, 0, 0);
+	armed = true;
+	sys.openat = gated_openat;
+	engine_select(fixture->engine, TEXT("alice@example.test"), TEXT("INBOX"),
+		STORE_SELECT_SHARED, fixture_done, &selected);
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(fixture_deliver(fixture, "bob@example.test", "x\n"), STORE_OK);
+	assert_false(selected.done);
+	assert_false(read_by_main);
+	armed = false;
+	sem_post(&gate);
+	fixture_wait(fixture, &selected);
+	sys = kernel;
+	sem_destroy(&gate);
+	assert_int_equal(selected.result.failure, STORE_OK);
+	view = selected.result.view;
+	struct store_listing *listing = fixture_list(view, NULL);
+	assert_int_equal(listing->count, 2501);
+	free(listing);
+	engine_view_close(&view);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
 
 int main(void)
@@ -316,6 +376,7 @@ int main(void)
 		TEST(test_many),
 		TEST(test_directory_deleted),
 		TEST(test_quiet),
+		TEST(test_others_are_served),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
