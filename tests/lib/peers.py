@@ -116,14 +116,15 @@ service imap-login {{
 class Postfix:
     """
     A Postfix of its own: takes mail on a loopback port and hands example.test to one transport. tls: certificate and
-    key, for a second port with TLS from the first octet.
+    key, for a second port with TLS from the first octet. settings: further lines of main.cf.
     """
 
-    def __init__(self, transport, tls=None):
+    def __init__(self, transport, tls=None, settings=""):
         need_root()
         need("postfix")
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="restante-postfix-"))
         self.transport = transport
+        self.settings = settings
         self.port = free_port()
         self.tls = tls
         self.tls_port = free_port() if tls else 0
@@ -162,6 +163,7 @@ alias_database =
 local_recipient_maps =
 minimal_backoff_time = 1s
 queue_run_delay = 1s
+{self.settings}
 """ + (f"smtpd_tls_chain_files = {self.tls[1]}, {self.tls[0]}\n" if self.tls else ""))
         (self.dir / "conf/master.cf").write_text(f"""
 127.0.0.1:{self.port} inet n - n - - smtpd

@@ -74,6 +74,20 @@ def push_etpan(host, message, to, way, sender="sender@example.org"):
         env={"ASAN_OPTIONS": "detect_leaks=0"})
 
 
+def push_s_nail(host, message, to, way, sender="sender@example.org"):
+    """It makes its own header; of the message the body is used."""
+    options = ["v15-compat=yes", f"mta={'smtps' if way == 'tls' else 'smtp'}://localhost:{host.port('smtps' if way == 'tls' else 'smtp')}",
+               f"from={sender}", "smtp-auth=none", f"tls-ca-file={host.certificate()}", "tls-verify=strict",
+               "hostname=client.test", "ttycharset=utf-8", "DEAD=/dev/null"]
+    if way == "starttls":
+        options.append("smtp-use-starttls")
+    command = [need("s-nail"), "-:/", "-s", "Hello"]
+    for option in options:
+        command += ["-S", option]
+    run(command + [address(user) for user in to], message.split(b"\r\n\r\n", 1)[1].replace(b"\r\n", b"\n"),
+        env={"HOME": str(host.dir), "MAILRC": "/dev/null"})
+
+
 PUSHERS = {"curl": push_curl, "swaks": push_swaks, "msmtp": push_msmtp, "smtplib": push_smtplib, "etpan": push_etpan}
 
 
