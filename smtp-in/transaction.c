@@ -8,6 +8,7 @@
 #include "smtp-in/message.h"
 #include "smtp-in/session.h"
 #include "smtp-in/submission.h"
+#include <string.h>
 
 enum {
 	ARENA_BLOCK = 2048,
@@ -172,8 +173,15 @@ static void on_recipient(void *owner, const struct reply *reply)
 	const struct reply later =
 		REPLY(450, 4, 7, 1, "Too many recipients failed, come again later");
 
+	/* A user who has logged in would not know what to make of "relaying denied". */
+	const struct reply no_way = REPLY(
+		550, 5, 7, 1, "That address is on another host, and this one sends no mail out");
+
 	transaction->next_verdict = (struct transaction_recipient *)recipient->base.next;
 	transaction->awaited--;
+	if (session->listener->submission && reply->code == 550 &&
+		memcmp(reply->enhanced, no_way.enhanced, sizeof(no_way.enhanced)) == 0)
+		reply = &no_way;
 	if (reply->code / 100 == 5 && !fail_recipient(session))
 		reply = &later;
 	if (reply->code / 100 == 2) {
