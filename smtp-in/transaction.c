@@ -1,5 +1,7 @@
 #include "smtp-in/transaction.h"
 
+#include <string.h>
+
 #include "base/arena.h"
 #include "base/conn.h"
 #include "base/log.h"
@@ -8,7 +10,6 @@
 #include "smtp-in/message.h"
 #include "smtp-in/session.h"
 #include "smtp-in/submission.h"
-#include <string.h>
 
 enum {
 	ARENA_BLOCK = 2048,
