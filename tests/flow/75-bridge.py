@@ -9,7 +9,7 @@ import time
 import unittest
 
 from host import PASSWORD, Host, wait_for
-from remote import Remote, add_account, bridge, bridge_counters, make_certificate, stored
+from remote import Remote, add_account, bridge, bridge_counters, make_certificate, stored, stored_count
 
 WAYS = ("pop3", "pop3s", "stls", "imap", "imaps", "starttls")
 
@@ -126,7 +126,7 @@ class Bridge(unittest.TestCase):
             for number in range(10, 30):
                 remote.put("alice", [messages[number]])
                 begun = time.monotonic()
-                wait_for(lambda: len(stored(host)) == number + 1, "the message by IDLE")
+                wait_for(lambda: stored_count(host) == number + 1, "the message by IDLE")
                 waits.append(time.monotonic() - begun)
             print(f"IDLE: median {sorted(waits)[10] * 1000:.0f} ms, longest {max(waits) * 1000:.0f} ms to the mailbox")
             self.assert_same(host, messages)
@@ -231,11 +231,11 @@ class Killed(unittest.TestCase):
                 for user in ("alice", "bob", "carol"):
                     remote.put(user, make_messages(60, seed=count))
                 have = random.randrange(60 * count)
-                wait_for(lambda: len(stored(host, "alice")) >= min(have, 60 * (count - 1) + 20), f"round {count}", 120)
+                wait_for(lambda: stored_count(host) >= min(have, 60 * (count - 1) + 20), f"round {count}", 120)
                 self.strike(host, remote, victims[count % len(victims)])
             sent = [message for count in range(1, self.ROUNDS + 1) for message in make_messages(60, seed=count)]
             for user in ("alice", "bob", "carol"):
-                wait_for(lambda: len(stored(host, user)) >= len(sent), f"all of {user}'s mail", 300)
+                wait_for(lambda: stored_count(host, user) >= len(sent), f"all of {user}'s mail", 300)
             for user in ("alice", "bob"):
                 wait_for(lambda: remote.left(user) == 0, "deletion there", 120)
             for user in ("alice", "bob", "carol"):

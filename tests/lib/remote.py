@@ -180,3 +180,9 @@ def stored(host, user="alice", folder="INBOX"):
             flags = file.name.split(":2,", 1)[1] if ":2," in file.name else ""
             found.append((octets, flags, int(file.name.split(".")[0])))
     return found
+
+
+def stored_count(host, user="alice"):
+    """How many messages INBOX here has, without a look into them."""
+    path = host.dir / "store" / "mail" / DOMAIN / user
+    return sum(len(os.listdir(path / part)) for part in ("cur", "new"))
