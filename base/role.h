@@ -27,6 +27,8 @@ struct role_context {
 		*tls; /* NULL when there is no certificate; role_main() replaces it at a reload */
 	struct limits *limits; /* shared with the other workers; NULL: the role has none */
 	unsigned worker;
+	/* accept() may set it: no more clients for now, until those who are here had their turn. */
+	bool enough;
 };
 
 struct role {

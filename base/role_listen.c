@@ -97,7 +97,8 @@ static void on_client(evutil_socket_t fd, short what, void *argument)
 	struct role_run *run = listener->run;
 
 	(void)what;
-	for (int i = 0; i < ACCEPT_BATCH && is_listening(run); i++) {
+	run->context.enough = false;
+	for (int i = 0; i < ACCEPT_BATCH && is_listening(run) && !run->context.enough; i++) {
 		int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (client >= 0) {
 			run->told = false;

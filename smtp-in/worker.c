@@ -19,6 +19,7 @@ enum {
 	INPUT_LIMIT = 64 * 1024,
 	OUTPUT_HIGH = 64 * 1024,
 	OUTPUT_LOW = 16 * 1024,
+	REFUSALS_IN_A_ROUND = 4,
 };
 
 static const struct session_listener listeners[] = {
@@ -189,7 +190,8 @@ static void turn_away(struct worker *worker, const struct session_listener *list
 {
 	struct buf *out = &worker->scratch;
 
-	worker->total.refused_connections++;
+	/* Or a flood of them would take every turn, and sessions would wait for the end of it. */
+	worker->context->enough = ++worker->total.refused_connections % REFUSALS_IN_A_ROUND == 0;
 	worker->total.replies[reply->code]++;
 	buf_clear(out);
 	reply_print(out, reply);
