@@ -14,6 +14,9 @@
 #include "smtp-in/session.h"
 #include "smtp-in/transaction.h"
 
+/* RCPTs under way before their verdicts: a stranger may ask about no more of them in one go. */
+enum { RECIPIENTS_AT_ONCE = 100 };
+
 enum verb_flag {
 	VERB_BEFORE_HELLO = 1,    /* may come before EHLO or HELO */
 	VERB_IN_TRANSACTION = 2,  /* MAIL must have come before */
@@ -220,7 +223,9 @@ static enum commands_result run_rcpt(struct session *session, struct text argume
 	struct envelope_recipient recipient;
 	struct reply fault;
 
-	if (guard_is_wary(guard, &session->guard) && transaction_is_awaited(session->transaction))
+	if (transaction_is_awaited(session->transaction) &&
+		(guard_is_wary(guard, &session->guard) ||
+			session->transaction->awaited >= RECIPIENTS_AT_ONCE))
 		return COMMANDS_WAIT;
 	if (!may_have_recipients(session))
 		return COMMANDS_DONE;

@@ -9,6 +9,7 @@ docs/performance.md keeps the figures.
 import argparse
 import contextlib
 import os
+import re
 import statistics
 import subprocess
 
@@ -16,7 +17,7 @@ from bench import smtp_source
 from pop3 import memory
 from servers import Ours, Room
 
-from host import build_dir  # found by what servers.py adds to the path
+from host import build_dir, wait_for  # found by what servers.py adds to the path
 
 LOAD = {"sessions": 4}  # few connections: the sender, too, has its limits where there is a flood
 
@@ -43,6 +44,12 @@ def rate(server, messages):
     return messages / smtp_source(server.port, messages, **LOAD)
 
 
+def sessions(server):
+    """Sessions of all workers of smtp-in, by `restante status`."""
+    status = server.host.command("status", "-c", str(server.host.dir / "restante.conf")).stdout.decode()
+    return sum(int(number) for number in re.findall(r" sessions=(\d+)", status.split("\nsmtp-in", 1)[1].split("\npop3d")[0]))
+
+
 def percent(meanwhile, quiet):
     return f"{100 * statistics.median(meanwhile) / statistics.median(quiet):.0f} %"
 
@@ -53,14 +60,15 @@ def burden(title, mode, count, options, quick):
     quiet, meanwhile, cost = [], [], []
     with Ours() as ours:
         workers = ours.host.pids("smtp-in")
-        rate(ours, messages)
+        rate(ours, 4 * messages)
         for _ in range(rounds):
             quiet.append(rate(ours, messages))
             before = memory(workers)
             with strangers(mode, ours.port, "--connections", count, *options):
                 cost.append((memory(workers) - before) / count)
                 meanwhile.append(rate(ours, messages))
-        quiet.append(rate(ours, messages))
+            wait_for(lambda: sessions(ours) == 0, "all strangers gone")
+            quiet.append(rate(ours, messages))
     print(f"{title}: {cost[0] / 1024:.1f} KiB each; a sender keeps {percent(meanwhile, quiet)} of its rate "
           f"({statistics.median(meanwhile):,.0f}/s of {statistics.median(quiet):,.0f}/s)", flush=True)
 

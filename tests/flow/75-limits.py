@@ -198,7 +198,8 @@ class Limits(unittest.TestCase):
                                 b"".join(b"RCPT TO:<n%d@example.test>\r\n" % n for n in range(1000)) + b"QUIT\r\n")
             replies = [line[:9] for line in iter(client.line, "")]
             self.assertEqual(replies.count("550 5.1.1"), 20, replies[:40])
-            self.assertEqual(set(replies[21:]) - {"550 5.1.1"}, {"450 4.7.1", "221 2.0.0"})
+            self.assertEqual(set(replies[21:]) - {"550 5.1.1"}, {"450 4.7.1", "421 4.7.0"})
+            self.assertLess(len(replies), 150, "not all of them were looked up")
 
     def test_failures_are_told_later_and_later(self):
         with limited(failure_delay="1s", failure_delay_most="2s") as host:
