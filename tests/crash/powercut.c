@@ -4,10 +4,11 @@
  *	powercut [-n CUTS] [-s SEED] [-b marker|flush|sync|fsync] [-c CALL] [-v]
  *
  * One run of the engine is recorded, then trees are made of it as they may be after the power went at
- * some call, and a store is started on each. -b breaks a promise on purpose: then a cut must find it, and
- * finding nothing is the failure.
+ * some call, and a store is started on each; for one in three the power goes again while it recovers.
+ * -b breaks a promise on purpose: then a cut must find it, and finding nothing is the failure.
  */
 #include <dirent.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@
 #include "store/env.h"
 #include "store/journal.h"
 #include "tests/crash/record.h"
-#include "tests/crash/workload.h"
+#include "tests/crash/workload_private.h"
 
 enum { STEPS = 60, RUNS = 2, CHECK_SECONDS = 60, CHECK_FAILED = 3 };
 
@@ -67,6 +68,73 @@ struct trial {
 	bool verbose;
 };
 
+/* ---- the power goes again, while the store recovers ---- */
+
+static struct {
+	char from[560], to[600];
+	ino_t inodes[65536];
+	char *paths[65536]; /* of the copy, by inode */
+	size_t count;
+} copying;
+
+static int copy_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	char to[2048];
+
+	(void)ftw;
+	snprintf(to, sizeof(to), "%s%s", copying.to, path + strlen(copying.from));
+	if (flag == FTW_D)
+		return path[strlen(copying.from)] ? mkdirat(AT_FDCWD, to, S_IRWXU) : 0;
+	for (size_t i = 0; i < copying.count; i++) {
+		if (copying.inodes[i] == st->st_ino)
+			return linkat(AT_FDCWD, copying.paths[i], AT_FDCWD, to, 0);
+	}
+	char *octets = malloc((size_t)st->st_size + 1);
+	const int from = open(path, O_RDONLY | O_CLOEXEC);
+	const int file = openat(AT_FDCWD, to, O_WRONLY | O_CREAT | O_CLOEXEC, S_IRUSR | S_IWUSR);
+	if (read(from, octets, (size_t)st->st_size) != st->st_size ||
+		write(file, octets, (size_t)st->st_size) != st->st_size)
+		abort();
+	close(from);
+	close(file);
+	free(octets);
+	copying.inodes[copying.count] = st->st_ino;
+	copying.paths[copying.count++] = strdup(to);
+	return 0;
+}
+
+/* Of the tree that the first cut left a store makes another one, and that is cut somewhere on the way. */
+static void cut_again(
+	struct workload *workload, const struct record_cut *cut, const char *first, char last[700])
+{
+	char again[700];
+
+	snprintf(copying.from, sizeof(copying.from), "%s", first);
+	snprintf(copying.to, sizeof(copying.to), "%.500s.again", first);
+	snprintf(again, sizeof(again), "%s", copying.to);
+	snprintf(last, 700, "%s.last", first);
+	record_free();
+	if (mkdir(again, S_IRWXU) != 0 || mkdir(last, S_IRWXU) != 0)
+		abort();
+	record_start(again);
+	if (nftw(first, copy_one, 16, FTW_PHYS) != 0)
+		abort();
+	const int root = open(again, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	syncfs(root);
+	close(root);
+	const size_t before = record_count();
+	const bool opened = workload_open(workload, again);
+	const size_t after = record_count();
+	if (opened)
+		workload_close(workload);
+	record_stop();
+	record_rebuild(&(struct record_cut){ .at = before + (cut->seed * 2654435761U >> 8) %
+								    (after - before + 1),
+			       .seed = cut->seed + 1,
+			       .sectors = cut->sectors },
+		last);
+}
+
 /* In a process of its own: whatever happens there, the next trial starts fresh. */
 static bool try_cut(const struct trial *trial, const struct record_cut *cut)
 {
@@ -82,8 +150,15 @@ static bool try_cut(const struct trial *trial, const struct record_cut *cut)
 		log_open("cut", trial->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
 		if (!trial->verbose && !freopen("/dev/null", "w", stderr))
 			abort();
-		record_rebuild(cut, directory);
-		if (workload_check(trial->workload, directory, cut->at, cut->seed % 4 == 0))
+		char last[700], first[560];
+		snprintf(first, sizeof(first), "%s/first", directory);
+		if (mkdir(first, S_IRWXU) != 0)
+			abort();
+		record_rebuild(cut, first);
+		snprintf(last, sizeof(last), "%s", first);
+		if (cut->seed % 3 == 1)
+			cut_again(trial->workload, cut, first, last);
+		if (workload_check(trial->workload, last, cut->at, cut->seed % 4 == 0))
 			_exit(0);
 		printf("cut at %zu, seed %u%s: %s\n", cut->at, cut->seed,
 			cut->sectors ? ", sectors" : "", workload_finding(trial->workload));
