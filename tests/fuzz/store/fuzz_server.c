@@ -172,6 +172,11 @@ static const struct {
 	{ "address", TEXT("alice@example.test") },
 	{ "address", TEXT("bob@example.test") },
 	{ "address", TEXT("carol@example.test") },
+	{ "address", TEXT("one@example.test") },
+	{ "address", TEXT("Two+x@new.test") },
+	{ "address", TEXT("@new.test") },
+	{ "domain", TEXT("new.test") },
+	{ "domain", TEXT("m\xc3\xbcller.test") },
 	{ "user", TEXT("alice@example.test") },
 	{ "user", TEXT("bob") },
 	{ "password", TEXT("restante") },
@@ -196,6 +201,41 @@ static const struct {
 };
 enum { USUAL = sizeof(usual) / sizeof(usual[0]) };
 
+/* Aliases that lead to users, to one another, in a circle, and to other hosts. */
+static const char *const alias_lines[] = { "one@example.test alice@example.test bob@example.test",
+	"two@new.test one@example.test", "one@example.test two+y@new.test",
+	"@new.test two@new.test", "alice@example.test alice@example.test carol@example.test",
+	"one@example.test x@elsewhere.test" };
+enum { ALIAS_LINES = sizeof(alias_lines) / sizeof(alias_lines[0]) };
+static struct buf alias_members[ALIAS_LINES], aliases;
+
+static void make_aliases(void)
+{
+	for (size_t i = 0; i < ALIAS_LINES; i++) {
+		struct text rest = text_of(alias_lines[i]), word;
+		text_split(&rest, ' ', &word);
+		while (text_split(&rest, ' ', &word))
+			store_member_pack(
+				&alias_members[i], &(struct store_member){ .address = word });
+	}
+}
+
+/* One or two of them, the second perhaps a list. */
+static struct text take_aliases(struct input *in)
+{
+	buf_clear(&aliases);
+	for (unsigned count = 1 + take_octet(in) % 2; count; count--) {
+		const uint8_t which = take_octet(in);
+		const struct text line = text_of(alias_lines[which % ALIAS_LINES]);
+		store_alias_pack(&aliases,
+			&(struct store_alias){
+				.address = text_head(line, (size_t)text_find(line, ' ')),
+				.owner = which & 128 ? TEXT("bob@example.test") : TEXT(""),
+				.members = buf_text(&alias_members[which % ALIAS_LINES]) });
+	}
+	return buf_text(&aliases);
+}
+
 static uint32_t many_uids[STORE_FETCH_LIMIT]; /* the first message, again and again */
 
 static struct text take_usual(struct input *in, const char *field)
@@ -204,6 +244,10 @@ static struct text take_usual(struct input *in, const char *field)
 
 	if (strcmp(field, "recipients") == 0)
 		return buf_text(&recipients);
+	if (strcmp(field, "aliases") == 0)
+		return take_aliases(in);
+	if (strcmp(field, "members") == 0)
+		return from % 2 ? TEXT("") : buf_text(&alias_members[from % ALIAS_LINES]);
 	if (strcmp(field, "uids") == 0 && from == 0)
 		return (struct text){ .ptr = (const char *)many_uids, .len = sizeof(many_uids) };
 	for (size_t i = 0; i < USUAL; i++, from = (from + 1) % USUAL) {
@@ -465,6 +509,12 @@ static void stop_store(void)
 }
 
 /* An earlier input may have removed one, closed it, or given a password of its own. */
+static void on_alias_gone(void *owner, const struct engine_result *result)
+{
+	(void)result;
+	*(bool *)owner = true;
+}
+
 static void restore_user(const char *address)
 {
 	engine_import_end(host.engine, text_of(address), TEXT(""));
@@ -472,6 +522,10 @@ static void restore_user(const char *address)
 	bool done = false;
 
 	if (!user) {
+		/* An alias of that name would keep it. */
+		engine_alias_remove(host.engine, text_of(address), NULL, 0, on_alias_gone, &done);
+		if (!host_run_until(&host, &done))
+			violated("the engine does not answer");
 		host_add_user(&host, address);
 	} else if (strcmp(user->hash, HOST_HASH) != 0) {
 		engine_user_password(
@@ -498,6 +552,7 @@ static void start_once(void)
 	host.loop = event_base_new();
 	add_recipient("alice@" HOST_DOMAIN);
 	add_recipient("bob@" HOST_DOMAIN);
+	make_aliases();
 	for (size_t i = 0; i < STORE_FETCH_LIMIT; i++)
 		many_uids[i] = htole32(1);
 	start_store();
