@@ -1,6 +1,7 @@
 """The bridge pulls from Debian's Dovecot: every way in, folders, flags, dates, deletion, IDLE, TLS that is not to be trusted."""
 
 import collections
+import contextlib
 import hashlib
 import os
 import random
@@ -9,7 +10,7 @@ import time
 import unittest
 
 from host import PASSWORD, Host, wait_for
-from remote import Remote, add_account, bridge, bridge_counters, make_certificate, stored, stored_count
+from remote import Remote, add_account, bridge, bridge_counters, bridge_processes, make_certificate, stored, stored_count
 
 WAYS = ("pop3", "pop3s", "stls", "imap", "imaps", "starttls")
 
@@ -22,7 +23,8 @@ def make_messages(count, seed=1, size=1500):
         body = "".join(random.choice(("", ".", "..", "text ")) + "x" * random.randrange(90) + "\n"
                        for _ in range(random.randrange(size // 45)))
         head = f"Return-Path: <list-{number}@example.org>\nDelivered-To: alice@example.test\nReceived: from there\n"
-        made.append((head * (number % 3 == 0) + f"From: a@example.org\nSubject: {seed}-{number}\n\nGr\u00fc\u00dfe\n{body}").encode())
+        head *= number % 3 == 0
+        made.append(f"{head}From: a@example.org\nSubject: {seed}-{number}\n\nGr\u00fc\u00dfe\n{body}".encode())
     return made
 
 
@@ -172,6 +174,13 @@ class Bridge(unittest.TestCase):
             add_account(host, remote, "pinned", "imaps", host="127.0.0.1", pin=key, enabled="no")
             self.assertIn(b"2 pulled", bridge(host, "run", "pinned").stdout)
 
+    def test_expired_certificate(self):
+        with Remote(expired=True) as remote, Host() as host:
+            add_account(host, remote, "late", "imaps", enabled="no")
+            done = bridge(host, "run", "late", check=False)
+            self.assertEqual(done.returncode, 76, done.stdout)
+            self.assertIn(b"expired", done.stdout)
+
     def test_refused_login_and_others_unharmed(self):
         with Remote() as remote, Host() as host:
             messages = make_messages(5)
@@ -216,6 +225,10 @@ class Killed(unittest.TestCase):
             os.killpg(remote.process.pid, signal.SIGKILL)
             remote.process.wait()
             remote.start()
+            return
+        if who == "bridge":  # any one of its processes
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(random.choice(bridge_processes(host)), signal.SIGKILL)
             return
         for pid in host.pids(who):
             os.kill(pid, signal.SIGKILL)

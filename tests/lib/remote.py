@@ -15,12 +15,19 @@ from tools import need
 HOSTNAME = "localhost"
 
 
-def make_certificate(directory, name, *extra):
-    """A self-signed certificate; further arguments go to openssl."""
-    chain, key = directory / f"{name}.pem", directory / f"{name}.key"
-    subprocess.run([need("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                    "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-days", "30", "-keyout", str(key),
-                    "-out", str(chain), *extra], check=True, capture_output=True)
+def make_certificate(directory, name, expired=False):
+    """A self-signed certificate, one that is of the past if asked for."""
+    chain, key, request = (directory / f"{name}.{end}" for end in ("pem", "key", "csr"))
+    subprocess.run([need("openssl"), "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                    "-subj", f"/CN={name}", "-keyout", str(key), "-out", str(request)], check=True, capture_output=True)
+    (directory / "serial").write_text("01")
+    (directory / "issued").write_text("")
+    (directory / "ca").write_text(f"[ca]\ndefault_ca=d\n[d]\ndatabase={directory}/issued\nnew_certs_dir={directory}\n"
+                                  f"serial={directory}/serial\ndefault_md=sha256\npolicy=p\nx509_extensions=e\n"
+                                  f"[p]\ncommonName=supplied\n[e]\nsubjectAltName=DNS:{name}\n")
+    dates = ["-startdate", "20200101000000Z", "-enddate", "20200201000000Z" if expired else "20991231000000Z"]
+    subprocess.run([need("openssl"), "ca", "-batch", "-selfsign", "-config", str(directory / "ca"), "-keyfile", str(key),
+                    "-in", str(request), "-out", str(chain), "-notext", *dates], check=True, capture_output=True)
     return chain, key
 
 
@@ -29,12 +36,12 @@ class Remote:
 
     PORTS = ("pop3", "pop3s", "imap", "imaps")
 
-    def __init__(self, users=("alice", "bob", "carol")):
+    def __init__(self, users=("alice", "bob", "carol"), expired=False):
         need_root()
         self.program = need("dovecot", "dovecot-core")
         for part in ("imap", "pop3"):
             need(part, f"dovecot-{part}d")
-        self.users = users
+        self.users, self.expired = users, expired
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="restante-remote-"))
         self.ports = {name: free_port() for name in self.PORTS}
         self.process = None
@@ -44,7 +51,7 @@ class Remote:
         (self.dir / "mail").mkdir()
         self.owner = pwd.getpwnam("nobody")
         os.chown(self.dir / "mail", self.owner.pw_uid, self.owner.pw_gid)
-        self.chain, self.key = make_certificate(self.dir, HOSTNAME)
+        self.chain, self.key = make_certificate(self.dir, HOSTNAME, self.expired)
         (self.dir / "users").write_text("".join(
             f"{user}@{DOMAIN}:{{PLAIN}}{PASSWORD}::::::\n" for user in self.users))
         listeners = "".join(f"""
@@ -186,3 +193,14 @@ def stored_count(host, user="alice"):
     """How many messages INBOX here has, without a look into them."""
     path = host.dir / "store" / "mail" / DOMAIN / user
     return sum(len(os.listdir(path / part)) for part in ("cur", "new"))
+
+
+def bridge_processes(host):
+    """The bridge, its launcher and accounts' processes: all that run its program in the host's process group."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            program = (entry / "cmdline").read_bytes().split(b"\0")[0]
+            if entry.name.isdigit() and program.endswith(b"/libexec/bridge") and os.getpgid(int(entry.name)) == host.process.pid:
+                found.append(int(entry.name))
+    return sorted(found)
