@@ -167,14 +167,6 @@ void message_break_off(struct transaction *transaction)
 
 /* ---- its beginning ---- */
 
-void message_start(struct transaction *transaction, enum lmtp_body body)
-{
-	transaction->session->state = SESSION_ASKING;
-	transaction->chunked = body == LMTP_BODY_PLAIN;
-	transaction->data.plain = transaction->chunked;
-	lmtp_start_message(transaction->lmtp, body);
-}
-
 static void take_chunks(struct session *session)
 {
 	session_begin_octets(session, SESSION_CHUNK);
@@ -202,6 +194,17 @@ static void turn_down(struct transaction *transaction, struct reply reply)
 	}
 }
 
+void message_start(struct transaction *transaction, enum lmtp_body body)
+{
+	transaction->session->state = SESSION_ASKING;
+	transaction->chunked = body == LMTP_BODY_PLAIN;
+	transaction->data.plain = transaction->chunked;
+	if (transaction_take_up(transaction))
+		lmtp_start_message(transaction->lmtp, body);
+	else
+		turn_down(transaction, transaction_unavailable());
+}
+
 void message_on_data(void *owner, const struct reply *reply)
 {
 	struct transaction *transaction = owner;
@@ -209,6 +212,8 @@ void message_on_data(void *owner, const struct reply *reply)
 
 	if (transaction->accepted == 0) {
 		turn_down(transaction, REPLY(554, 5, 5, 1, "No valid recipients"));
+	} else if (transaction->lapsed) {
+		turn_down(transaction, transaction_unavailable());
 	} else if (reply->code != 354) {
 		turn_down(transaction, transaction_pass_reply(reply));
 	} else if (transaction->chunked) {

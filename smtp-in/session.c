@@ -532,11 +532,23 @@ void session_expire(struct session *session)
 		session_close(session, REPLY(421, 4, 4, 2, "Timeout, closing the connection"));
 }
 
+/* A client that stops after RCPT has no right to one of the few connections that go on from here. */
+static void rest(const struct session *session)
+{
+	const struct smtp_in_settings *settings = worker_settings(session->worker);
+	const int64_t since = session->deadline - (int64_t)settings->command_seconds;
+
+	if (!session->held && worker_seconds() - since >= (int64_t)settings->hand_over_hold_seconds)
+		transaction_rest(session->transaction);
+}
+
 void session_tick(struct session *session)
 {
 	const struct worker *worker = session->worker;
 	uint64_t octets;
 
+	if (session->state == SESSION_COMMANDS)
+		rest(session);
 	if (session->state == SESSION_MESSAGE)
 		octets = session->transaction->data.size;
 	else if (session->state == SESSION_CHUNK)

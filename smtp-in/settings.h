@@ -31,6 +31,7 @@ struct smtp_in_settings {
 	char *hand_over;                         /* where the LMTP server is */
 	uint64_t hand_over_connections;          /* to it at once, of one worker */
 	uint64_t hand_over_seconds;              /* waiting for its replies */
+	uint64_t hand_over_hold_seconds;         /* a silent client keeps one of them */
 	uint64_t hand_over_end_seconds;          /* waiting for those at the end of a message */
 	uint64_t handshake_seconds;              /* of TLS */
 	/* Limits on clients (guard.h); 0 is none. */

@@ -19,6 +19,7 @@ enum {
 struct transaction_recipient {
 	struct lmtp_recipient base; /* first: the LMTP client's list is ours, too */
 	struct address address;
+	struct transaction_recipient *next_accepted;
 };
 
 static const struct lmtp_handlers lmtp_handlers;
@@ -165,6 +166,27 @@ static bool fail_recipient(struct session *session)
 	return told;
 }
 
+static void note_accepted(struct transaction *transaction, struct transaction_recipient *recipient)
+{
+	transaction->accepted++;
+	transaction->only = &recipient->address;
+	if (transaction->last_accepted)
+		transaction->last_accepted->next_accepted = recipient;
+	else
+		transaction->first_accepted = recipient;
+	transaction->last_accepted = recipient;
+	transaction->session->worker->total.recipients++;
+}
+
+/* The client has long been told that this one is accepted. */
+static void note_again(struct transaction *transaction, const struct reply *reply)
+{
+	transaction->again--;
+	transaction->lapsed |= reply->code / 100 != 2;
+	if (transaction->awaited == 0)
+		session_resume(transaction->session);
+}
+
 static void on_recipient(void *owner, const struct reply *reply)
 {
 	struct transaction *transaction = owner;
@@ -180,15 +202,17 @@ static void on_recipient(void *owner, const struct reply *reply)
 
 	transaction->next_verdict = (struct transaction_recipient *)recipient->base.next;
 	transaction->awaited--;
+	if (transaction->again) {
+		note_again(transaction, reply);
+		return;
+	}
 	if (session->listener->submission && reply->code == 550 &&
 		memcmp(reply->enhanced, no_way.enhanced, sizeof(no_way.enhanced)) == 0)
 		reply = &no_way;
 	if (reply->code / 100 == 5 && !fail_recipient(session))
 		reply = &later;
 	if (reply->code / 100 == 2) {
-		transaction->accepted++;
-		transaction->only = &recipient->address;
-		session->worker->total.recipients++;
+		note_accepted(transaction, recipient);
 	} else {
 		session->worker->total.refused_recipients++;
 		log_refused(transaction, recipient, reply);
@@ -216,6 +240,35 @@ static bool begin_lmtp(struct transaction *transaction)
 	return false;
 }
 
+static void tell(struct transaction *transaction, struct transaction_recipient *recipient)
+{
+	transaction->awaited++;
+	if (!transaction->next_verdict)
+		transaction->next_verdict = recipient;
+	lmtp_add_recipient(transaction->lmtp, &recipient->base);
+}
+
+void transaction_rest(struct transaction *transaction)
+{
+	if (transaction && transaction->awaited == 0 && !transaction->begun)
+		lmtp_end(&transaction->lmtp);
+}
+
+bool transaction_take_up(struct transaction *transaction)
+{
+	struct transaction_recipient *recipient = transaction->first_accepted;
+
+	if (transaction->lmtp)
+		return true;
+	if (transaction->failed || !begin_lmtp(transaction))
+		return false;
+	for (; recipient; recipient = recipient->next_accepted) {
+		transaction->again++;
+		tell(transaction, recipient);
+	}
+	return true;
+}
+
 void transaction_add_recipient(struct transaction *transaction, const struct address *address,
 	const struct dsn_recipient *dsn)
 {
@@ -224,7 +277,7 @@ void transaction_add_recipient(struct transaction *transaction, const struct add
 
 	/* Counted in any case: the limit is also one on what a transaction can make us remember. */
 	transaction->recipients++;
-	if (transaction->failed || (!transaction->lmtp && !begin_lmtp(transaction))) {
+	if (!transaction_take_up(transaction)) {
 		session_reply(transaction->session, transaction_unavailable());
 		return;
 	}
@@ -233,10 +286,7 @@ void transaction_add_recipient(struct transaction *transaction, const struct add
 		.domain = text_copy(arena, address->domain) };
 	recipient->base.address = address_print(arena, address);
 	recipient->base.dsn = *dsn;
-	transaction->awaited++;
-	if (!transaction->next_verdict)
-		transaction->next_verdict = recipient;
-	lmtp_add_recipient(transaction->lmtp, &recipient->base);
+	tell(transaction, recipient);
 }
 
 static void on_drained(void *owner)
@@ -255,6 +305,8 @@ static void on_failed(void *owner, const char *reason)
 	transaction->lmtp = NULL;
 	transaction->failed = true;
 	transaction->next_verdict = NULL;
+	transaction->awaited -= transaction->again;
+	transaction->again = 0;
 	for (; transaction->awaited; transaction->awaited--)
 		session_reply(transaction->session, transaction_unavailable());
 	message_fail(transaction);

@@ -32,6 +32,9 @@ struct transaction {
 	bool prdr; /* the client wants a verdict for each recipient, after one message for all */
 
 	struct transaction_recipient *next_verdict;
+	struct transaction_recipient *first_accepted, *last_accepted;
+	size_t again; /* of the awaited, those that were accepted before and are told anew */
+	bool lapsed;  /* of which one is accepted no more */
 	const struct address *only; /* the recipient accepted last, for the trace field */
 	size_t recipients;          /* that were asked for */
 	size_t awaited;             /* verdicts not yet given to the client */
@@ -67,6 +70,13 @@ bool transaction_is_awaited(const struct transaction *transaction);
 /* RCPT. The LMTP server's verdict becomes the reply. The address is copied; dsn's texts are not. */
 void transaction_add_recipient(struct transaction *transaction, const struct address *address,
 	const struct dsn_recipient *dsn);
+
+/*
+ * The LMTP server's connection is given back while the client says nothing; transaction_take_up() tells the
+ * server all of it again, or finds it away: false.
+ */
+void transaction_rest(struct transaction *transaction);
+bool transaction_take_up(struct transaction *transaction);
 
 /* Its message, or a part of it, is on its way. */
 bool transaction_is_begun(const struct transaction *transaction);

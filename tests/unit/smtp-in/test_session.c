@@ -946,6 +946,76 @@ static void test_prdr_and_the_server_goes(void **state)
 	hear(fixture, fixture->client, EACH "250 2.0.0 a\r\n" AWAY "250 2.0.0 Accepted as ");
 }
 
+/* ---- a client that stops after RCPT ---- */
+
+static void let_rest(struct fixture *fixture)
+{
+	char error[200];
+
+	assert_int_equal(settings_set(&smtp_in_section, &fixture->settings, "hand-over-hold",
+				 TEXT("1"), error, sizeof(error)),
+		0);
+	client_comes(fixture);
+	say(fixture->client, ENVELOPE "RCPT TO:<no@example.test>\r\n");
+	server_comes(fixture);
+	hear_until(fixture, fixture->server, "RCPT TO:<no@example.test>\r\n");
+	say(fixture->server, BROUGHT "550 5.1.1 no\r\n");
+	hear(fixture, fixture->client, MAIL_OK "250 2.1.5 fine\r\n550 5.1.1 no\r\n");
+	hear(fixture, fixture->server, "RSET\r\n");
+	say(fixture->server, "250 2.0.0 ok\r\n");
+	hear_nothing(fixture, fixture->client);
+}
+
+/* Only those who were accepted are told again, and the client hears nothing of it. */
+static void test_a_silent_client_gives_the_connection_back(void **state)
+{
+	struct fixture *fixture = *state;
+
+	let_rest(fixture);
+	say(fixture->client, "RCPT TO:<b@example.test>\r\nDATA\r\n");
+	hear_until(fixture, fixture->server, "DATA\r\n");
+	assert_non_null(strstr(fixture->heard, "\r\nRCPT TO:<a@example.test>\r\n"
+					       "RCPT TO:<b@example.test>\r\nDATA\r\n"));
+	say(fixture->server, BROUGHT "250 2.1.5 b\r\n354 go\r\n");
+	hear(fixture, fixture->client, "250 2.1.5 b\r\n" GO);
+	say(fixture->client, "x\r\n.\r\n");
+	hear_until(fixture, fixture->server, "x\r\n.\r\n");
+	say(fixture->server, "250 2.0.0 a\r\n250 2.0.0 b\r\n");
+	hear_until(fixture, fixture->client, "\r\n");
+	assert_memory_equal(fixture->heard, "250 2.0.0 Accepted as ", 22);
+	assert_whole_message_works(fixture);
+}
+
+static void test_a_recipient_that_has_gone_meanwhile(void **state)
+{
+	struct fixture *fixture = *state;
+
+	let_rest(fixture);
+	say(fixture->client, "DATA\r\n");
+	hear_until(fixture, fixture->server, "DATA\r\n");
+	say(fixture->server, "250 2.1.0 ok\r\n550 5.1.1 gone\r\n503 5.5.1 nobody\r\n");
+	hear(fixture, fixture->client, AWAY);
+	hear(fixture, fixture->server, "RSET\r\n");
+	say(fixture->server, "250 2.0.0 ok\r\n");
+	assert_whole_message_works(fixture);
+}
+
+static void test_a_server_that_has_gone_meanwhile(void **state)
+{
+	struct fixture *fixture = *state;
+
+	let_rest(fixture);
+	close(fixture->listener);
+	close(fixture->server);
+	fixture->server = -1;
+	say(fixture->client, "BDAT 6 LAST\r\nNOOP\r\n");
+	hear(fixture, fixture->client, AWAY);
+	say(fixture->client, "NOOP\r\n");
+	hear(fixture, fixture->client, "250 2.0.0 Ok\r\n");
+	listen_anew(fixture);
+	assert_whole_message_works(fixture);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
@@ -985,6 +1055,9 @@ int main(void)
 		TEST(verdicts_one_by_one),
 		TEST(prdr_with_nothing_to_list),
 		TEST(prdr_and_the_server_goes),
+		TEST(a_silent_client_gives_the_connection_back),
+		TEST(a_recipient_that_has_gone_meanwhile),
+		TEST(a_server_that_has_gone_meanwhile),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
