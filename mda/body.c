@@ -124,6 +124,31 @@ static void insert_blank_line(struct buf *text, size_t at)
 	*text = whole;
 }
 
+/* There is one Return-Path, and it is ours (RFC 5321 section 4.4): others' are of earlier deliveries. */
+static void drop_return_paths(struct body *body)
+{
+	const struct text all = buf_text(&body->text);
+	const struct text message = text_from(all, body->trace_length);
+	const struct text header = text_head(message, header_length(message));
+	struct text rest = header;
+	struct header_field field;
+	struct buf whole = { 0 };
+	size_t kept = 0; /* octets of all that are in `whole` or were dropped */
+
+	if (header_count(header, TEXT("Return-Path")) == 0)
+		return;
+	while (header_walk(&rest, &field)) {
+		if (!text_equal_nocase(field.name, TEXT("Return-Path")))
+			continue;
+		const size_t at = (size_t)(field.whole.ptr - all.ptr);
+		buf_add(&whole, text_head(text_from(all, kept), at - kept));
+		kept = at + field.whole.len;
+	}
+	buf_add(&whole, text_from(all, kept));
+	buf_release(&body->text);
+	body->text = whole;
+}
+
 /* ---- what the message is ---- */
 
 /*
@@ -163,11 +188,11 @@ static void end_digest(struct body *body)
 /* Once, when the head is here: before the first octet goes to a spool file, or at the end. */
 static void settle_head(struct body *body)
 {
-	const struct text message = text_from(buf_text(&body->text), body->trace_length);
-
 	if (body->settled)
 		return;
 	body->settled = true;
+	drop_return_paths(body);
+	const struct text message = text_from(buf_text(&body->text), body->trace_length);
 	const char *loop = trace_find_loop(text_head(message, header_length(message)),
 		body->options.delivered_to, body->options.hops);
 	if (loop) {

@@ -5,7 +5,8 @@
  *
  * As stored, a message is our trace fields and then byte for byte what came, with LF line ends. One
  * octet may stand between: when what came has no header section at all (its first line is neither a
- * field nor blank), a blank line keeps that text from being read as part of our header.
+ * field nor blank), a blank line keeps that text from being read as part of our header. And a Return-Path
+ * that came is left out, as there is one, ours.
  */
 #ifndef MDA_BODY_H
 #define MDA_BODY_H

@@ -718,6 +718,34 @@ static void trusted_clients_have_wishes(void **state)
 	}
 }
 
+/* Of an earlier delivery: one, and folded, and several; and text that only looks like it stays. */
+static void return_paths_of_others_are_dropped(void **state)
+{
+	static const struct {
+		const char *message, *stored;
+	} cases[] = {
+		{ "Return-Path: <x@y>\r\nA: b\r\n\r\nReturn-Path: body\r\n.\r\n",
+			" +0000\nA: b\n\nReturn-Path: body\n" },
+		{ "A: b\r\nreturn-path:\r\n <x@y>\r\nC: d\r\nRETURN-PATH: <>\r\n\r\nx\r\n.\r\n",
+			" +0000\nA: b\nC: d\n\nx\n" },
+		{ "Return-Path: <x@y>\r\n\r\nx\r\n.\r\n", " +0000\n\nx\n" },
+		{ "Return-Path: <x@y>\r\n.\r\n", " +0000\n" },
+		{ "X-Return-Path: a\r\n\r\nx\r\n.\r\n", "X-Return-Path: a\n\nx\n" },
+	};
+	struct harness *h = *state;
+
+	harness_greet(h, false);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		harness_envelope(h, "alice@example.test");
+		harness_say(h, cases[i].message);
+		harness_expect(h, "250 2.0.0 *");
+		const size_t length = strlen(cases[i].stored);
+		assert_true(h->body_size > length);
+		assert_memory_equal(h->body + h->body_size - length, cases[i].stored, length);
+		assert_int_equal(strncmp(h->body, "Return-Path: <sender@", 21), 0);
+	}
+}
+
 /* The same key for what a reader could not tell apart, another one for all else. */
 static void duplicates_are_named_by_all_that_is_read(void **state)
 {
@@ -1458,6 +1486,7 @@ int main(void)
 		TEST(a_user_who_is_gone_costs_others_nothing),
 		TEST(verdicts_are_for_all_or_for_each),
 		TEST(trusted_clients_have_wishes),
+		TEST(return_paths_of_others_are_dropped),
 		TEST(duplicates_are_named_by_all_that_is_read),
 		TEST(large_duplicates_are_named_too),
 		TEST(a_user_who_is_full_is_asked_for_anew),

@@ -1,0 +1,226 @@
+"""
+What can be in the way of a message, made for real: the reply by LMTP, the reply by SMTP, the exit status of mda -d, and
+afterwards that what was put off arrives once and what was refused does not. (Failures that cannot be made from outside
+are in tests/unit/mda: test_session.c for the replies, test_verdict.c for the statuses, one row for each of the enum.)
+"""
+
+import importlib.util
+import os
+import pathlib
+import re
+import signal
+import smtplib
+import subprocess
+import unittest
+
+from host import Host, build_dir, wait_for
+
+EX_OK, EX_NOUSER, EX_UNAVAILABLE, EX_TEMPFAIL, EX_NOPERM = 0, 67, 69, 75, 77
+AWAY = "no connection"
+
+
+def disks():
+    spec = importlib.util.spec_from_file_location("full_disk", pathlib.Path(__file__).with_name("57-full-disk.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def short(code, text):
+    """The code and the enhanced code."""
+    match = re.match(rb"\d\.\d{1,3}\.\d{1,3}", text)
+    return f"{code} {match[0].decode()}" if match else str(code)
+
+
+class Lmtp(smtplib.LMTP):
+    """Over the unix socket; smtplib wants a port otherwise."""
+
+    def __init__(self, path):
+        super().__init__(path)
+
+
+def converse(client, to, message):
+    """Reply that decided."""
+    client.ehlo("client.example.org")
+    client.mail("s@example.org")
+    reply = client.rcpt(to)
+    if reply[0] == 250:
+        reply = client.data(message)
+    client.close()
+    return short(*reply)
+
+
+class Failures(unittest.TestCase):
+    def begin(self, **keys):
+        self.host = self.enterContext(Host(**keys))
+        self.number = 0
+
+    def message(self, extra=b"", body=b"body"):
+        self.number += 1
+        return b"Subject: number %d\r\n%s\r\n%s\r\n" % (self.number, extra, body)
+
+    def by_lmtp(self, to, message):
+        try:
+            return converse(Lmtp(self.host.socket("lmtp")), to, message)
+        except (ConnectionError, FileNotFoundError):
+            return AWAY
+
+    def by_smtp(self, to, message):
+        try:
+            return converse(smtplib.SMTP("127.0.0.1", self.host.port("smtp")), to, message)
+        except ConnectionError:
+            return AWAY
+
+    def by_command(self, to, message):
+        return subprocess.run([str(build_dir() / "libexec/mda"), "-d", to, "-f", "s@example.org",
+                               "-s", self.host.socket("lmtp")], input=message, capture_output=True,
+                              timeout=60).returncode
+
+    def try_all(self, to, expected, **parts):
+        """The messages that were sent, after all three ways said what they should."""
+        messages = [self.message(**parts) for _ in range(3)]
+        said = (self.by_lmtp(to, messages[0]), self.by_smtp(to, messages[1]), self.by_command(to, messages[2]))
+        self.assertEqual(said, expected)
+        return messages
+
+    def subjects(self, user):
+        found = [re.search(rb"^Subject: number (\d+)\r$", one, re.M)[1] for one in self.host.messages(user)]
+        return sorted(int(number) for number in found)
+
+    def again(self, to, messages):
+        """As a sender does who was put off: all of them, until they are taken."""
+        for message in messages:
+            wait_for(lambda: self.by_command(to, message) == EX_OK, "a later attempt")
+
+    def test_no_such_user(self):
+        self.begin()
+        self.try_all("nobody@example.test", ("550 5.1.1", "550 5.1.1", EX_NOUSER))
+
+    def test_not_our_domain(self):
+        self.begin()
+        self.try_all("alice@elsewhere.test", ("550 5.7.1", "550 5.7.1", EX_NOPERM))
+
+    def test_over_quota(self):
+        self.begin()
+        conf = str(self.host.dir / "restante.conf")
+        self.host.command("user", "quota", "-c", conf, "bob@example.test", "1")
+        first = self.try_all("bob@example.test", ("452 4.2.2", "452 4.2.2", EX_TEMPFAIL))
+        # There is room for a little: it shows at the end of the message.
+        self.host.command("user", "quota", "-c", conf, "bob@example.test", "1000")
+        second = self.try_all("bob@example.test", ("452 4.2.2", "452 4.2.2", EX_TEMPFAIL), body=b"x" * 2000)
+        self.assertEqual(self.subjects("bob"), [])
+        self.host.command("user", "quota", "-c", conf, "bob@example.test", "none")
+        self.again("bob@example.test", first + second)
+        self.assertEqual(self.subjects("bob"), [1, 2, 3, 4, 5, 6])
+
+    def test_one_of_several_is_full(self):
+        self.begin()
+        self.host.command("user", "quota", "-c", str(self.host.dir / "restante.conf"), "bob@example.test", "1000")
+        to = ("alice@example.test", "bob@example.test", "carol@example.test")
+
+        def send(client):
+            """The replies after the last octet, one for each recipient by LMTP."""
+            client.ehlo("client.example.org")
+            client.mail("s@example.org")
+            for one in to:
+                self.assertEqual(client.rcpt(one)[0], 250)
+            client.putcmd("data")
+            self.assertEqual(client.getreply()[0], 354)
+            client.send(self.message(body=b"x" * 2000) + b".\r\n")
+            replies = [short(*client.getreply()) for _ in (to if isinstance(client, Lmtp) else [0])]
+            client.close()
+            return replies
+
+        # An LMTP client hears of each; a client of SMTP hears one word for all, so none has it.
+        self.assertEqual(send(Lmtp(self.host.socket("lmtp"))), ["250 2.0.0", "452 4.2.2", "250 2.0.0"])
+        self.assertEqual(send(smtplib.SMTP("127.0.0.1", self.host.port("smtp"))), ["452 4.2.2"])
+        self.assertEqual([self.subjects(user) for user in ("alice", "bob", "carol")], [[1], [], [1]])
+
+    def test_too_large(self):
+        self.begin(set={"mda.message-size": "64K", "smtp-in.message-size": "32K"})
+        self.try_all("alice@example.test", ("552 5.3.4", "552 5.3.4", EX_UNAVAILABLE),
+                     body=b"\r\n".join([b"x" * 70] * 1000))
+        self.assertEqual(self.subjects("alice"), [])
+
+    def test_a_loop(self):
+        self.begin()
+        self.try_all("alice@example.test", ("554 5.4.6", "554 5.4.6", EX_UNAVAILABLE),
+                     extra=b"Delivered-To: alice@example.test\r\n")
+        self.assertEqual(self.subjects("alice"), [])
+
+    def test_no_text(self):
+        """A bare LF is refused by protocol; a program's input is made fit."""
+        self.begin()
+        with Lmtp(self.host.socket("lmtp")) as client:
+            client.ehlo("x")
+            client.mail("s@example.org")
+            client.rcpt("alice@example.test")
+            client.putcmd("data")
+            client.getreply()
+            client.send(b"Subject: x\r\n\r\nbare\n\r\n.\r\n")
+            self.assertEqual(short(*client.getreply()), "554 5.6.0")
+        self.assertEqual(self.host.messages("alice"), [])
+
+    def test_the_store_dies_with_the_message(self):
+        """It was asked to keep the message and never answered: nobody says that all is well."""
+        self.begin()
+        clients = [Lmtp(self.host.socket("lmtp")), smtplib.SMTP("127.0.0.1", self.host.port("smtp"))]
+        messages = [self.message() for _ in clients]
+        for client in clients:
+            client.ehlo("x")
+            client.mail("s@example.org")
+            self.assertEqual(client.rcpt("alice@example.test")[0], 250)
+            client.putcmd("data")
+            self.assertEqual(client.getreply()[0], 354)
+        [store] = self.host.pids("store")
+        os.kill(store, signal.SIGSTOP)
+        for client, message in zip(clients, messages):
+            client.send(message + b".\r\n")
+        os.kill(store, signal.SIGKILL)
+        for client in clients:
+            self.assertEqual(short(*client.getreply()), "451 4.3.0")
+            client.close()
+        self.again("alice@example.test", messages)
+        self.assertEqual(self.subjects("alice"), [1, 2])
+
+    def test_the_host_is_away(self):
+        self.begin()
+        self.host.stop()
+        messages = self.try_all("alice@example.test", (AWAY, AWAY, EX_TEMPFAIL))
+        self.host.start()
+        self.again("alice@example.test", messages)
+        self.assertEqual(self.subjects("alice"), [1, 2, 3])
+
+    def test_the_disk_is_full(self):
+        if os.geteuid() != 0:
+            self.skipTest("only root can mount a small disk")
+        disk = disks().Disk(96 << 20)
+        self.addCleanup(disk.remove)
+        if disk.why:
+            self.skipTest(disk.why)
+        directory = disk.point / "host"
+        directory.mkdir()
+        self.begin(directory=str(directory))
+        filler = disk.point / "filler"
+        with open(filler, "wb") as file:
+            try:
+                while True:
+                    file.write(bytes(1 << 20))
+                    file.flush()
+            except OSError:
+                pass
+
+        def refused():
+            return self.by_lmtp("alice@example.test", self.message()) == "452 4.3.1"
+        wait_for(refused, "the store to notice")
+        kept = self.number - 1  # those before it noticed
+        self.number = 1000
+        messages = self.try_all("alice@example.test", ("452 4.3.1", "452 4.3.1", EX_TEMPFAIL))
+        filler.unlink()
+        self.again("alice@example.test", messages)
+        self.assertEqual(self.subjects("alice"), [*range(1, kept + 1), 1001, 1002, 1003])
+        self.host.stop()
+
+
+if __name__ == "__main__":
+    unittest.main()
