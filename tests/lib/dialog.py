@@ -1,7 +1,7 @@
 """Dialogs: plain text files of C: and S: lines, held against real processes.
 
 	# comment
-	with: smtp                 the listener: smtp smtps submission submissions pop3 pop3s lmtp lmtp-smtp-in
+	with: smtp                 the listener: smtp smtps submission submissions pop3 pop3s lmtp lmtp-smtp-in lmtp-bridge
 	set: smtp-in.recipients=3  a setting this dialog needs (dialogs with the same ones share a host)
 	mail: alice: Subject: x\\r\\n\\r\\nbody\\r\\n   empty alice's mailbox first, then deliver this
 	C: EHLO client.test        send the text and CRLF; consecutive C lines leave in one segment
