@@ -156,6 +156,20 @@ static void verify_socket(
 			"mda.socket: admin and lock are taken; give another name, like lmtp");
 }
 
+/* EHLO tells the one, and the delivery agent keeps the other. */
+static void verify_recipients(
+	const struct host_settings *settings, struct text file, struct finding *finding)
+{
+	const struct smtp_in_settings *told = host_settings_of(settings, HOST_SMTP_IN);
+	const struct mda_settings *kept = host_settings_of(settings, HOST_MDA);
+
+	if (strcmp(told->hand_over, "unix:lmtp-smtp-in") == 0 &&
+		told->recipients > kept->recipients)
+		report_at(finding, locate_item(file, "smtp-in", "recipients", NULL),
+			"smtp-in.recipients: clients are told that a message may have more "
+			"recipients than mda.recipients lets through");
+}
+
 /* Those in a file of their own, which need not be there. */
 static int read_more_accounts(
 	struct host_settings *settings, const char *settings_file, host_report *report, void *owner)
@@ -206,6 +220,7 @@ int host_settings_read(const struct host_source *source, struct host_settings **
 		apply_overrides(settings, &finding);
 		verify_endpoints(settings, octets, &finding);
 		verify_socket(settings, octets, &finding);
+		verify_recipients(settings, octets, &finding);
 		if (read_more_accounts(settings, source->file, report, owner) != 0)
 			finding.count++;
 		verify_domains(settings, octets, &finding);

@@ -111,6 +111,25 @@ static void test_domains_are_names(void **state)
 	host_settings_free(&settings);
 }
 
+/* What EHLO tells has to get through; another LMTP server has limits of its own. */
+static void test_recipients_are_kept(void **state)
+{
+	static const char octets[] = "domains = { a.example }\n"
+				     "smtp-in { recipients = 300 }\n"
+				     "mda { recipients = 200 }\n";
+	const char *const elsewhere[] = { "smtp-in.hand-over=inet:127.0.0.1:24" };
+	struct host_settings *settings;
+	struct heard heard;
+
+	(void)state;
+	assert_int_equal(read_settings(octets, NULL, 0, &settings, &heard), -1);
+	assert_int_equal(heard.count, 1);
+	assert_non_null(strstr(heard.all, "/file:2: smtp-in.recipients: "));
+	host_settings_free(&settings);
+	assert_int_equal(read_settings(octets, elsewhere, 1, &settings, &heard), 0);
+	host_settings_free(&settings);
+}
+
 static void test_mistakes_have_lines(void **state)
 {
 	static const char octets[] = "domains = { a.example }\n"
@@ -223,6 +242,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_tables_have_what_we_ask_for),
 		cmocka_unit_test(test_domains_are_names),
+		cmocka_unit_test(test_recipients_are_kept),
 		cmocka_unit_test(test_mistakes_have_lines),
 		cmocka_unit_test(test_overrides),
 		cmocka_unit_test(test_missing_file),
