@@ -135,7 +135,7 @@ static void drop_return_paths(struct body *body)
 	struct buf whole = { 0 };
 	size_t kept = 0; /* octets of all that are in `whole` or were dropped */
 
-	if (header_count(header, TEXT("Return-Path")) == 0)
+	if (body->options.pulled || header_count(header, TEXT("Return-Path")) == 0)
 		return;
 	while (header_walk(&rest, &field)) {
 		if (!text_equal_nocase(field.name, TEXT("Return-Path")))

@@ -6,7 +6,7 @@
  * As stored, a message is our trace fields and then byte for byte what came, with LF line ends. One
  * octet may stand between: when what came has no header section at all (its first line is neither a
  * field nor blank), a blank line keeps that text from being read as part of our header. And a Return-Path
- * that came is left out, as there is one, ours.
+ * that came is left out, as there is one, ours; but for pulled mail, which stays as it lay there.
  */
 #ifndef MDA_BODY_H
 #define MDA_BODY_H
@@ -23,6 +23,7 @@ struct body_options {
 	uint64_t size_hint;   /* what the client announced, or 0 */
 	bool chunked;         /* by BDAT: no dots to undo, and body_end() says when it ends */
 	bool tell_duplicates; /* make body->same */
+	bool pulled;          /* from a remote account: byte for byte, its own Return-Path too */
 	bool has_received; /* its first field is smtp-in's trace field and no proof of a header */
 	struct text
 		delivered_to; /* who must not have got it before; "": several, only hops count */

@@ -65,6 +65,7 @@ void session_prepare_body(struct session *session, bool chunked)
 		.size_hint = mail->size,
 		.chunked = chunked,
 		.tell_duplicates = settings->duplicates > 0,
+		.pulled = pulled,
 		.has_received = session->trusted && !pulled,
 		.delivered_to = only.ptr && !pulled ? only : TEXT(""),
 		.hops = (unsigned)settings->hops,
