@@ -26,17 +26,26 @@ static bool is_client_name(struct text name)
 	return true;
 }
 
+static struct parameters_offer offered(const struct session *session)
+{
+	const struct mda_settings *settings = session->worker->options.settings;
+
+	return (struct parameters_offer){ .trusted = session->trusted,
+		.dsn = settings->dsn,
+		.size_limit = settings->message_size };
+}
+
 static void announce_all(struct session *session)
 {
 	const struct worker *worker = session->worker;
+	const struct parameters_offer offer = offered(session);
 	struct buf line = { 0 }, next = { 0 };
 	bool more = true;
 
 	buf_add_string(&line, worker->options.common->hostname);
 	for (size_t i = 0; more; i++) {
 		buf_clear(&next);
-		more = parameters_announcement(
-			i, session->trusted, worker->options.settings->message_size, &next);
+		more = parameters_announcement(i, &offer, &next);
 		session_reply_line(session, 250, !more, buf_text(&line));
 		buf_clear(&line);
 		buf_add(&line, buf_text(&next));
@@ -114,9 +123,10 @@ static void refuse_size(struct session *session, uint64_t size)
 static void begin_mail(
 	struct session *session, struct arena *arena, const struct command_path *path)
 {
+	const struct parameters_offer offer = offered(session);
 	struct parameters parameters = { 0 };
 
-	if (!parameters_take(arena, PARAMETERS_MAIL, session->trusted, path, &parameters)) {
+	if (!parameters_take(arena, PARAMETERS_MAIL, &offer, path, &parameters)) {
 		session_fault(session, &parameters.fault);
 		return;
 	}
@@ -162,14 +172,15 @@ static void run_mail(struct session *session, struct text argument)
 static void run_rcpt(struct session *session, struct text argument)
 {
 	struct arena *arena = session->mail->arena;
+	const struct parameters_offer offer = offered(session);
 	struct parameters parameters = { .utf8 = session->mail->utf8 };
 	struct command_path path;
 	enum address_fault address;
 	enum command_fault fault = command_parse_path(
 		arena, argument, TEXT("TO"), session->mail->utf8, &path, &address);
 	struct reply reply;
-	const bool good = fault == COMMAND_OK && parameters_take(arena, PARAMETERS_RCPT,
-							 session->trusted, &path, &parameters);
+	const bool good = fault == COMMAND_OK &&
+			  parameters_take(arena, PARAMETERS_RCPT, &offer, &path, &parameters);
 
 	if (good && path.address.local.len) {
 		session_add_recipient(session, &path.address, &parameters);

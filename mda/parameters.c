@@ -161,6 +161,7 @@ static const struct parameter table[] = {
 static const struct {
 	struct text keyword;
 	bool trusted;
+	bool dsn;
 	bool shows_limit; /* announced with the message size */
 } extensions[] = {
 	{ .keyword = TEXT("PIPELINING") },
@@ -168,27 +169,28 @@ static const struct {
 	{ .keyword = TEXT("8BITMIME") },
 	{ .keyword = TEXT("SMTPUTF8") },
 	{ .keyword = TEXT("CHUNKING") },
-	{ .keyword = TEXT("DSN") },
+	{ .keyword = TEXT("DSN"), .dsn = true },
 	{ .keyword = TEXT("SIZE"), .shows_limit = true },
 	{ .keyword = TEXT("XDELIVER"), .trusted = true },
 	{ .keyword = TEXT("PRDR"), .trusted = true },
 	{ .keyword = TEXT("XID"), .trusted = true },
 };
 
-bool parameters_announcement(size_t i, bool trusted, uint64_t size_limit, struct buf *line)
+bool parameters_announcement(size_t i, const struct parameters_offer *offer, struct buf *line)
 {
 	size_t at = 0;
 
 	/* The trusted ones stand last. */
 	for (; at < sizeof(extensions) / sizeof(extensions[0]); at++) {
-		if ((trusted || !extensions[at].trusted) && i-- == 0)
+		if ((offer->trusted || !extensions[at].trusted) &&
+			(offer->dsn || !extensions[at].dsn) && i-- == 0)
 			break;
 	}
 	if (at == sizeof(extensions) / sizeof(extensions[0]))
 		return false;
 	buf_add(line, extensions[at].keyword);
 	if (extensions[at].shows_limit)
-		buf_format(line, " %llu", (unsigned long long)size_limit);
+		buf_format(line, " %llu", (unsigned long long)offer->size_limit);
 	return true;
 }
 
@@ -223,13 +225,16 @@ static enum dsn_result take_dsn(struct arena *arena, enum parameters_command com
 	return result;
 }
 
-static bool take(struct arena *arena, enum parameters_command command, bool trusted,
-	const struct command_parameter *given, struct parameters *parameters)
+static bool take(struct arena *arena, enum parameters_command command,
+	const struct parameters_offer *offer, const struct command_parameter *given,
+	struct parameters *parameters)
 {
-	const struct parameter *known = find(command, trusted, given->keyword);
+	const struct parameter *known = find(command, offer->trusted, given->keyword);
 
 	if (!known) {
 		parameters->fault = REPLY(555, 5, 5, 4, "parameter not known");
+		if (!offer->dsn)
+			return false;
 		switch (take_dsn(arena, command, given, parameters)) {
 		case DSN_TAKEN:
 			return true;
@@ -243,11 +248,12 @@ static bool take(struct arena *arena, enum parameters_command command, bool trus
 	return !given->value.ptr == known->bare && known->take(arena, given->value, parameters);
 }
 
-bool parameters_take(struct arena *arena, enum parameters_command command, bool trusted,
-	const struct command_path *path, struct parameters *parameters)
+bool parameters_take(struct arena *arena, enum parameters_command command,
+	const struct parameters_offer *offer, const struct command_path *path,
+	struct parameters *parameters)
 {
 	for (size_t i = 0; i < path->parameters; i++) {
-		if (!take(arena, command, trusted, &path->parameter[i], parameters))
+		if (!take(arena, command, offer, &path->parameter[i], parameters))
 			return false;
 	}
 	return true;

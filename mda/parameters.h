@@ -2,8 +2,8 @@
  * The service extensions of LMTP as tables: what LHLO announces, and what may follow the path in MAIL and
  * RCPT. Both are answered from here and from nowhere else.
  *
- * DSN (RFC 3461): what a sender wants to know is checked, kept and logged. Reports themselves are made by
- * whoever sends mail on; here a message is in its mailbox or refused within the conversation.
+ * DSN (RFC 3461), where it is offered: what a sender wants to know is checked, kept and logged. Nobody here
+ * sends reports yet; a message is in its mailbox or refused within the conversation.
  *
  * On the socket of our own smtp-in there is more, announced as XID, XDELIVER and PRDR:
  *
@@ -40,13 +40,21 @@ struct parameters {
 	struct reply fault; /* why not */
 };
 
+/* What this client is offered, and so may use. */
+struct parameters_offer {
+	bool trusted; /* it is our own smtp-in or bridge */
+	bool dsn;
+	uint64_t size_limit; /* octets */
+};
+
 enum parameters_command { PARAMETERS_MAIL = 1, PARAMETERS_RCPT = 2 };
 
 /* Into *parameters; utf8 is set before for RCPT. False: see fault, whose text is constant. */
-bool parameters_take(struct arena *arena, enum parameters_command command, bool trusted,
-	const struct command_path *path, struct parameters *parameters);
+bool parameters_take(struct arena *arena, enum parameters_command command,
+	const struct parameters_offer *offer, const struct command_path *path,
+	struct parameters *parameters);
 
 /* What LHLO announces: the i-th line, SIZE with the limit behind it, or false behind the last. */
-bool parameters_announcement(size_t i, bool trusted, uint64_t size_limit, struct buf *line);
+bool parameters_announcement(size_t i, const struct parameters_offer *offer, struct buf *line);
 
 #endif

@@ -73,6 +73,13 @@ static const struct settings_item items[] = {
 			"same "
 			"Message-ID, From, Date, Subject and body is thrown away. 0: all are "
 			"kept." },
+	{ .name = "dsn",
+		.type = SETTINGS_BOOL,
+		.preset = "no",
+		.offset = AT(dsn),
+		.help = "Offer DSN (RFC 3461) to senders; smtp-in follows. What they ask for is "
+			"checked and kept, but reports of success are not sent, as mail cannot "
+			"leave this host yet; without the offer a sender's own host reports." },
 	{ .name = "command-timeout",
 		.type = SETTINGS_SECONDS,
 		.preset = "5m",

@@ -19,6 +19,7 @@ struct mda_settings {
 	uint64_t recipients;         /* of one message */
 	uint64_t sessions;           /* at once, each worker */
 	uint64_t duplicates;         /* seconds in which a message is kept once only; 0: off */
+	bool dsn;                    /* offer RFC 3461 */
 	uint64_t command_timeout;    /* seconds a client may think before a command */
 	uint64_t data_timeout;       /* seconds it may pause inside a message */
 };

@@ -536,6 +536,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	loop = event_base_new();
 	settings_preset(&common_section, &common);
 	settings_preset(&mda_section, &settings);
+	settings.dsn = true;
 	REQUIRE(settings_set(&common_section, &common, "domains", TEXT("example.test"), error,
 			sizeof(error)) == 0);
 	REQUIRE(settings_set(&mda_section, &settings, "message-size", TEXT("600K"), error,

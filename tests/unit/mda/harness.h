@@ -338,6 +338,7 @@ static struct harness *harness_start(void)
 	h->loop = event_base_new();
 	settings_preset(&common_section, &h->common);
 	settings_preset(&mda_section, &h->settings);
+	h->settings.dsn = true;
 	assert_int_equal(settings_set(&common_section, &h->common, "domains",
 				 TEXT("example.test Second.test"), error, sizeof(error)),
 		0);
