@@ -27,6 +27,7 @@ from peers import Postfix  # noqa: E402
 LOADS = [  # name, arguments, units for Postfix, for restante
     ("messages of 4 KiB, 64 kept connections", ["messages", "--threads", "64"], 1500, 12000),
     ("new connections, resumed", ["connections", "--resume"], 1000, 5000),
+    ("new connections, resumed, TLS 1.2", ["connections", "--resume", "--tls12"], 1000, 8000),
     ("new connections, full handshake", ["connections"], 1000, 3000),
 ]
 
