@@ -2,50 +2,42 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 #include <sysexits.h>
 
 #include "mda/deliver_stdin.h"
 #include "mda/verdict.h"
+#include "tests/unit/outcomes.h"
 
-/* What each failure of the store becomes: for an LMTP client, and for the caller of mda -d. */
-static const struct {
-	enum store_failure failure;
-	unsigned code;
-	unsigned char enhanced[3];
-	int status;
-} outcomes[] = {
-	{ STORE_OK, 250, { 2, 0, 0 }, EX_OK },
-	{ STORE_NO_SUCH_USER, 550, { 5, 1, 1 }, EX_NOUSER },
-	{ STORE_NO_SUCH_MAILBOX, 451, { 4, 2, 0 }, EX_TEMPFAIL },
-	{ STORE_NO_SUCH_MESSAGE, 451, { 4, 3, 0 }, EX_TEMPFAIL },
-	{ STORE_BAD_LOGIN, 451, { 4, 3, 0 }, EX_TEMPFAIL },
-	{ STORE_ALREADY_EXISTS, 451, { 4, 3, 0 }, EX_TEMPFAIL },
-	{ STORE_OVER_QUOTA, 452, { 4, 2, 2 }, EX_TEMPFAIL },
-	{ STORE_TOO_LARGE, 552, { 5, 3, 4 }, EX_UNAVAILABLE },
-	{ STORE_LOCKED, 450, { 4, 2, 0 }, EX_TEMPFAIL },
-	{ STORE_NO_SPACE, 452, { 4, 3, 1 }, EX_TEMPFAIL },
-	{ STORE_NOT_DURABLE, 451, { 4, 3, 0 }, EX_TEMPFAIL },
-	{ STORE_DAMAGED, 451, { 4, 3, 0 }, EX_TEMPFAIL },
-	{ STORE_BUSY, 451, { 4, 3, 2 }, EX_TEMPFAIL },
-	{ STORE_REFUSED, 451, { 4, 3, 5 }, EX_TEMPFAIL },
-	{ STORE_INVALID, 451, { 4, 3, 0 }, EX_TEMPFAIL },
-	{ STORE_AWAY, 451, { 4, 3, 0 }, EX_TEMPFAIL },
-};
+static struct reply read_reply(const char *text)
+{
+	struct reply reply = { 0 };
+	unsigned enhanced[3];
+
+	assert_int_equal(
+		sscanf(text, "%u %u.%u.%u", &reply.code, &enhanced[0], &enhanced[1], &enhanced[2]),
+		4);
+	for (size_t i = 0; i < 3; i++)
+		reply.enhanced[i] = (unsigned char)enhanced[i];
+	assert_int_equal(reply.code / 100, reply.enhanced[0]);
+	return reply;
+}
 
 static void every_failure_has_its_reply_and_status(void **state)
 {
 	(void)state;
-	assert_int_equal(sizeof(outcomes) / sizeof(outcomes[0]), STORE_FAILURES);
 	for (size_t i = 0; i < STORE_FAILURES; i++) {
-		const struct reply reply = verdict_reply(outcomes[i].failure);
+		const struct reply rcpt = read_reply(outcomes[i].rcpt);
+		const struct reply end = read_reply(outcomes[i].end);
+		const struct reply verdict = verdict_reply(outcomes[i].failure);
 		assert_int_equal(outcomes[i].failure, i);
-		assert_int_equal(reply.code, outcomes[i].code);
-		assert_memory_equal(reply.enhanced, outcomes[i].enhanced, 3);
-		assert_int_equal(reply.code / 100, reply.enhanced[0]);
-		assert_true(reply.text.len > 0);
-		assert_int_equal(deliver_stdin_status(&reply), outcomes[i].status);
+		assert_int_equal(verdict.code, end.code);
+		assert_memory_equal(verdict.enhanced, end.enhanced, 3);
+		assert_true(verdict.text.len > 0);
+		assert_int_equal(deliver_stdin_status(&rcpt), outcomes[i].rcpt_status);
+		assert_int_equal(deliver_stdin_status(&end), outcomes[i].end_status);
 	}
 }
 

@@ -22,6 +22,7 @@
 #include "base/role.h"
 #include "smtp-in/settings.h"
 #include "smtp-in/worker.h"
+#include "tests/unit/outcomes.h"
 
 enum { PATIENCE_SECONDS = 20 };
 
@@ -549,6 +550,40 @@ static void test_421_of_the_server_is_not_ours(void **state)
 	hear(fixture, fixture->client, MAIL_OK AWAY AWAY);
 }
 
+/* A recipient and a message that fared so: the client hears the same code, of a lone message "Accepted". */
+static void assert_is_passed_on(struct fixture *fixture, const struct outcome *outcome)
+{
+	char rcpt[40], end[40];
+
+	snprintf(rcpt, sizeof(rcpt), "%s why\r\n", outcome->rcpt);
+	snprintf(end, sizeof(end), "%s why\r\n", outcome->end);
+	client_comes(fixture);
+	begin_message(fixture, 2);
+	say(fixture->server, "250 2.1.0 ok\r\n");
+	say(fixture->server, rcpt);
+	say(fixture->server, "250 2.1.5 fine\r\n354 go\r\n");
+	hear(fixture, fixture->client, MAIL_OK);
+	hear(fixture, fixture->client, rcpt);
+	hear(fixture, fixture->client, "250 2.1.5 fine\r\n" GO);
+	say(fixture->client, "x\r\n.\r\n");
+	hear_until(fixture, fixture->server, "x\r\n.\r\n");
+	say(fixture->server, end);
+	if (outcome->rcpt[0] == '2')
+		say(fixture->server, end);
+	if (outcome->end[0] != '2') {
+		hear(fixture, fixture->client, end);
+		return;
+	}
+	hear_until(fixture, fixture->client, "\r\n");
+	assert_memory_equal(fixture->heard, "250 2.0.0 Accepted as ", 22);
+}
+
+static void test_every_failure_is_passed_on(void **state)
+{
+	for (size_t i = 0; i < STORE_FAILURES; i++)
+		assert_is_passed_on(*state, &outcomes[i]);
+}
+
 static void test_broken_off_amid_a_message(void **state)
 {
 	struct fixture *fixture = *state;
@@ -1035,6 +1070,7 @@ int main(void)
 		TEST(broken_off_before_verdicts_on_recipients),
 		TEST(broken_off_between_recipients_and_data),
 		TEST(421_of_the_server_is_not_ours),
+		TEST(every_failure_is_passed_on),
 		TEST(broken_off_amid_a_message),
 		TEST(broken_off_before_the_verdict),
 		TEST(server_started_anew_is_not_noticed),
