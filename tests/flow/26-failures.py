@@ -1,21 +1,26 @@
 """
 What can be in the way of a message, made for real: the reply by LMTP, the reply by SMTP, the exit status of mda -d, and
-afterwards that what was put off arrives once and what was refused does not. (Failures that cannot be made from outside
-are in tests/unit/mda: test_session.c for the replies, test_verdict.c for the statuses, one row for each of the enum.)
+afterwards that what was put off arrives once and what was refused does not. tests/unit/outcomes.h has every failure
+there is, with the test of this file that makes it, or why none can.
 """
 
+import array
+import fcntl
 import importlib.util
 import os
 import pathlib
 import re
+import shutil
 import signal
 import smtplib
 import subprocess
+import termios
 import unittest
 
 from host import Host, build_dir, wait_for
 
 EX_OK, EX_NOUSER, EX_UNAVAILABLE, EX_TEMPFAIL, EX_NOPERM = 0, 67, 69, 75, 77
+TAKEN = ("250 2.0.0", "250 2.0.0", EX_OK)
 AWAY = "no connection"
 
 
@@ -37,6 +42,33 @@ class Lmtp(smtplib.LMTP):
 
     def __init__(self, path):
         super().__init__(path)
+
+
+class Command:
+    """mda -d, held amid its message: whom it is for has been accepted."""
+
+    def __init__(self, host, to, message):
+        self.process = subprocess.Popen([str(build_dir() / "libexec/mda"), "-d", to, "-f", "s@example.org",
+                                         "-s", host.socket("lmtp")], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self._pass(message[:1])
+        self._pass(message[1:-1])  # it reads on only after the reply to DATA
+        self.rest = message[-1:]
+
+    def _pass(self, octets):
+        waiting = array.array("i", [0])
+
+        def read():
+            fcntl.ioctl(self.process.stdin, termios.FIONREAD, waiting)
+            return waiting[0] == 0
+        os.write(self.process.stdin.fileno(), octets)
+        wait_for(read, "mda -d to read its input")
+
+    def end(self):
+        self.process.stdin.write(self.rest)
+        self.process.stdin.close()
+
+    def status(self):
+        return self.process.wait(60)
 
 
 def converse(client, to, message):
@@ -82,6 +114,35 @@ class Failures(unittest.TestCase):
         said = (self.by_lmtp(to, messages[0]), self.by_smtp(to, messages[1]), self.by_command(to, messages[2]))
         self.assertEqual(said, expected)
         return messages
+
+    def held(self, to):
+        """All three ways with their messages begun; what they are to say is asked for later."""
+        messages = [self.message() for _ in range(3)]
+        clients = [Lmtp(self.host.socket("lmtp")), smtplib.SMTP("127.0.0.1", self.host.port("smtp"))]
+        for client, message in zip(clients, messages):
+            self.addCleanup(client.close)
+            client.ehlo("client.example.org")
+            client.mail("s@example.org")
+            self.assertEqual(client.rcpt(to)[0], 250)
+            client.putcmd("data")
+            self.assertEqual(client.getreply()[0], 354)
+            client.send(message[:-1])
+        command = Command(self.host, to, messages[2])
+
+        def end():
+            for client, message in zip(clients, messages):
+                client.send(message[-1:] + b".\r\n")
+            command.end()
+
+        def said():
+            return (*(short(*client.getreply()) for client in clients), command.status())
+        return messages, end, said
+
+    def conf(self):
+        return str(self.host.dir / "restante.conf")
+
+    def maildir(self, user):
+        return self.host.dir / "store/mail/example.test" / user
 
     def subjects(self, user):
         found = [re.search(rb"^Subject: number (\d+)\r$", one, re.M)[1] for one in self.host.messages(user)]
@@ -136,6 +197,17 @@ class Failures(unittest.TestCase):
         self.assertEqual(send(smtplib.SMTP("127.0.0.1", self.host.port("smtp"))), ["452 4.2.2"])
         self.assertEqual([self.subjects(user) for user in ("alice", "bob", "carol")], [[1], [], [1]])
 
+    def test_one_of_those_behind_an_alias_is_full(self):
+        """One address and one word for it, by every way: so none of them has it."""
+        self.begin()
+        self.host.command("user", "quota", "-c", self.conf(), "bob@example.test", "1000")
+        self.host.command("alias", "add", "-c", self.conf(), "team", "alice", "bob", "carol")
+        messages = self.try_all("team@example.test", ("452 4.2.2", "452 4.2.2", EX_TEMPFAIL), body=b"x" * 2000)
+        self.assertEqual([self.subjects(user) for user in ("alice", "bob", "carol")], [[], [], []])
+        self.host.command("user", "quota", "-c", self.conf(), "bob@example.test", "none")
+        self.again("team@example.test", messages)
+        self.assertEqual([self.subjects(user) for user in ("alice", "bob", "carol")], [[1, 2, 3]] * 3)
+
     def test_too_large(self):
         self.begin(set={"mda.message-size": "64K", "smtp-in.message-size": "32K"})
         self.try_all("alice@example.test", ("552 5.3.4", "552 5.3.4", EX_UNAVAILABLE),
@@ -151,37 +223,98 @@ class Failures(unittest.TestCase):
     def test_no_text(self):
         """A bare LF is refused by protocol; a program's input is made fit."""
         self.begin()
-        with Lmtp(self.host.socket("lmtp")) as client:
-            client.ehlo("x")
-            client.mail("s@example.org")
-            client.rcpt("alice@example.test")
-            client.putcmd("data")
-            client.getreply()
-            client.send(b"Subject: x\r\n\r\nbare\n\r\n.\r\n")
-            self.assertEqual(short(*client.getreply()), "554 5.6.0")
-        self.assertEqual(self.host.messages("alice"), [])
-
-    def test_the_store_dies_with_the_message(self):
-        """It was asked to keep the message and never answered: nobody says that all is well."""
-        self.begin()
-        clients = [Lmtp(self.host.socket("lmtp")), smtplib.SMTP("127.0.0.1", self.host.port("smtp"))]
-        messages = [self.message() for _ in clients]
-        for client in clients:
+        for client, reply in ((Lmtp(self.host.socket("lmtp")), "554 5.6.0"), (self.host.smtp(), "550 5.6.0")):
             client.ehlo("x")
             client.mail("s@example.org")
             self.assertEqual(client.rcpt("alice@example.test")[0], 250)
             client.putcmd("data")
             self.assertEqual(client.getreply()[0], 354)
+            client.send(self.message(body=b"bare\n") + b".\r\n")
+            self.assertEqual(short(*client.getreply()), reply)
+            client.close()
+        self.assertEqual(self.host.messages("alice"), [])
+        self.assertEqual(self.by_command("alice@example.test", self.message(body=b"bare\n")), EX_OK)
+        [message] = self.host.messages("alice")
+        self.assertTrue(message.endswith(b"\r\n\r\nbare\r\n\r\n"), message)
+
+    def test_the_user_leaves_meanwhile(self):
+        """There at RCPT, gone when the message ends; who has the name afterwards gets nothing of it."""
+        self.begin()
+        _, end, said = self.held("bob@example.test")
+        self.host.command("user", "remove", "-c", self.conf(), "bob@example.test")
+        end()
+        self.assertEqual(said(), ("550 5.1.1", "550 5.1.1", EX_NOUSER))
+        self.host.command("user", "add", "-c", self.conf(), "bob@example.test", input=b"restante\n")
+        self.assertEqual(self.subjects("bob"), [])
+
+    def test_an_import_is_not_finished(self):
+        """As it is left by one that died: the user's mail is put off until it is done again."""
+        self.begin()
+        self.host.stop()
+        (self.maildir("alice") / "restante-import").touch()
+        self.host.start()
+        messages = self.try_all("alice@example.test", ("451 4.3.2", "451 4.3.2", EX_TEMPFAIL))
+        tree = self.host.dir / "elsewhere/alice@example.test"
+        for part in ("cur", "new", "tmp"):
+            (tree / part).mkdir(parents=True)
+        (tree / "dovecot-uidlist").write_text("3 V1700000000 N1 G0123456789abcdef0123456789abcdef\n")
+        self.host.command("store", "import", "--from", "dovecot", "-c", self.conf(), str(tree))
+        self.again("alice@example.test", messages)
+        self.assertEqual(self.subjects("alice"), [1, 2, 3])
+
+    def test_a_mailbox_is_damaged(self):
+        """Somebody copied a mailbox of carol's to where one of alice's is to be made."""
+        self.begin(set={"store.detail-mailbox": "create"})
+        lists = self.maildir("alice") / ".lists"
+        shutil.copytree(self.maildir("carol"), lists)
+        stat = self.maildir("carol").stat()
+        for path in (lists, *lists.rglob("*")):
+            os.chown(path, stat.st_uid, stat.st_gid)
+        messages = self.try_all("alice+lists@example.test", ("451 4.3.0", "451 4.3.0", EX_TEMPFAIL))
+        self.assertEqual([*lists.glob("*/*")], [])
+        # Nobody else is held up by it.
+        self.assertEqual(self.by_command("alice@example.test", self.message()), EX_OK)
+        shutil.rmtree(lists)
+        self.again("alice+lists@example.test", messages)
+        self.assertEqual(len([*lists.glob("new/*")]), 3)
+        self.assertEqual(self.subjects("alice"), [4])
+
+    def test_the_mailbox_is_not_there(self):
+        """It is made."""
+        self.begin(set={"store.detail-mailbox": "create"})
+        self.try_all("alice+lists@example.test", TAKEN)
+        self.assertEqual(len([*(self.maildir("alice") / ".lists").glob("new/*")]), 3)
+        self.assertEqual(self.subjects("alice"), [])
+
+    def test_the_mailbox_is_locked(self):
+        """Mail comes all the same; the session that has it does not see it."""
+        self.begin()
+        client = self.host.pop3("alice")
+        self.try_all("alice@example.test", TAKEN)
+        self.assertEqual(client.stat()[0], 0)
+        client.quit()
+        self.assertEqual(self.subjects("alice"), [1, 2, 3])
+
+    def test_it_came_before(self):
+        self.begin(set={"mda.duplicates": "1h"})
+        message = self.message(extra=b"Message-ID: <1@example.org>\r\n")
+        for _ in range(2):
+            said = (self.by_lmtp("alice@example.test", message), self.by_smtp("alice@example.test", message),
+                    self.by_command("alice@example.test", message))
+            self.assertEqual(said, TAKEN)
+        self.assertEqual(self.subjects("alice"), [1])
+
+    def test_the_store_dies_with_the_message(self):
+        """It was asked to keep the message and never answered: nobody says that all is well."""
+        self.begin()
+        messages, end, said = self.held("alice@example.test")
         [store] = self.host.pids("store")
         os.kill(store, signal.SIGSTOP)
-        for client, message in zip(clients, messages):
-            client.send(message + b".\r\n")
+        end()
         os.kill(store, signal.SIGKILL)
-        for client in clients:
-            self.assertEqual(short(*client.getreply()), "451 4.3.0")
-            client.close()
+        self.assertEqual(said(), ("451 4.3.0", "451 4.3.0", EX_TEMPFAIL))
         self.again("alice@example.test", messages)
-        self.assertEqual(self.subjects("alice"), [1, 2])
+        self.assertEqual(self.subjects("alice"), [1, 2, 3])
 
     def test_the_host_is_away(self):
         self.begin()

@@ -61,7 +61,7 @@ static const struct outcome outcomes[] = {
 	 * nothing that makes no sense.
 	 */
 	{ STORE_INVALID, "550 5.4.6", EX_UNAVAILABLE, "451 4.3.0", EX_TEMPFAIL },
-	/* Met: test_the_store_dies_with_the_message, test_the_store_stays_away. */
+	/* Met: test_the_store_dies_with_the_message. */
 	{ STORE_AWAY, "451 4.3.0", EX_TEMPFAIL, "451 4.3.0", EX_TEMPFAIL },
 };
 
