@@ -127,16 +127,28 @@ static void retired_leaf(const char *leaf, char retired[RETIRED_LIMIT + 1])
 	snprintf(retired, RETIRED_LIMIT + 1, "tmp/" MAILDIR_RETIRED "%.*s", TEXT_ARG(base));
 }
 
+/*
+ * Of two links to one file the first stays when it is renamed to the second (rename(2)). Redo has both when
+ * the file was linked again from another recipient's, and went where it goes before the crash.
+ */
+static int rename_for_sure(int from_fd, const char *from, int to_fd, const char *to)
+{
+	if (sys.renameat(from_fd, from, to_fd, to) != 0)
+		return errno;
+	return sys.unlinkat(from_fd, from, 0) == 0 || errno == ENOENT ? 0 : errno;
+}
+
 int folder_retire(struct folder *folder, const char *leaf)
 {
 	char now[MAILDIR_LEAF_LIMIT + 1], retired[RETIRED_LIMIT + 1];
-	const int error = folder_locate(folder, leaf, now);
+	int error = folder_locate(folder, leaf, now);
 
 	if (error || !now[0])
 		return error;
 	retired_leaf(leaf, retired);
-	if (sys.renameat(folder->fd, now, folder->fd, retired) != 0 && errno != ENOENT)
-		return errno;
+	error = rename_for_sure(folder->fd, now, folder->fd, retired);
+	if (error && error != ENOENT)
+		return error;
 	struct name *name = folder->names ? names_find(folder->names, names_base(leaf)) : NULL;
 	if (name)
 		names_remove(folder->names, name);
@@ -352,11 +364,11 @@ int folder_transfer(
 		error = find_target(folder, to, place);
 	if (error)
 		return error;
-	if (sys.renameat(source->fd, now, folder->fd, place) != 0) {
-		if (errno == EXDEV)
-			return folder_transfer(folder, source, from, to, true);
-		return errno == ENOENT ? 0 : errno;
-	}
+	error = rename_for_sure(source->fd, now, folder->fd, place);
+	if (error == EXDEV)
+		return folder_transfer(folder, source, from, to, true);
+	if (error)
+		return error == ENOENT ? 0 : error;
 	struct name *name = source->names ? names_find(source->names, names_base(from)) : NULL;
 	if (name)
 		names_remove(source->names, name);

@@ -1,0 +1,97 @@
+/*
+ * Files that are in two places after a crash: redo has linked them again, and they went before it.
+ */
+#include "base/sys.h"
+#include "store/folder.h"
+#include "tests/unit/store/engine_fixture.h"
+
+#define LEAF "new/1000000001.M1P1Q1.mail.example.test,S=4,W=5,U=7"
+#define GONE "tmp/" MAILDIR_RETIRED "1000000001.M1P1Q1.mail.example.test,S=4,W=5,U=7"
+#define THERE "cur/1000000001.M1P1Q1.mail.example.test,S=4,W=5,U=3:2,S"
+
+struct two {
+	char directory[64];
+	int root;
+	struct folder source, target;
+};
+
+static int setup(void **state)
+{
+	struct two *two = calloc(1, sizeof(*two));
+
+	log_open("test", LOG_LEVEL_ERROR);
+	snprintf(two->directory, sizeof(two->directory), "/tmp/test-folder.XXXXXX");
+	assert_non_null(mkdtemp(two->directory));
+	two->root = open(two->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(two->root >= 0);
+	assert_int_equal(folder_make(two->root, "mail/a"), 0);
+	assert_int_equal(folder_make(two->root, "mail/a/.b"), 0);
+	two->source.fd = openat(two->root, "mail/a", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	two->target.fd = openat(two->root, "mail/a/.b", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(folder_write(&two->source, LEAF, TEXT("one\n")), 0);
+	folder_forget(&two->source);
+	*state = two;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct two *two = *state;
+
+	folder_forget(&two->source);
+	folder_forget(&two->target);
+	close(two->source.fd);
+	close(two->target.fd);
+	close(two->root);
+	fixture_remove_tree(two->directory);
+	free(two);
+	return 0;
+}
+
+static bool is_there(const struct folder *folder, const char *leaf)
+{
+	return faccessat(folder->fd, leaf, F_OK, 0) == 0;
+}
+
+static void test_retired_before(void **state)
+{
+	struct two *two = *state;
+
+	assert_int_equal(linkat(two->source.fd, LEAF, two->source.fd, GONE, 0), 0);
+	assert_int_equal(folder_retire(&two->source, LEAF), 0);
+	assert_false(is_there(&two->source, LEAF));
+	assert_true(is_there(&two->source, GONE));
+	assert_int_equal(folder_retire(&two->source, LEAF), 0);
+	assert_true(is_there(&two->source, GONE));
+}
+
+static void test_moved_before(void **state)
+{
+	struct two *two = *state;
+
+	for (int retire = 0; retire <= 1; retire++) {
+		/* The first time leaves it in the target alone. */
+		if (retire)
+			assert_int_equal(linkat(two->target.fd, THERE, two->source.fd, LEAF, 0), 0);
+		else
+			assert_int_equal(linkat(two->source.fd, LEAF, two->target.fd, THERE, 0), 0);
+		assert_int_equal(
+			folder_transfer(&two->target, &two->source, LEAF, THERE, retire == 1), 0);
+		assert_false(is_there(&two->source, LEAF));
+		assert_true(is_there(&two->target, THERE));
+		folder_forget(&two->source);
+		folder_forget(&two->target);
+	}
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_retired_before),
+		TEST(test_moved_before),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
