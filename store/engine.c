@@ -332,7 +332,8 @@ int engine_open_environment(struct engine *engine, const char *home, bool create
 
 /*
  * An index is made again from the Maildirs, but what was acknowledged just before a power cut may be in
- * the log alone: the files are made from it first.
+ * the log alone: the files are made from it first. They must be durable before the log is set aside, where
+ * nobody looks for it any more.
  */
 static int salvage(struct engine *engine, const char *home)
 {
@@ -342,7 +343,7 @@ static int salvage(struct engine *engine, const char *home)
 	int error = env_salvage(home, &how);
 
 	if (error == 0)
-		error = keep_once(engine, recovery.redo);
+		error = recovery_sync(&recovery);
 	report_recovery("salvaged", recovery.redo, began);
 	redo_free(&recovery.redo);
 	return error;
