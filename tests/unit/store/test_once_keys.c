@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/sys.h"
+#include "store/once_keys.h"
 #include "tests/unit/store/engine_fixture.h"
 
 #define ALICE "alice@example.test"
@@ -143,6 +144,128 @@ static void test_files_expire(void **state)
 	}
 }
 
+/* A line of the user who was added first, in a file of that month, and an index made anew. */
+static void restart_with(struct fixture *fixture, const char *month, int64_t time, unsigned days)
+{
+	char path[256];
+	struct buf line = { 0 };
+
+	fixture_stop(fixture);
+	forget_index(fixture);
+	snprintf(path, sizeof(path), "%s/once", fixture->directory);
+	assert_true(mkdir(path, S_IRWXU) == 0 || errno == EEXIST);
+	once_print(&line, 1, time, TEXT("old"));
+	buf_add_char(&line, '\0');
+	snprintf(path, sizeof(path), "once/%s", month);
+	fixture_write(fixture, path, buf_text(&line).ptr);
+	buf_release(&line);
+	fixture->options.once_days = days;
+	fixture_start(fixture);
+}
+
+struct asked {
+	bool done;
+	int64_t time;
+};
+
+static void on_asked(void *owner, const struct engine_result *result)
+{
+	struct asked *asked = owner;
+
+	assert_int_equal(result->failure, STORE_OK);
+	struct message_reader in = { .at = result->times.ptr, .left = result->times.len };
+	asked->time = message_get_i64(&in, 0);
+	assert_true(!in.bad && in.left == 0);
+	asked->done = true;
+}
+
+/* When it was accepted; -1: it does not count. */
+static int64_t ask(struct fixture *fixture, struct text key)
+{
+	struct asked asked = { 0 };
+	struct buf keys = { 0 };
+
+	store_once_key_pack(&keys, &(struct store_once_key){ .key = key });
+	engine_once(fixture->engine, TEXT(ALICE), buf_text(&keys), on_asked, &asked);
+	buf_release(&keys);
+	while (!asked.done)
+		assert_int_equal(event_base_loop(fixture->loop, EVLOOP_ONCE), 0);
+	return asked.time;
+}
+
+/* What is asked for, or offered again, counts from then on. */
+static void test_renewed(void **state)
+{
+	struct fixture *fixture = *state;
+	const int64_t now = time(NULL), old = now - (int64_t)100 * 86400;
+	char month[16], path[64], whole[256];
+	struct tm tm;
+
+	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
+	gmtime_r(&(time_t){ (time_t)old }, &tm);
+	strftime(month, sizeof(month), "%Y-%m", &tm);
+	for (int offered = 0; offered <= 1; offered++) {
+		restart_with(fixture, month, old, 400);
+		if (offered) {
+			offer(fixture, TEXT("old"));
+			expect_messages(fixture, 0);
+		} else {
+			assert_int_equal(ask(fixture, TEXT("old")), old);
+		}
+		const int64_t renewed = ask(fixture, TEXT("old"));
+		assert_true(renewed >= now);
+		/* By the file, too. */
+		fixture_stop(fixture);
+		forget_index(fixture);
+		fixture_start(fixture);
+		assert_int_equal(ask(fixture, TEXT("old")), renewed);
+		/* The second time begins with the old one alone. */
+		fixture_stop(fixture);
+		key_file(path);
+		snprintf(whole, sizeof(whole), "%s/%s", fixture->directory, path);
+		assert_int_equal(unlink(whole), 0);
+		fixture_start(fixture);
+	}
+}
+
+/* A key that is young enough is left as it is. */
+static void test_not_renewed(void **state)
+{
+	struct fixture *fixture = *state;
+	const int64_t young = time(NULL) - (int64_t)40 * 86400;
+
+	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
+	restart_with(fixture, "2026-01", young, 400);
+	assert_int_equal(ask(fixture, TEXT("old")), young);
+	assert_int_equal(ask(fixture, TEXT("old")), young);
+	restart_with(fixture, "2026-01", young, 0);
+	assert_int_equal(ask(fixture, TEXT("old")), young);
+}
+
+static void test_expires(void **state)
+{
+	struct fixture *fixture = *state;
+
+	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
+	restart_with(fixture, "2001-01", 978307200, 0);
+	assert_int_equal(ask(fixture, TEXT("old")), 978307200);
+	/* It counts no more before it is out of the index. */
+	fixture_stop(fixture);
+	fixture->options.once_days = 400;
+	fixture_start(fixture);
+	assert_int_equal(ask(fixture, TEXT("old")), -1);
+	for (unsigned i = 0; fixture_count(fixture, "once") > 0; i++) {
+		assert_true(i < 1000);
+		event_base_loop(fixture->loop, EVLOOP_ONCE);
+	}
+	fixture_stop(fixture);
+	fixture->options.once_days = 0;
+	fixture_start(fixture);
+	assert_int_equal(ask(fixture, TEXT("old")), -1);
+	offer(fixture, TEXT("old"));
+	expect_messages(fixture, 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -152,6 +275,9 @@ int main(void)
 		TEST(test_killed),
 		TEST(test_torn),
 		TEST(test_files_expire),
+		TEST(test_renewed),
+		TEST(test_not_renewed),
+		TEST(test_expires),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
