@@ -129,11 +129,24 @@ static int listing(uint32_t count)
 		true);
 }
 
+/* A message that cannot say what look() takes for a reply. */
+static int message_file(struct text octets)
+{
+	struct buf without = { 0 };
+	char *copy = buf_room(&without, octets.len + 1);
+
+	for (size_t i = 0; i < octets.len; i++)
+		copy[i] = octets.ptr[i] == '+' ? '-' : octets.ptr[i];
+	const int fd = memory_file((struct text){ .ptr = copy, .len = octets.len }, false);
+	buf_release(&without);
+	return fd;
+}
+
 static void answer_fetch(const uint8_t failure, uint32_t tag, const uint32_t *uids, uint32_t count,
 	struct text octets)
 {
 	for (uint32_t i = 0; i < count; i++) {
-		const int fd = failure == STORE_OK ? memory_file(octets, false) : -1;
+		const int fd = failure == STORE_OK ? message_file(octets) : -1;
 
 		store_fetch_reply_pack(ipc_begin(peer.ipc, STORE_FETCH, tag),
 			&(struct store_fetch_reply){ .failure = failure,
