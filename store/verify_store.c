@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/names.h"
 #include "store/verify_private.h"
 
 enum {
@@ -53,6 +54,33 @@ struct directories {
 	size_t count;
 };
 
+/*
+ * Nothing but the directories of a Maildir, as a user leaves them whose addition was under way when the store was
+ * killed: nothing was ever in them, and the next one of that name takes them.
+ */
+static bool is_bare(const struct directories *all, const char *path)
+{
+	const struct dirent *entry;
+	const int fd = sys.openat(
+		all->engine->root, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
+	struct names *names = fd < 0 ? NULL : names_read(fd);
+	bool bare = names && names_count(names) == 0;
+	DIR *dir = fd < 0 ? NULL : sys.fdopendir(fd);
+
+	names_free(&names);
+	if (!dir) {
+		if (fd >= 0)
+			sys.close(fd);
+		return false;
+	}
+	while (bare && (entry = readdir(dir)) != NULL)
+		bare = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+		       strcmp(entry->d_name, "cur") == 0 || strcmp(entry->d_name, "new") == 0 ||
+		       strcmp(entry->d_name, "tmp") == 0;
+	closedir(dir);
+	return bare;
+}
+
 static void look_at_local(const struct directories *all, const char *path)
 {
 	char cur[2 * MAILDIR_NAME_LIMIT + 24];
@@ -61,7 +89,8 @@ static void look_at_local(const struct directories *all, const char *path)
 	snprintf(cur, sizeof(cur), "%.*s/cur", 2 * MAILDIR_NAME_LIMIT + 16, path);
 	if (sys.fstatat(all->engine->root, cur, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 		S_ISDIR(st.st_mode) &&
-		!bsearch(&path, all->known, all->count, sizeof(*all->known), compare_paths))
+		!bsearch(&path, all->known, all->count, sizeof(*all->known), compare_paths) &&
+		!is_bare(all, path))
 		verify_find(all->result, NULL, "a Maildir of nobody: %s", path);
 }
 

@@ -390,7 +390,10 @@ static void test_of_nobody(void **state)
 	expect_of_store(fixture, NULL);
 	fill(fixture);
 	expect_of_store(fixture, NULL);
+	command(fixture, "mkdir -p ../erin/cur ../erin/new ../erin/tmp"); /* bare */
+	expect_of_store(fixture, NULL);
 	command(fixture, "mkdir -p ../bob/cur ../../other.test/carol/cur ../../empty.test/dave");
+	command(fixture, "touch ../bob/cur/1000000001.M1P1.other; mkdir ../../other.test/carol/.A");
 	expect_of_store(fixture, "a Maildir of nobody: mail/example.test/bob\n");
 	expect_of_store(fixture, "a Maildir of nobody: mail/other.test/carol\n");
 	command(fixture, "rm -r ../bob ../../other.test ../../empty.test");
