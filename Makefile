@@ -134,6 +134,8 @@ $(CRASH_TESTS):
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_store) $(LIBS_base)
 
+$(OUT)/clients/storeload: $(call archives,storeclient mail base)
+$(OUT)/clients/storeload: LIBS_clients += $(LIBS_base)
 $(OUT)/clients/%: $(OBJ)/tests/clients/%.o
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_clients)
@@ -198,7 +200,7 @@ fuzz-run:
 
 CRASH_ROUNDS ?= 200
 CRASH_MINUTES ?= 0
-crash: all crash-tests
+crash: all crash-tests clients
 	$(OUT)/crash/powercut -n 1000
 	$(OUT)/crash/failing -n 1000
 	@/usr/bin/python3 -B tests/crash/crash.py --rounds $(CRASH_ROUNDS) --minutes $(CRASH_MINUTES)

@@ -55,7 +55,7 @@ struct directories {
 };
 
 /*
- * Nothing but the directories of a Maildir, as a user leaves them whose addition was under way when the store was
+ * Nothing but the directories of a Maildir, as of a user whose addition was under way when the store was
  * killed: nothing was ever in them, and the next one of that name takes them.
  */
 static bool is_bare(const struct directories *all, const char *path)

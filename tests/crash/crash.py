@@ -13,14 +13,18 @@ import shutil
 import signal
 import sys
 import time
+from collections import Counter
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent), str(pathlib.Path(__file__).resolve().parents[1] / "lib")]
 
-from host import USERS, Host, address, wait_for  # noqa: E402
+from host import PASSWORD, USERS, Host, address, wait_for  # noqa: E402
 from ledger import Broken, Ledger  # noqa: E402
 from load import Drop, Gone, Puller, Sender  # noqa: E402
+from mailboxes import Changer, Deliverer, Mailboxes, Roster, show  # noqa: E402
 
 SENDERS, PULLERS = 4, 2
+CHANGED = ("gina", "hugo")  # their mailboxes are changed by a front end of their own, one request at a time
+COUNTED = ("update", "copy", "move", "create", "rename", "delete", "subscribe")
 RECHECK = 10  # messages that were seen before and are retrieved again, per user and round
 ALARMS = ("index-set-aside", "index-damaged", "index-rebuilt", "message-gone", "not-adopted", "spool error",
           "checkpoint-failed", "flush-failed", "level=fatal", "ERROR: AddressSanitizer", "runtime error:")
@@ -33,17 +37,33 @@ class Crash:
         self.ledger = Ledger(USERS)
         # Checkpoints as often as can be: they are the moments worth being killed at.
         self.host = Host(set={"store.checkpoint-octets": "1M", "store.checkpoint-seconds": "1s"})
+        self.mailboxes = [Mailboxes(user) for user in CHANGED]
+        self.users = dict.fromkeys(Roster.NAMES, False)
+        self.roster = None
         self.rounds = 0
         self.slowest = 0.0
+
+    def begin(self):
+        self.host.start()
+        for user in CHANGED:
+            self.host.command("user", "add", address(user), "-c", str(self.host.dir / "restante.conf"),
+                              input=PASSWORD.encode() + b"\n")
 
     def round(self):
         self.rounds += 1
         clients = [Sender(self.host, self.ledger, USERS, f"{self.seed}.{self.rounds}.{n}") for n in range(SENDERS)]
         clients += [Puller(self.host, self.ledger, USERS, f"{self.seed}.{self.rounds}.{n}") for n in range(PULLERS)]
+        changers = [Changer(self.host, mailboxes, self.rng.randrange(1 << 32)) for mailboxes in self.mailboxes]
+        self.roster = Roster(self.host, self.users, f"{self.seed}.{self.rounds}")
+        clients += [Deliverer(self.host, self.mailboxes, f"{self.seed}.{self.rounds}"), self.roster]
+        for changer in changers:
+            changer.start()
         for client in clients:
             client.start()
         time.sleep(self.rng.expovariate(4))  # the random moment, not a wait for something
         self.kill()
+        for changer in changers:
+            changer.stop()
         for client in clients:
             client.stopping.set()
         for client in clients:
@@ -52,6 +72,11 @@ class Crash:
                 raise Broken("a client hangs")
             if client.error:
                 raise client.error
+        for changer in changers:
+            changer.join(60)
+        Roster.check(self.host, self.users)
+        for mailboxes in self.mailboxes:
+            mailboxes.check(show(self.host, mailboxes.user))
         for user in USERS:
             self.look(user)
         self.verify()
@@ -65,6 +90,7 @@ class Crash:
             wait_for(lambda: self.host.pids("store") not in ([], before), "the store back", 60)
         else:
             self.host.kill()
+            self.roster.kill()
             self.start()
         self.session(USERS[0]).wire.close()
         self.slowest = max(self.slowest, time.monotonic() - killed)
@@ -128,6 +154,9 @@ class Crash:
 
     def tell(self, minutes):
         counts = ", ".join(f"{count} {name}" for name, count in self.ledger.counts.items())
+        changes = sum((mailboxes.counts for mailboxes in self.mailboxes), Counter())
+        counts += "; " + ", ".join(f"{changes[verb]} {verb}" for verb in COUNTED)
+        counts += f", {sum(len(mailboxes.sent) for mailboxes in self.mailboxes)} once-keys"
         return (f"round {self.rounds}, {minutes:.1f} min: {counts}; back within {self.slowest:.1f} s at worst")
 
 
@@ -135,8 +164,8 @@ def run(rounds, minutes, seed, say=print):
     """The last line of progress; raises what was found."""
     crash = Crash(seed)
     began = time.monotonic()
-    crash.host.start()
     try:
+        crash.begin()
         while crash.rounds < rounds or time.monotonic() - began < minutes * 60:
             crash.round()
             say(crash.tell((time.monotonic() - began) / 60))

@@ -1,0 +1,447 @@
+/*
+ * A front end that changes a user's mailboxes without pause, one request at a time, over the store protocol
+ * of imapd, and says on standard output what it asks for and what it was promised:
+ *
+ *	storeload SOCKET USER PASSWORD SEED    until standard input ends or the store is away
+ *	storeload SOCKET USER PASSWORD         what there is, all of it; exit status 0 when it is whole
+ *
+ * A line each, fields with tabs between: "ask" before a request; "got" and a failure for its answer, so that
+ * an "ask" without one may have happened or not. A listing goes on with "message" lines (UID, flags,
+ * keywords, X-Crash-Key, digest from there on) and "end".
+ */
+#include <endian.h>
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/digest.h"
+#include "base/log.h"
+#include "store/client.h"
+
+enum {
+	UIDS = STORE_FETCH_LIMIT, /* of a mailbox that are looked at */
+	MANY = 80,                /* in a mailbox, and most of them go */
+	FEW = 20,
+	MAILBOXES = 64,
+};
+
+static const char *const names[] = { "INBOX", "INBOX", "Box", "Box/a", "Box/b/c",
+	"Gr\303\266\303\237e", "Other", "Other/a" };
+static const char *const keyword_sets[] = { "", "", "work", "work later", "$Forwarded" };
+
+enum { NAMES = sizeof(names) / sizeof(names[0]) };
+
+struct load {
+	struct event_base *loop;
+	struct store_client *client;
+	uint32_t random;
+	bool stopping, away;
+	size_t pending; /* replies to the request under way */
+	enum store_failure failure;
+	struct digest *digest;
+
+	char mailbox[STORE_MAILBOX_LIMIT + 1]; /* selected */
+	char keywords[STORE_KEYWORDS_LIMIT + 1];
+	struct store_listing_entry entries[UIDS];
+	size_t count;   /* of them */
+	size_t fetched; /* replies to FETCH so far */
+	bool whole;     /* the listing had no more, and every message could be read */
+
+	char found[MAILBOXES][STORE_MAILBOX_LIMIT + 1];
+	size_t found_count;
+};
+
+static uint32_t draw(struct load *load, uint32_t below)
+{
+	load->random = load->random * 1664525 + 1013904223;
+	return (uint32_t)((uint64_t)(load->random >> 8) * below >> 24);
+}
+
+/* ---- what is said about replies ---- */
+
+static void print_uids(struct text run)
+{
+	putchar('\t');
+	for (size_t at = 0; at + sizeof(uint32_t) <= run.len; at += sizeof(uint32_t)) {
+		uint32_t uid;
+		memcpy(&uid, run.ptr + at, sizeof(uid));
+		printf("%s%u", at ? "," : "", le32toh(uid));
+	}
+}
+
+static void print_keywords(const struct load *load, uint64_t bits)
+{
+	struct text rest = text_of(load->keywords), name;
+	const char *before = "";
+
+	for (unsigned bit = 0; rest.len && bit < STORE_KEYWORDS; bit++) {
+		if (!text_split(&rest, ' ', &name))
+			break;
+		if (bits >> bit & 1) {
+			printf("%s%.*s", before, TEXT_ARG(name));
+			before = " ";
+		}
+	}
+}
+
+/* "KEY\tDIGEST", or "?\t?" for a message that nobody of ours sent. */
+static void print_content(struct load *load, int fd, uint64_t size)
+{
+	static const char mark[] = "X-Crash-Key: ";
+	char hex[DIGEST_HEX + 1];
+	char *octets = size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
+	const char *at = octets == MAP_FAILED ? NULL : memmem(octets, size, mark, strlen(mark));
+
+	if (at) {
+		const struct text rest = { .ptr = at, .len = size - (size_t)(at - octets) };
+		const struct text key = text_from(rest, strlen(mark));
+		const ptrdiff_t end = text_find(key, '\n');
+		digest_add(load->digest, rest);
+		digest_end(load->digest, hex);
+		printf("%.*s\t%s", end < 0 ? 0 : (int)end, key.ptr, hex);
+	} else {
+		printf("?\t?");
+	}
+	if (octets != MAP_FAILED)
+		munmap(octets, size);
+}
+
+static void take_message(struct load *load, const struct store_reply *reply)
+{
+	const struct store_listing_entry *entry = &load->entries[load->fetched++];
+
+	if (reply->failure != STORE_OK) {
+		load->whole = false;
+		printf("unread\t%u\t%s\n", entry->uid, store_failure_name(reply->failure));
+		return;
+	}
+	printf("message\t%u\t%u\t", entry->uid, entry->flags);
+	print_keywords(load, entry->keywords);
+	putchar('\t');
+	print_content(load, reply->fd, reply->of.fetch.size);
+	putchar('\n');
+}
+
+static void take_listing(struct load *load, const struct store_reply *reply)
+{
+	const struct store_select_reply *selected = &reply->of.select;
+	size_t mapped;
+	const struct store_listing *listing = store_listing_map(reply->fd, &mapped);
+
+	if (!listing) {
+		fputs("a listing that is none\n", stderr);
+		exit(2);
+	}
+	snprintf(load->keywords, sizeof(load->keywords), "%.*s", TEXT_ARG(selected->keywords));
+	load->whole = listing->count <= UIDS;
+	load->count = load->whole ? listing->count : UIDS;
+	memcpy(load->entries, listing->entry, load->count * sizeof(load->entries[0]));
+	store_listing_unmap(listing, mapped);
+	printf("\t%u\t%u\t%u\n", selected->uidvalidity, selected->uidnext, selected->messages);
+}
+
+static void take_mailboxes(struct load *load, struct text run)
+{
+	struct message_reader in = { .at = run.ptr, .left = run.len };
+	struct store_mailbox mailbox;
+
+	load->found_count = 0;
+	while (in.left && load->found_count < MAILBOXES &&
+		store_mailbox_unpack_from(&in, &mailbox) == 0) {
+		snprintf(load->found[load->found_count++], sizeof(load->found[0]), "%.*s",
+			TEXT_ARG(mailbox.name));
+		printf("\t%.*s", TEXT_ARG(mailbox.name));
+	}
+	putchar('\n');
+}
+
+static void take_names(struct text rest)
+{
+	struct text name;
+
+	while (rest.len && text_split(&rest, '\n', &name))
+		printf("\t%.*s", TEXT_ARG(name));
+	putchar('\n');
+}
+
+static void on_reply(void *owner, struct store_reply *reply)
+{
+	struct load *load = owner;
+
+	load->pending--;
+	load->failure = reply->failure;
+	load->away |= reply->failure == STORE_AWAY;
+	if (load->away)
+		return;
+	if (reply->type == STORE_FETCH) {
+		take_message(load, reply);
+		return;
+	}
+	printf("got\t%s", store_failure_name(reply->failure));
+	if (reply->failure != STORE_OK) {
+		putchar('\n');
+	} else if (reply->type == STORE_SELECT) {
+		take_listing(load, reply);
+	} else if (reply->type == STORE_MAILBOXES) {
+		take_mailboxes(load, reply->of.mailboxes.mailboxes);
+	} else if (reply->type == STORE_SUBSCRIPTIONS) {
+		take_names(reply->of.subscriptions.names);
+	} else if (reply->type == STORE_CREATE) {
+		printf("\t%u\n", reply->of.create.uidvalidity);
+	} else if (reply->type == STORE_COPY) {
+		printf("\t%u", reply->of.copy.uidvalidity);
+		print_uids(reply->of.copy.from);
+		print_uids(reply->of.copy.to);
+		putchar('\n');
+	} else if (reply->type == STORE_MOVE) {
+		printf("\t%u", reply->of.move.uidvalidity);
+		print_uids(reply->of.move.from);
+		print_uids(reply->of.move.to);
+		putchar('\n');
+	} else {
+		putchar('\n');
+	}
+}
+
+/* ---- requests ---- */
+
+/* True when it was done. */
+static bool wait_for(struct load *load, size_t replies)
+{
+	load->pending = replies;
+	while (load->pending)
+		event_base_loop(load->loop, EVLOOP_ONCE);
+	if (load->failure == STORE_NOT_DURABLE)
+		load->away = true; /* it may be there or not: the store starts again */
+	return !load->away && load->failure == STORE_OK;
+}
+
+/* A listing with what the messages hold. */
+static bool look_into(struct load *load, const char *mailbox)
+{
+	struct buf uids = { 0 };
+
+	printf("ask\tselect\t%s\n", mailbox);
+	load->count = load->fetched = 0;
+	snprintf(load->mailbox, sizeof(load->mailbox), "%s", mailbox);
+	store_client_select(load->client,
+		&(struct store_select){ .mailbox = text_of(mailbox), .mode = STORE_SELECT_SHARED },
+		on_reply, load);
+	if (!wait_for(load, 1))
+		return false;
+	for (size_t i = 0; i < load->count; i++)
+		message_add_u32(&uids, load->entries[i].uid);
+	if (load->count) {
+		store_client_fetch(load->client, &(struct store_fetch){ .uids = buf_text(&uids) },
+			on_reply, load);
+		wait_for(load, load->count);
+	}
+	buf_release(&uids);
+	if (load->away)
+		return false;
+	printf("end\t%s\n", load->whole ? "whole" : "part");
+	return true;
+}
+
+/* Some that are listed; they leave the list when they leave the mailbox. */
+static void choose(struct load *load, size_t wanted, bool leave, struct buf *uids)
+{
+	const size_t count = wanted < load->count ? wanted : load->count;
+
+	for (size_t i = 0; i < count; i++) {
+		struct store_listing_entry *at =
+			&load->entries[i + draw(load, (uint32_t)(load->count - i))];
+		const struct store_listing_entry chosen = *at;
+		*at = load->entries[i];
+		load->entries[i] = chosen;
+		message_add_u32(uids, chosen.uid);
+	}
+	if (!leave)
+		return;
+	load->count -= count;
+	memmove(load->entries, load->entries + count, load->count * sizeof(load->entries[0]));
+}
+
+static void update(struct load *load, enum store_update_kind kind, size_t wanted)
+{
+	struct buf uids = { 0 };
+	const char *keywords =
+		keyword_sets[draw(load, sizeof(keyword_sets) / sizeof(keyword_sets[0]))];
+	const struct store_update request = { .kind = (uint8_t)kind,
+		.flags = kind == STORE_UPDATE_EXPUNGE ? 0 : draw(load, 64),
+		.keywords = text_of(kind == STORE_UPDATE_EXPUNGE ? "" : keywords) };
+
+	choose(load, wanted, kind == STORE_UPDATE_EXPUNGE, &uids);
+	struct store_update asked = request;
+	asked.uids = buf_text(&uids);
+	printf("ask\tupdate\t%s\t%u\t%u\t%.*s", load->mailbox, asked.kind, asked.flags,
+		TEXT_ARG(asked.keywords));
+	print_uids(asked.uids);
+	putchar('\n');
+	store_client_update(load->client, &asked, on_reply, load);
+	wait_for(load, 1);
+	buf_release(&uids);
+}
+
+static void copy_or_move(struct load *load, bool move)
+{
+	const char *to = names[draw(load, NAMES)];
+	struct buf uids = { 0 };
+
+	choose(load, 1 + draw(load, 6), move, &uids);
+	printf("ask\t%s\t%s\t%s", move ? "move" : "copy", load->mailbox, to);
+	print_uids(buf_text(&uids));
+	putchar('\n');
+	if (move)
+		store_client_move(load->client,
+			&(struct store_move){ .mailbox = text_of(to), .uids = buf_text(&uids) },
+			on_reply, load);
+	else
+		store_client_copy(load->client,
+			&(struct store_copy){ .mailbox = text_of(to), .uids = buf_text(&uids) },
+			on_reply, load);
+	wait_for(load, 1);
+	buf_release(&uids);
+}
+
+static void visit(struct load *load)
+{
+	if (!look_into(load, names[draw(load, NAMES)]) || !load->whole)
+		return;
+	if (load->count > MANY)
+		update(load, STORE_UPDATE_EXPUNGE, load->count - FEW);
+	for (unsigned steps = draw(load, 5); steps && load->count && !load->away; steps--) {
+		const uint32_t kind = draw(load, 8);
+		if (kind < 3)
+			update(load, (enum store_update_kind)kind, 1 + draw(load, 6));
+		else if (kind == 3)
+			update(load, STORE_UPDATE_EXPUNGE, 1 + draw(load, 3));
+		else
+			copy_or_move(load, kind < 6);
+	}
+}
+
+static void rename_one(struct load *load)
+{
+	const char *from = names[draw(load, NAMES)], *to = names[draw(load, NAMES)];
+
+	printf("ask\trename\t%s\t%s\n", from, to);
+	store_client_rename(load->client,
+		&(struct store_rename){ .mailbox = text_of(from), .to = text_of(to) }, on_reply,
+		load);
+	/* What INBOX gave away is looked at before anything else happens to it. */
+	if (wait_for(load, 1) && strcmp(from, "INBOX") == 0)
+		look_into(load, to);
+}
+
+static void reshape(struct load *load)
+{
+	const char *name = names[draw(load, NAMES)];
+	const uint32_t kind = draw(load, 8);
+
+	if (kind < 3) {
+		printf("ask\tcreate\t%s\n", name);
+		store_client_create(load->client,
+			&(struct store_create){ .mailbox = text_of(name) }, on_reply, load);
+		wait_for(load, 1);
+	} else if (kind < 5) {
+		const bool on = draw(load, 3) != 0;
+		printf("ask\tsubscribe\t%s\t%d\n", name, on);
+		store_client_subscribe(load->client,
+			&(struct store_subscribe){ .mailbox = text_of(name), .on = on }, on_reply,
+			load);
+		wait_for(load, 1);
+	} else if (kind == 5) {
+		printf("ask\tdelete\t%s\n", name);
+		store_client_delete(load->client,
+			&(struct store_delete){ .mailbox = text_of(name) }, on_reply, load);
+		wait_for(load, 1);
+	} else {
+		rename_one(load);
+	}
+}
+
+/* ---- all of it ---- */
+
+static bool log_in(struct load *load, const char *user, const char *password)
+{
+	printf("ask\tlogin\n");
+	store_client_login(load->client,
+		&(struct store_login){ .user = text_of(user),
+			.password = text_of(password),
+			.peer = TEXT("127.0.0.1") },
+		on_reply, load);
+	return wait_for(load, 1);
+}
+
+static bool show(struct load *load)
+{
+	printf("ask\tmailboxes\n");
+	store_client_mailboxes(load->client, &(struct store_mailboxes){ 0 }, on_reply, load);
+	if (!wait_for(load, 1))
+		return false;
+	for (size_t i = 0; i < load->found_count; i++) {
+		if (!look_into(load, load->found[i]) || !load->whole)
+			return false;
+	}
+	printf("ask\tsubscriptions\n");
+	store_client_subscriptions(
+		load->client, &(struct store_subscriptions){ 0 }, on_reply, load);
+	return wait_for(load, 1);
+}
+
+static void on_input(evutil_socket_t fd, short what, void *owner)
+{
+	struct load *load = owner;
+	char octets[64];
+
+	(void)what;
+	if (read(fd, octets, sizeof(octets)) <= 0)
+		load->stopping = true;
+}
+
+static void work(struct load *load)
+{
+	struct event *input =
+		event_new(load->loop, STDIN_FILENO, EV_READ | EV_PERSIST, on_input, load);
+
+	event_add(input, NULL);
+	while (!load->stopping && !load->away) {
+		if (draw(load, 3) == 0)
+			reshape(load);
+		else
+			visit(load);
+	}
+	event_free(input);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct store_client_handlers handlers = { 0 };
+	struct load load = { 0 };
+	int status = 0;
+
+	if (argc < 4 || argc > 5)
+		return 64;
+	log_open("storeload", LOG_LEVEL_ERROR);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	load.random = argc == 5 ? (uint32_t)strtoul(argv[4], NULL, 10) : 0;
+	load.loop = event_base_new();
+	load.digest = digest_new();
+	load.client = store_client_new(load.loop, argv[1], &handlers, &load);
+	if (!log_in(&load, argv[2], argv[3]))
+		status = 1;
+	else if (argc == 5)
+		work(&load);
+	else
+		status = !show(&load);
+	store_client_free(&load.client);
+	digest_free(&load.digest);
+	event_base_free(load.loop);
+	return status;
+}
