@@ -325,15 +325,7 @@ class Failures(unittest.TestCase):
         self.assertEqual(self.subjects("alice"), [1, 2, 3])
 
     def test_the_disk_is_full(self):
-        if os.geteuid() != 0:
-            self.skipTest("only root can mount a small disk")
-        disk = disks().Disk(96 << 20)
-        self.addCleanup(disk.remove)
-        if disk.why:
-            self.skipTest(disk.why)
-        directory = disk.point / "host"
-        directory.mkdir()
-        self.begin(directory=str(directory))
+        disk = self.begin_on_a_disk(96 << 20)
         filler = disk.point / "filler"
         with open(filler, "wb") as file:
             try:
@@ -353,6 +345,45 @@ class Failures(unittest.TestCase):
         self.again("alice@example.test", messages)
         self.assertEqual(self.subjects("alice"), [*range(1, kept + 1), 1001, 1002, 1003])
         self.host.stop()
+
+    def test_a_flush_fails(self):
+        """
+        The disk has taken a message and cannot keep it: it is as good as refused. It may be there all the same
+        afterwards, so whoever wants none twice has duplicates looked for.
+        """
+        disk = self.begin_on_a_disk(400 << 20, 64 << 20, set={
+            "mda.duplicates": "1h", "store.checkpoint-seconds": "1h"})
+        for way, refusal in ((self.by_lmtp, "451 4.3.0"), (self.by_smtp, "451 4.3.0"), (self.by_command, EX_TEMPFAIL)):
+            said = EX_OK
+            disk.exhaust()
+            while said in TAKEN:
+                message = self.message(extra=b"Message-ID: <%d@example.org>\r\n" % self.number,
+                                       body=b"\r\n".join([b"x" * 70] * 800))
+                said = way("alice@example.test", message)
+            self.assertEqual(said, refusal)
+            disk.relieve()
+            self.again("alice@example.test", [message])
+        self.assertEqual(self.host.log().count("event=flush-failed"), 3)
+        for _ in range(2):
+            self.assertEqual(self.subjects("alice"), [*range(1, self.number + 1)])
+            # And what the disk itself has, without what the kernel remembers of it.
+            self.host.stop()
+            disk.unmount()
+            disk.mount()
+            self.host.start()
+        self.host.stop()
+
+    def begin_on_a_disk(self, *sizes, **keys):
+        if os.geteuid() != 0:
+            self.skipTest("only root can mount a small disk")
+        disk = disks().Disk(*sizes)
+        self.addCleanup(disk.remove)
+        if disk.why:
+            self.skipTest(disk.why)
+        directory = disk.point / "host"
+        directory.mkdir()
+        self.begin(directory=str(directory), **keys)
+        return disk
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """A disk that fills up: mail is refused for the moment, reads and deletes go on, and mail flows when there is room."""
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -15,31 +16,58 @@ SMALL = b"Subject: filler\r\n\r\n" + (b"y" * 70 + b"\r\n") * 600
 
 
 class Disk:
-    """A small file system of its own, in a file."""
+    """
+    A small file system of its own, in a file. With `behind`, it believes that it has `size` octets and has only so
+    many: what nobody can know before the flush.
+    """
 
-    def __init__(self, size):
+    def __init__(self, size, behind=None):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="restante-disk-"))
         self.point = self.dir / "mounted"
         self.point.mkdir()
         self.dir.chmod(0o755)  # the roles run as users of their own
-        image = self.dir / "image"
-        with open(image, "wb") as file:
-            file.truncate(size)
+        self.behind = self.dir / "behind"
+        self.behind.mkdir()
         self.why = None
-        for command in (["mkfs.ext4", "-q", "-F", "-m", "0", str(image)],
-                        ["mount", "-o", "loop", str(image), str(self.point)]):
-            try:
-                done = subprocess.run(command, capture_output=True)
-            except FileNotFoundError as error:
-                self.why = str(error)
-                return
-            if done.returncode != 0:
-                self.why = f"{command[0]}: {done.stderr.decode().strip()}"
-                return
+        if behind and not self._run("mount", "-t", "tmpfs", "-o", f"size={behind}", "none", str(self.behind)):
+            return
+        self.image = self.behind / "image"
+        with open(self.image, "wb") as file:
+            file.truncate(size)
+        # Without its own journal it goes on after an error.
+        options = ["-O", "^has_journal"] if behind else []
+        if self._run("mkfs.ext4", "-q", "-F", "-m", "0", *options, str(self.image)):
+            self.mount()
+
+    def _run(self, *command):
+        try:
+            done = subprocess.run(command, capture_output=True)
+        except FileNotFoundError as error:
+            self.why = str(error)
+            return False
+        if done.returncode != 0:
+            self.why = f"{command[0]}: {done.stderr.decode().strip()}"
+        return done.returncode == 0
+
+    def mount(self):
+        self._run("mount", "-o", "loop", str(self.image), str(self.point))
+
+    def unmount(self):
+        subprocess.run(["umount", str(self.point)], check=True)
+
+    def exhaust(self):
+        """From now on there is nothing behind what has not been written yet."""
+        with contextlib.suppress(OSError), open(self.behind / "ballast", "wb", buffering=0) as file:
+            while file.write(bytes(1 << 16)):
+                pass
+
+    def relieve(self):
+        (self.behind / "ballast").unlink()
 
     def remove(self):
-        if os.path.ismount(self.point):
-            subprocess.run(["umount", "-l", str(self.point)], check=True)
+        for point in (self.point, self.behind):
+            if os.path.ismount(point):
+                subprocess.run(["umount", "-l", str(point)], check=True)
         shutil.rmtree(self.dir)
 
 

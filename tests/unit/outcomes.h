@@ -48,7 +48,7 @@ static const struct outcome outcomes[] = {
 	{ STORE_LOCKED, "450 4.2.0", EX_TEMPFAIL, "450 4.2.0", EX_TEMPFAIL },
 	/* Met: test_the_disk_is_full. */
 	{ STORE_NO_SPACE, "452 4.3.1", EX_TEMPFAIL, "452 4.3.1", EX_TEMPFAIL },
-	/* Met: a flush that fails, tests/crash/failing.c, which fails every call of the store in turn. */
+	/* Met: test_a_flush_fails; and tests/crash/failing.c fails every call of the store in turn. */
 	{ STORE_NOT_DURABLE, "451 4.3.0", EX_TEMPFAIL, "451 4.3.0", EX_TEMPFAIL },
 	/* Met: test_a_mailbox_is_damaged. */
 	{ STORE_DAMAGED, "451 4.3.0", EX_TEMPFAIL, "451 4.3.0", EX_TEMPFAIL },
