@@ -310,9 +310,15 @@ class Failures(unittest.TestCase):
         messages, end, said = self.held("alice@example.test")
         [store] = self.host.pids("store")
         os.kill(store, signal.SIGSTOP)
-        end()
-        os.kill(store, signal.SIGKILL)
-        self.assertEqual(said(), ("451 4.3.0", "451 4.3.0", EX_TEMPFAIL))
+        # No other store takes its place before all have been answered.
+        supervisor = self.host.process.pid
+        os.kill(supervisor, signal.SIGSTOP)
+        try:
+            end()
+            os.kill(store, signal.SIGKILL)
+            self.assertEqual(said(), ("451 4.3.0", "451 4.3.0", EX_TEMPFAIL))
+        finally:
+            os.kill(supervisor, signal.SIGCONT)
         self.again("alice@example.test", messages)
         self.assertEqual(self.subjects("alice"), [1, 2, 3])
 
