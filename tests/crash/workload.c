@@ -360,18 +360,23 @@ static void send_burst(struct workload *workload, unsigned count)
 
 /* ---- mailboxes ---- */
 
-static bool look(struct workload *workload, unsigned slot, struct engine_view *view)
+/* whole: everything was shown, and what is known of it is as it is now. */
+static bool look(struct workload *workload, unsigned slot, struct engine_view *view, bool *whole)
 {
 	struct engine_status status;
 	struct store_listing *listing = workload_list(view, &status);
 	bool right = true;
 
+	*whole = listing != NULL;
+
 	for (uint64_t i = 0; listing && i < listing->count && right; i++) {
 		uint32_t message;
 		right = workload_fetch(workload, view, &listing->entry[i], &message);
 		/* What cannot be read now is shown another time, and so is what comes after it. */
-		if (right && message == UINT32_MAX)
+		if (right && message == UINT32_MAX) {
+			*whole = false;
 			break;
+		}
 		struct copy *copy = right ? workload_find(workload, message, slot) : NULL;
 		if (right && !copy)
 			right = workload_found(workload, "message %u was not sent here", message);
@@ -522,8 +527,10 @@ static bool visit(struct workload *workload)
 	if (!view)
 		return true;
 	for (unsigned i = 0; i < 3 && right && !workload->broken; i++) {
-		right = look(workload, slot, view);
-		if (right && workload_draw(workload, 3) == 0)
+		bool whole;
+		right = look(workload, slot, view, &whole);
+		/* A copy has the flags that there are, so they must be known. */
+		if (right && workload_draw(workload, 3) == 0 && whole)
 			transfer(workload, slot, view);
 		else if (right)
 			update(workload, slot, view);
