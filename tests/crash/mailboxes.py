@@ -5,6 +5,7 @@ happened as a whole or not at all.
 """
 
 import collections
+import contextlib
 import copy
 import hashlib
 import os
@@ -13,7 +14,7 @@ import signal
 import subprocess
 import threading
 
-from host import PASSWORD, address, build_dir, wait_for
+from host import PASSWORD, address, build_dir, wait_for, wait_for_group
 from ledger import Broken
 from load import Gone, Wire, make_message, stuffed
 
@@ -426,7 +427,10 @@ class Roster(threading.Thread):
         self.stopping.set()
         with self.lock:
             if self.process and self.process.poll() is None:
-                os.killpg(self.process.pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
+                wait_for_group(self.process.pid)
 
     @classmethod
     def check(cls, host, known):

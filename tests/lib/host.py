@@ -37,6 +37,17 @@ def wait_for(condition, what, seconds=30.0):
         time.sleep(0.01)
 
 
+def wait_for_group(group):
+    """Until all of a process group that was killed have ended: only then their locks are let go."""
+    def gone():
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        return False
+    wait_for(gone, "the end of what was killed")
+
+
 def address(user):
     return user if "@" in user else f"{user}@{DOMAIN}"
 
@@ -116,13 +127,7 @@ class Host:
         self.process.wait()
         self.process = None
 
-        def gone():  # locks are let go when the last of them has ended
-            try:
-                os.killpg(group, 0)
-            except ProcessLookupError:
-                return True
-            return False
-        wait_for(gone, "the end of what was killed")
+        wait_for_group(group)
 
     def check_log(self):
         """No sanitizer finding may hide in the log."""
