@@ -8,7 +8,11 @@
 #include "base/mem.h"
 #include "mail/base64.h"
 
-enum { LIST_OCTETS = 4 << 20, HINT_LINE = 600 };
+enum {
+	LIST_OCTETS = 4 << 20,
+	HINT_LINE = 600,
+	HINT_OCTETS = REPORT_HINT_LIMIT - REFUSED_OCTETS,
+};
 
 void imap_expect(struct imap *imap, unsigned seconds, uint64_t octets)
 {
@@ -149,7 +153,8 @@ static int send_line(struct imap *imap, struct text line)
 }
 
 /* The lines of AUTHENTICATE (RFC 9051 section 6.2.2), with SASL-IR or without, up to the tagged one. */
-static int exchange(struct imap *imap, const char *mechanism, struct text coded)
+static int exchange(
+	struct imap *imap, const char *mechanism, struct text coded, struct text refusal)
 {
 	const bool at_once = imap->capabilities & IMAP_SASL_IR;
 	struct buf line = { 0 };
@@ -167,14 +172,16 @@ static int exchange(struct imap *imap, const char *mechanism, struct text coded)
 			return -1;
 		if (said[0] != '+')
 			return 0;
-		/* Asked again, it is a refusal whose details an empty answer fetches (RFC 7628). */
-		result = send_line(imap, given ? TEXT("") : coded);
+		/* Asked again, it is a refusal with details. */
+		result = send_line(imap, given ? refusal : coded);
 		given = true;
 	}
 	return result != 0 ? -1 : imap_result(imap, MAILIMAP_ERROR_PARSE, "login");
 }
 
-static int authenticate(struct imap *imap, const char *mechanism, struct text octets)
+/* refusal: what a challenge after the response is answered with. */
+static int authenticate(
+	struct imap *imap, const char *mechanism, struct text octets, struct text refusal)
 {
 	struct mailimap_response *response = NULL;
 	struct buf coded = { 0 };
@@ -183,7 +190,7 @@ static int authenticate(struct imap *imap, const char *mechanism, struct text oc
 	base64_encode(octets, &coded);
 	int result = imap_result(imap, mailimap_send_current_tag(imap->etpan), "login");
 	if (result == 0)
-		result = exchange(imap, mechanism, buf_text(&coded));
+		result = exchange(imap, mechanism, buf_text(&coded), refusal);
 	mem_wipe((char *)buf_text(&coded).ptr, buf_length(&coded));
 	buf_release(&coded);
 	if (result != 0)
@@ -214,8 +221,9 @@ static int login_with_token(struct imap *imap)
 	else
 		buf_format(&octets, "user=%s\1auth=Bearer %s\1\1", account->user,
 			imap->session->secret.string);
-	const int result =
-		authenticate(imap, bearer ? "OAUTHBEARER" : "XOAUTH2", buf_text(&octets));
+	/* RFC 7628 section 3.2.3: a lone %x01 in base64; XOAUTH2 wants an empty line. */
+	const int result = authenticate(imap, bearer ? "OAUTHBEARER" : "XOAUTH2", buf_text(&octets),
+		bearer ? TEXT("AQ==") : TEXT(""));
 	mem_wipe((char *)buf_text(&octets).ptr, buf_length(&octets));
 	buf_release(&octets);
 	return result;
@@ -232,7 +240,7 @@ static int login_with_password(struct imap *imap)
 		buf_add_string(&octets, user);
 		buf_add_char(&octets, '\0');
 		buf_add_string(&octets, password);
-		const int result = authenticate(imap, "PLAIN", buf_text(&octets));
+		const int result = authenticate(imap, "PLAIN", buf_text(&octets), TEXT(""));
 		mem_wipe((char *)buf_text(&octets).ptr, buf_length(&octets));
 		buf_release(&octets);
 		return result;
@@ -343,7 +351,7 @@ static int list_folders(struct imap *imap)
 	return 0;
 }
 
-/* ---- what the session before has left: "UIDVALIDITY next name" lines ---- */
+/* ---- what the session before has left: "UIDVALIDITY next name" lines, behind those of refused.h ---- */
 
 static void take_hint(struct imap *imap)
 {
@@ -352,6 +360,8 @@ static void take_hint(struct imap *imap)
 
 	while (rest.len && text_split(&rest, '\n', &line)) {
 		uint64_t uidvalidity = 0, next = 0;
+		if (text_begins(line, TEXT("refused ")))
+			continue;
 		if (!text_split(&line, ' ', &word) ||
 			text_to_number(word, UINT32_MAX, &uidvalidity) != 0 ||
 			!text_split(&line, ' ', &word) ||
@@ -374,7 +384,7 @@ static void leave_hint(struct imap *imap)
 
 	buf_clear(hint);
 	for (const struct imap_folder *at = imap->folders; at; at = at->following) {
-		if (at->uidvalidity && buf_length(hint) + HINT_LINE < REPORT_HINT_LIMIT)
+		if (at->uidvalidity && buf_length(hint) + HINT_LINE < HINT_OCTETS)
 			buf_format(
 				hint, "%u %" PRIu64 " %s\n", at->uidvalidity, at->next, at->name);
 	}

@@ -111,6 +111,9 @@ static int expunge(struct imap *imap, struct mailimap_set *set)
 	 * Without UIDPLUS, EXPUNGE would take what somebody else has marked, too; marked they are, and
 	 * any mail program's next EXPUNGE takes them.
 	 */
+	session_notice(imap->session,
+		"the server has no UIDPLUS: what is here is marked as deleted there, and goes with "
+		"any mail program's next EXPUNGE");
 	return 0;
 }
 
@@ -131,7 +134,7 @@ static int delete_there(struct imap *imap, const uint32_t *uids, size_t count)
 		result = expunge(imap, set);
 	mailimap_store_att_flags_free(store);
 	mailimap_set_free(set);
-	if (result == 0)
+	if (result == 0 && imap->capabilities & IMAP_UIDPLUS)
 		imap->session->report.deleted += count;
 	return result;
 }
@@ -157,8 +160,12 @@ static void on_settled(void *owner, uint64_t cookie, bool stored)
 {
 	struct pull *pull = owner;
 
-	if (stored && cookie < pull->missing)
+	if (cookie >= pull->missing)
+		return;
+	if (stored)
 		may_go(pull, pull->messages[cookie].uid);
+	else
+		session_refused(pull->imap->session, &pull->messages[cookie].key);
 }
 
 /* Which are not here, in pull->messages. */
@@ -194,7 +201,8 @@ static void drop_unwanted(struct pull *pull)
 		const struct imap_message *message = &pull->messages[i];
 		if (!message->told)
 			session->report.done++;
-		else if (!session_too_large(session, message->size))
+		else if (!session_too_large(session, message->size) &&
+			 !session_was_refused(session, &message->key))
 			pull->messages[kept++] = *message;
 	}
 	pull->missing = kept;

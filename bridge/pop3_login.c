@@ -86,8 +86,12 @@ static int start_tls(struct pop3 *pop3)
 	return stream_start_tls(&session->stream) == 0 ? 0 : session_check(session);
 }
 
-/* AUTH (RFC 5034): the response at the server's challenge, for it may be longer than a line may. */
-static int authenticate(struct pop3 *pop3, const char *mechanism, struct text octets)
+/*
+ * AUTH (RFC 5034): the response at the server's challenge, for it may be longer than a line may; refusal:
+ * what a challenge after that is answered with.
+ */
+static int authenticate(
+	struct pop3 *pop3, const char *mechanism, struct text octets, const char *refusal)
 {
 	struct buf coded = { 0 };
 	bool given = false;
@@ -100,7 +104,7 @@ static int authenticate(struct pop3 *pop3, const char *mechanism, struct text oc
 		status = result == 0 && pop3_flush(pop3) == 0 ? pop3_reply(pop3) : -1;
 		if (status != 2)
 			break;
-		result = given ? pop3_send(pop3, "%s", "")
+		result = given ? pop3_send(pop3, "%s", refusal)
 			       : pop3_send(pop3, "%.*s", TEXT_ARG(buf_text(&coded)));
 		given = true;
 	}
@@ -126,8 +130,9 @@ static int login_with_token(struct pop3 *pop3)
 			account->host, bridge_account_port(account), token);
 	else
 		buf_format(&octets, "user=%s\1auth=Bearer %s\1\1", account->user, token);
-	const int result =
-		authenticate(pop3, bearer ? "OAUTHBEARER" : "XOAUTH2", buf_text(&octets));
+	/* RFC 7628 section 3.2.3: a lone %x01 in base64; XOAUTH2 wants an empty line. */
+	const int result = authenticate(
+		pop3, bearer ? "OAUTHBEARER" : "XOAUTH2", buf_text(&octets), bearer ? "AQ==" : "");
 	mem_wipe((char *)buf_text(&octets).ptr, buf_length(&octets));
 	buf_release(&octets);
 	return result;
@@ -155,7 +160,7 @@ static int login_with_password(struct pop3 *pop3)
 	buf_add_string(&octets, user);
 	buf_add_char(&octets, '\0');
 	buf_add_string(&octets, password);
-	const int result = authenticate(pop3, "PLAIN", buf_text(&octets));
+	const int result = authenticate(pop3, "PLAIN", buf_text(&octets), "");
 	mem_wipe((char *)buf_text(&octets).ptr, buf_length(&octets));
 	buf_release(&octets);
 	return result;

@@ -299,8 +299,11 @@ static void on_settled(void *owner, uint64_t cookie, bool stored)
 {
 	struct drop *drop = owner;
 
-	if (cookie < drop->length)
-		drop->stored[cookie] = stored;
+	if (cookie >= drop->length)
+		return;
+	drop->stored[cookie] = stored;
+	if (!stored)
+		session_refused(drop->pop3->session, &drop->keys[cookie]);
 }
 
 static void choose(struct drop *drop)
@@ -317,7 +320,8 @@ static void choose(struct drop *drop)
 		} else if (tests) {
 			drop->missing++;
 			drop->missing_octets += drop->chunk[i].size;
-		} else if (!session_too_large(session, drop->chunk[i].size)) {
+		} else if (!session_too_large(session, drop->chunk[i].size) &&
+			   !session_was_refused(session, &drop->keys[i])) {
 			drop->wanted[drop->wanted_count++] = i;
 		}
 	}

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -26,7 +27,7 @@ enum { REPORT_MILLISECONDS = 200 };
 void session_say(struct session *session, enum report_state state)
 {
 	struct bridge_report *report = &session->report;
-	struct buf out = { 0 };
+	struct buf out = { 0 }, hint = { 0 };
 
 	report->state = state;
 	report->fault = session->fault.kind;
@@ -36,11 +37,16 @@ void session_say(struct session *session, enum report_state state)
 			text_of(session->fault.kind == FAULT_NONE ? session->notice
 								  : session->fault.sentence);
 	report->hint = TEXT("");
-	if (state == REPORT_WAITING || state == REPORT_ENDED)
-		report->hint = buf_text(&session->hint);
+	if (state == REPORT_WAITING || state == REPORT_ENDED) {
+		refused_store(&session->refused, time(NULL), &hint);
+		buf_add(&hint, buf_text(&session->hint));
+		report->hint = buf_text(&hint);
+	}
 	bridge_report_pack(&out, report);
 	/* Whoever does not listen any more has closed, and that is seen where we wait. */
 	send(session->options.report, buf_text(&out).ptr, buf_length(&out), MSG_NOSIGNAL);
+	report->hint = TEXT("");
+	buf_release(&hint);
 	buf_release(&out);
 	session->reported = stream_now();
 }
@@ -128,6 +134,24 @@ bool session_too_large(struct session *session, uint64_t octets)
 		"a message of %" PRIu64 " octets is larger than this host takes (%" PRIu64
 		") and stays there",
 		octets, limit);
+	return true;
+}
+
+void session_refused(struct session *session, const struct once_key *key)
+{
+	refused_add(&session->refused, key, time(NULL));
+}
+
+bool session_was_refused(struct session *session, const struct once_key *key)
+{
+	if (!refused_has(&session->refused, key, time(NULL)))
+		return false;
+	session->passed++;
+	session->report.done++;
+	session_notice(session,
+		"messages that this host refused stay there (%" PRIu64
+		") and are tried again after a day; now by restante bridge run %s",
+		session->passed, session->options.account->name);
 	return true;
 }
 
@@ -291,6 +315,7 @@ int session_run(const struct session_options *options)
 	session->options = *options;
 	session->stream.fd = -1;
 	session->report.folder = session->report.sentence = TEXT("");
+	refused_load(&session->refused, options->hint);
 	limit_memory(options->settings->memory);
 	session_say(session, REPORT_CONNECTING);
 	const int count = prepare(session, &tls, addresses);

@@ -17,6 +17,7 @@
 
 #include "base/buf.h"
 #include "bridge/lmtp.h"
+#include "bridge/refused.h"
 #include "bridge/report.h"
 #include "bridge/secret.h"
 #include "bridge/settings.h"
@@ -53,8 +54,10 @@ struct session {
 	struct bridge_report report;
 	char folder[600];
 	char notice[FAULT_SENTENCE + 1]; /* what went not as wished and is no fault */
-	struct buf hint;                 /* for the next session */
-	int64_t reported;                /* milliseconds */
+	struct buf hint;                 /* for the next session, beside what is refused */
+	struct refused refused;
+	uint64_t passed;  /* messages that were refused before and not asked for now */
+	int64_t reported; /* milliseconds */
 	/* What became of the message with that cookie. May be NULL. */
 	void (*settled)(void *owner, uint64_t cookie, bool stored);
 	void *settled_owner;
@@ -86,6 +89,13 @@ void session_progress(struct session *session);
 
 /* Too large for this host or its settings: counted and said. */
 bool session_too_large(struct session *session, uint64_t octets);
+
+/*
+ * What the delivery agent refused for good is remembered, and passed by in later sessions until it is
+ * due again: counted and said.
+ */
+void session_refused(struct session *session, const struct once_key *key);
+bool session_was_refused(struct session *session, const struct once_key *key);
 
 /* The reverse-path in a Return-Path field at the start of a message, or "". In head. */
 struct text session_sender(struct text head);

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import os
 import random
+import shutil
 import signal
 import time
 import unittest
@@ -12,6 +13,7 @@ import unittest
 from host import PASSWORD, Host, wait_for
 from remote import Remote, add_account, bridge, bridge_counters, bridge_processes, make_certificate, stored, stored_count
 
+MESSAGES = int(os.environ.get("RESTANTE_BRIDGE_MESSAGES", "0"))
 WAYS = ("pop3", "pop3s", "stls", "imap", "imaps", "starttls")
 
 
@@ -49,6 +51,33 @@ class Bridge(unittest.TestCase):
                     self.assertIn(b"300 pulled", bridge(host, "run", way).stdout)
                     self.assertIn(b"0 pulled", bridge(host, "run", way).stdout)
                     self.assert_same(host, messages)
+
+    @unittest.skipUnless(MESSAGES, "RESTANTE_BRIDGE_MESSAGES=5000 for the long proof")
+    def test_many_by_every_way(self):
+        """Over three folders by IMAP, in INBOX by POP3: all of it once, flags and dates along."""
+        folders = {"INBOX": make_messages(MESSAGES - 2 * (MESSAGES // 4), 1), "Work": make_messages(MESSAGES // 4, 2),
+                   "Work/Deep": make_messages(MESSAGES // 4, 3)}
+        everything = [message for messages in folders.values() for message in messages]
+        with Remote() as remote, Host() as host:
+            remote.put("alice", everything)
+            for folder, messages in folders.items():
+                remote.put("bob", messages, folder=folder, flags="S", date=1_500_000_000)
+            for way in WAYS:
+                with self.subTest(way=way):
+                    pop3 = way in ("pop3", "pop3s", "stls")
+                    host.empty("alice")
+                    for name in folders:
+                        shutil.rmtree(host.dir / "store/mail/example.test/alice" / ("." + name.replace("/", ".")), ignore_errors=True)
+                    add_account(host, remote, way, way, user="alice" if pop3 else "bob", enabled="no", folders="*")
+                    begun = time.monotonic()
+                    self.assertIn(f"{MESSAGES} pulled".encode(), bridge(host, "run", way).stdout)
+                    print(f"{way}: {MESSAGES} messages in {time.monotonic() - begun:.1f} s")
+                    self.assertIn(b"0 pulled", bridge(host, "run", way).stdout)
+                    for folder, messages in {"INBOX": everything}.items() if pop3 else folders.items():
+                        self.assert_same(host, messages, folder=folder)
+                        if not pop3:
+                            self.assertEqual({(flags, when) for _, flags, when in stored(host, folder=folder)},
+                                             {("S", 1_500_000_000)})
 
     def test_folders_flags_and_dates(self):
         date = 1_500_000_000
@@ -227,8 +256,9 @@ class Killed(unittest.TestCase):
             remote.start()
             return
         if who == "bridge":  # any one of its processes
+            running = wait_for(lambda: bridge_processes(host), "the bridge, which may just be started again")
             with contextlib.suppress(ProcessLookupError):
-                os.kill(random.choice(bridge_processes(host)), signal.SIGKILL)
+                os.kill(random.choice(running), signal.SIGKILL)
             return
         for pid in host.pids(who):
             os.kill(pid, signal.SIGKILL)

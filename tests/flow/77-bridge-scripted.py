@@ -1,0 +1,200 @@
+"""What no peer here offers: logins by token, servers without UIDL, UIDPLUS or IDLE, a folder made anew, mail refused here."""
+
+import base64
+import json
+import unittest
+
+from host import Host, address, wait_for
+from hostile import Scripted, imap, pop3
+from remote import bridge
+
+GOOD, BAD = "ya29.good-token", "ya29.old-token"
+DETAILS = base64.b64encode(json.dumps({"status": "invalid_token", "scope": "mail"}).encode()).decode()
+
+
+def message(subject):
+    return f"Subject: {subject}\r\n\r\nHello.\r\n".encode()
+
+
+def response(mechanism, port, token):
+    """RFC 7628 section 3.1, and what Google made before it."""
+    if mechanism == "PLAIN":
+        return b"\0anna\0" + token.encode()
+    if mechanism == "XOAUTH2":
+        return f"user=anna\1auth=Bearer {token}\1\1".encode()
+    return f"n,a=anna,\1host=localhost\1port={port}\1auth=Bearer {token}\1\1".encode()
+
+
+def authenticate(heard, is_imap):
+    """heard: what clients sent, as (mechanism, came at once, octets, what a refusal's details were answered with)."""
+    def answer(talk, arguments):
+        mechanism, at_once, coded = arguments.partition(" ")
+        if not at_once:
+            talk.send("+ \r\n")
+            coded = talk.line()
+        octets = base64.b64decode(coded, validate=True)
+        good = GOOD.encode() in octets
+        said = None
+        if not good:
+            talk.send(f"+ {DETAILS}\r\n")
+            said = talk.line()
+        heard.append((mechanism, bool(at_once), octets, said))
+        if not is_imap:
+            talk.send("+OK\r\n" if good else "-ERR [AUTH] the token is of no use\r\n")
+        elif good:
+            talk.ok()
+        else:
+            talk.no()
+    return answer
+
+
+def logins():
+    """(name, protocol, mechanism, SASL-IR, token) of every kind."""
+    for mechanism in ("XOAUTH2", "OAUTHBEARER", "PLAIN"):
+        for protocol, at_once in (("imap", True), ("imap", False), ("pop3", False)):
+            for token in (GOOD, BAD) if mechanism != "PLAIN" else (GOOD,):
+                kind = "good" if token == GOOD else "bad"
+                yield f"{protocol}-{mechanism.lower()}-{'ir' if at_once else 'asked'}-{kind}", protocol, mechanism, at_once, token
+
+
+class Scripts(unittest.TestCase):
+    """One host, each account with a server of its own, all at once."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.host = Host(set={"bridge.patience": "30s"})
+        cls.remotes, cls.heard, cls.mail, cls.sections = {}, {}, {}, []
+        for name, protocol, mechanism, at_once, token in logins():
+            cls.add_login(name, protocol, mechanism, at_once, token)
+        cls.add("no-uidl", "pop3", lambda mail: pop3(mail, uidl="-ERR no such command\r\n"), count=2, every="1s")
+        cls.add("no-uidplus", "imap", lambda mail: imap(mail), idle="no", every="1s", keep="no")
+        cls.add("no-idle", "imap", lambda mail: imap(mail, capabilities="IMAP4rev1", noop=cls.tell(mail)), every="1h")
+        cls.validity = 7
+        cls.add("anew", "imap", lambda mail: imap(mail, examine=cls.examine), idle="no", every="5s")
+        # A line that the delivery agent takes no message with.
+        cls.add("refused-pop3", "pop3", pop3, tail=b"y" * 70000 + b"\r\n", every="1s")
+        cls.add("refused-imap", "imap", imap, tail=b"y" * 70000 + b"\r\n", every="1s", idle="no", keep="no")
+        cls.add("million", "pop3", lambda mail: pop3(mail, list=cls.listing(lambda at: "1", 1000000),
+                                                     uidl=cls.listing(lambda at: f"{at:070}", 1000001)))
+        cls.add("million-and-one", "pop3", lambda mail: pop3(mail, list=cls.listing(lambda at: "1", 1000001)))
+        accounts = cls.host.dir / "bridge.conf"
+        accounts.write_text("".join(cls.sections))
+        accounts.chmod(0o600)
+        cls.enterClassContext(cls.host)
+        cls.role = cls.host.pids("bridge")
+
+    @classmethod
+    def add(cls, name, protocol, script, count=1, tail=b"", secret='password-command = { "/bin/echo", "secret" }', **settings):
+        cls.mail[name] = [message(f"{name} {number}") + tail for number in range(count)]
+        cls.remotes[name] = cls.enterClassContext(Scripted(script(cls.mail[name])))
+        words = {"every": "1h", **settings}
+        cls.sections.append(f"account-{name} {{\n  protocol = {protocol}\n  host = localhost\n  port = {cls.remotes[name].port}\n"
+                            f"  tls = none\n  user = anna\n  {secret}\n  to = {address('alice')}\n" +
+                            "".join(f"  {key} = {value}\n" for key, value in words.items()) + "}\n")
+
+    @classmethod
+    def add_login(cls, name, protocol, mechanism, at_once, token):
+        heard = cls.heard[name] = []
+        if protocol == "imap":
+            words = f"IMAP4rev1 AUTH={mechanism}{' SASL-IR' if at_once else ''}"
+            script = lambda mail: imap(mail, capabilities=words, authenticate=authenticate(heard, True))
+        else:
+            script = lambda mail: pop3(mail, capa=f"+OK\r\nUIDL\r\nSASL {mechanism}\r\n.\r\n", auth=authenticate(heard, False))
+        kind = "password-command" if mechanism == "PLAIN" else f"token-mechanism = {mechanism.lower()}\n  token-command"
+        cls.add(name, protocol, script, secret=f'{kind} = {{ "/bin/echo", "{token}" }}', idle="no")
+
+    @staticmethod
+    def tell(mail):
+        def noop(talk, _):
+            talk.send(f"* {len(mail)} EXISTS\r\n")
+            talk.ok()
+        return noop
+
+    @classmethod
+    def examine(cls, talk, _):
+        talk.send(f"* 1 EXISTS\r\n* OK [UIDVALIDITY {cls.validity}] .\r\n* OK [UIDNEXT 2] .\r\n")
+        talk.ok()
+
+    @staticmethod
+    def listing(value, count):
+        def answer(talk, _):
+            talk.send("+OK\r\n")
+            for start in range(1, count + 1, 5000):
+                talk.send("".join(f"{at} {value(at)}\r\n" for at in range(start, min(start + 5000, count + 1))))
+            talk.send(".\r\n")
+        return answer
+
+    def listed(self, name):
+        text = self.host.command("bridge", "list", "-c", str(self.host.dir / "restante.conf")).stdout.decode()
+        return next(part for part in text.replace("\n ", "\0").split("\n") if part.split()[0] == name)
+
+    def said(self, name, word):
+        return sum(word in line for line in self.remotes[name].seen)
+
+    def here(self, name):
+        return sum(f"Subject: {name} ".encode() in held for held in self.host.messages("alice"))
+
+    def test_logins(self):
+        for name, _, mechanism, at_once, token in logins():
+            with self.subTest(name):
+                wait_for(lambda: self.heard[name], "a login")
+                octets = response(mechanism, self.remotes[name].port, token)
+                # RFC 7628 section 3.2.3; XOAUTH2 has an empty line there.
+                said = None if token == GOOD else "AQ==" if mechanism == "OAUTHBEARER" else ""
+                self.assertEqual(self.heard[name][0], (mechanism, at_once, octets, said))
+                words = "pulled: 1" if token == GOOD else "error: the server refuses the login; the server says:"
+                wait_for(lambda: words in self.listed(name), words)
+                self.assertEqual(self.here(name), token == GOOD)
+        self.assertNotIn("ya29", self.host.log())
+
+    def test_without_uidl_each_message_once(self):
+        wait_for(lambda: self.said("no-uidl", "QUIT") > 3, "some polls")
+        self.assertEqual(self.here("no-uidl"), 2)
+        wait_for(lambda: "notice: the server has no UIDL" in self.listed("no-uidl"), "the notice")
+
+    def test_without_uidplus_marked_and_no_more(self):
+        wait_for(lambda: self.said("no-uidplus", "LOGOUT") > 2, "some polls")
+        self.assertTrue(any("UID STORE 1 +FLAGS.SILENT (\\Deleted)" in line for line in self.remotes["no-uidplus"].seen))
+        self.assertEqual(self.said("no-uidplus", "EXPUNGE"), 0)
+        self.assertEqual(self.here("no-uidplus"), 1)
+        wait_for(lambda: "notice: the server has no UIDPLUS" in self.listed("no-uidplus"), "the notice")
+        self.assertNotRegex(self.listed("no-uidplus"), r"deleted there: \d")
+
+    def test_without_idle_by_noop(self):
+        wait_for(lambda: self.here("no-idle") == 1, "the first message")
+        connections = self.remotes["no-idle"].connections
+        self.mail["no-idle"].append(message("no-idle 1"))
+        wait_for(lambda: self.here("no-idle") == 2, "the second message", 60)
+        self.assertGreater(self.said("no-idle", "NOOP"), 0)
+        self.assertEqual(self.said("no-idle", "IDLE"), 0)
+        self.assertEqual(self.remotes["no-idle"].connections, connections)
+
+    def test_folder_made_anew(self):
+        wait_for(lambda: self.here("anew") == 1, "the first pull")
+        type(self).validity = 8
+        wait_for(lambda: "notice: the server made folder INBOX anew (UIDVALIDITY 8, before 7)" in self.listed("anew"), "the notice")
+        self.assertEqual(self.here("anew"), 2, "the same UID is another message now")
+        rounds = self.said("anew", "LOGOUT")
+        wait_for(lambda: self.said("anew", "LOGOUT") > rounds, "one more pull")
+        self.assertEqual(self.here("anew"), 2)
+
+    def test_refused_here_is_fetched_once(self):
+        for name, fetched, end in (("refused-pop3", "RETR", "QUIT"), ("refused-imap", "BODY", "LOGOUT")):
+            with self.subTest(name):
+                wait_for(lambda: self.said(name, end) > 3, "some polls")
+                wait_for(lambda: "notice: messages that this host refused stay there (1)" in self.listed(name), "the notice")
+                self.assertIn("refused: 1", self.listed(name))
+                self.assertEqual(self.said(name, fetched), 1)
+                self.assertEqual(self.said(name, "DELE") + self.said(name, "STORE"), 0)
+                self.assertIn(b"1 refused", bridge(self.host, "run", name).stdout)
+                self.assertEqual(self.said(name, fetched), 2, "who runs it wants it tried")
+
+    def test_more_than_a_million(self):
+        for name, words in (("million", "error: the server's listing makes no sense: 1000001 0"),
+                            ("million-and-one", "error: the server lists more messages than are pulled (1000000)")):
+            wait_for(lambda: words in self.listed(name), words, 60)
+        self.assertEqual(self.host.pids("bridge"), self.role, "the role itself died")
+
+
+if __name__ == "__main__":
+    unittest.main()
