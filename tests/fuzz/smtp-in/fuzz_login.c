@@ -73,12 +73,17 @@ static struct {
 	struct {
 		uint16_t type;
 		uint32_t tag;
+		char address[STORE_ADDRESS_LIMIT + 1]; /* of OWNS */
 	} request[REQUESTS];
 	size_t first, count;
 } store;
-static bool has_login;   /* the store has said so, or something by itself that may have been that */
-static bool is_free;     /* it said frames of its own: of those nothing is known */
-static size_t good, bad; /* answers about senders since MAIL */
+static bool has_login; /* the store has said so, or something by itself that may have been that */
+static bool is_free;   /* it said frames of its own: of those nothing is known */
+static size_t bad;     /* answers about senders since the LMTP server heard MAIL */
+static struct {
+	bool good;
+	char address[STORE_ADDRESS_LIMIT + 1];
+} judged; /* the last answer about a sender */
 
 /* The LMTP server, of one connection at a time. */
 static int mda_listener, mda;
@@ -96,7 +101,13 @@ static void on_frame(void *owner, struct ipc_frame *frame)
 		frame->type == STORE_OWNS);
 	if (store.count == REQUESTS)
 		return;
+	struct store_owns owns;
+
 	store.request[at].type = frame->type;
+	store.request[at].address[0] = '\0';
+	if (frame->type == STORE_OWNS && store_owns_unpack(frame->payload, &owns) == 0)
+		snprintf(store.request[at].address, sizeof(store.request[at].address), "%.*s",
+			TEXT_ARG(owns.address));
 	store.request[at].tag = frame->tag;
 	store.count++;
 }
@@ -130,10 +141,9 @@ static void answer(uint8_t failure, struct text octets)
 	if (!store.ipc || store.count == 0)
 		return;
 	if (type == STORE_OWNS) {
-		if (failure == STORE_OK)
-			good++;
-		else
-			bad++;
+		bad += failure != STORE_OK;
+		judged.good = failure == STORE_OK;
+		memcpy(judged.address, store.request[store.first].address, sizeof(judged.address));
 		store_owns_reply_pack(ipc_begin(store.ipc, type, tag),
 			&(struct store_owns_reply){ .failure = failure });
 	} else {
@@ -194,6 +204,18 @@ static bool mda_takes_message(void)
 	return true;
 }
 
+/* A transaction begins, and the store has just said that the user may be its sender. */
+static void check_sender(struct text rest)
+{
+	const ptrdiff_t end = text_find(rest, '>');
+	const struct text sender = text_head(rest, end < 0 ? 0 : (size_t)end);
+
+	bad = 0;
+	REQUIRE(is_free || has_login);
+	REQUIRE(is_free || sender.len == 0 ||
+		(judged.good && text_equal(sender, text_of(judged.address))));
+}
+
 static bool mda_takes_line(void)
 {
 	const struct text in = buf_text(&mda_in);
@@ -202,6 +224,8 @@ static bool mda_takes_line(void)
 	if (!end)
 		return false;
 	in_message = text_begins(in, TEXT("DATA\r"));
+	if (text_begins(in, TEXT("MAIL FROM:<")))
+		check_sender(text_from(in, 11));
 	buf_consume(&mda_in, (size_t)(end + 2 - in.ptr));
 	mda_says(in_message ? "354 go\r\n" : "250 2.0.0 ok\r\n");
 	return true;
@@ -242,8 +266,6 @@ static void client_reads(void)
 
 static void client_says(struct text octets)
 {
-	if (memmem(octets.ptr, octets.len, "MAIL", 4))
-		good = bad = 0;
 	if (octets.len)
 		(void)!send(client, octets.ptr, octets.len, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
@@ -302,7 +324,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	client = pair[0];
 	mda = -1;
 	has_login = is_free = false;
-	good = bad = 0;
+	bad = 0;
+	judged.good = false;
 	worker = worker_new(&context);
 	worker_accept(worker, "submission", pair[1]);
 	turn();
