@@ -420,7 +420,8 @@ static int make_parents(int root, const char *path)
 
 int folder_make(int root, const char *directory)
 {
-	static const char parts[3][5] = { "/cur", "/new", "/tmp" };
+	/* cur makes it a Maildir, so it comes last: one cut short is none. */
+	static const char parts[3][5] = { "/tmp", "/new", "/cur" };
 	char path[MAILDIR_PATH_LIMIT + 5];
 	const size_t length = strlen(directory);
 

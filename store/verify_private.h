@@ -18,7 +18,14 @@ int verify_account(
 int verify_expunged(
 	struct engine *engine, const struct mailbox *mailbox, struct verify_result *result);
 
-/* verify_store.c: what belongs to no user. STORE_BUSY while users are being changed. */
+/*
+ * verify_store.c: nothing but the three empty directories of a Maildir, as a user or a mailbox leaves them whose
+ * making was under way when the store was killed. Nothing was ever in them, and the next one of that name takes
+ * them. path begins at fd.
+ */
+bool verify_is_bare(int fd, const char *path);
+
+/* What belongs to no user. STORE_BUSY while users are being changed. */
 enum store_failure verify_store(
 	struct engine *engine, const struct verify_piece *piece, struct verify_result *result);
 

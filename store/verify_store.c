@@ -47,39 +47,38 @@ static int compare_paths(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+bool verify_is_bare(int fd, const char *path)
+{
+	const struct dirent *entry;
+	const int at = sys.openat(fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
+	struct names *names = at < 0 ? NULL : names_read(at);
+	bool bare = names && names_count(names) == 0;
+	DIR *dir = at < 0 ? NULL : sys.fdopendir(at);
+	int parts = 0;
+
+	names_free(&names);
+	if (!dir) {
+		if (at >= 0)
+			sys.close(at);
+		return false;
+	}
+	while (bare && (entry = readdir(dir)) != NULL) {
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		bare = strcmp(entry->d_name, "cur") == 0 || strcmp(entry->d_name, "new") == 0 ||
+		       strcmp(entry->d_name, "tmp") == 0;
+		parts++;
+	}
+	closedir(dir);
+	return bare && parts == 3;
+}
+
 struct directories {
 	struct engine *engine;
 	struct verify_result *result;
 	char **known; /* of the users, sorted */
 	size_t count;
 };
-
-/*
- * Nothing but the directories of a Maildir, as of a user whose addition was under way when the store was
- * killed: nothing was ever in them, and the next one of that name takes them.
- */
-static bool is_bare(const struct directories *all, const char *path)
-{
-	const struct dirent *entry;
-	const int fd = sys.openat(
-		all->engine->root, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
-	struct names *names = fd < 0 ? NULL : names_read(fd);
-	bool bare = names && names_count(names) == 0;
-	DIR *dir = fd < 0 ? NULL : sys.fdopendir(fd);
-
-	names_free(&names);
-	if (!dir) {
-		if (fd >= 0)
-			sys.close(fd);
-		return false;
-	}
-	while (bare && (entry = readdir(dir)) != NULL)
-		bare = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
-		       strcmp(entry->d_name, "cur") == 0 || strcmp(entry->d_name, "new") == 0 ||
-		       strcmp(entry->d_name, "tmp") == 0;
-	closedir(dir);
-	return bare;
-}
 
 static void look_at_local(const struct directories *all, const char *path)
 {
@@ -90,7 +89,7 @@ static void look_at_local(const struct directories *all, const char *path)
 	if (sys.fstatat(all->engine->root, cur, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 		S_ISDIR(st.st_mode) &&
 		!bsearch(&path, all->known, all->count, sizeof(*all->known), compare_paths) &&
-		!is_bare(all, path))
+		!verify_is_bare(all->engine->root, path))
 		verify_find(all->result, NULL, "a Maildir of nobody: %s", path);
 }
 

@@ -114,7 +114,8 @@ class Client:
 class Smuggling(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.host = cls.enterClassContext(Host(set={"smtp-in.errors": "10000", "smtp-in.junk": "10000"}))
+        cls.host = cls.enterClassContext(Host(set={"smtp-in.errors": "10000", "smtp-in.junk": "10000",
+                                                "mda.dsn": "yes"}))
 
     def check(self, way):
         self.host.empty("alice")

@@ -1,6 +1,7 @@
 """TLS from outside: names, key types, reload, resumption over all workers and restarts, what is logged."""
 
 import contextlib
+import os
 import re
 import signal
 import socket
@@ -119,7 +120,7 @@ class Tls(unittest.TestCase):
     def test_resumption_after_death_and_reload(self):
         context, session = self.resumes(ssl.TLSVersion.TLSv1_3, "smtps")
         for pid in (old := self.host.pids("smtp-in")):
-            subprocess.run(["kill", "-9", str(pid)], check=True)
+            os.kill(pid, signal.SIGKILL)
         wait_for(lambda: len(set(self.host.pids("smtp-in")) - set(old)) == WORKERS, "new workers")
         context, session = self.resumes(None, "smtps", context, session)
         self.reload()

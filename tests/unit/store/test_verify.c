@@ -374,7 +374,8 @@ static void test_folders(void **state)
 	struct fixture *fixture = *state;
 
 	fill(fixture);
-	command(fixture, "mkdir -p .Made.Elsewhere/cur .no-mailbox .bad..name/cur");
+	command(fixture, "mkdir -p .Bare/cur .Bare/new .Bare/tmp .Made.Elsewhere/cur .no-mailbox "
+			 ".bad..name/cur");
 	expect(fixture,
 		(const char *const[]){ "a folder has no entry: .Made.Elsewhere",
 			"a folder's name is not one of a mailbox: .bad..name" },
