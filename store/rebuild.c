@@ -226,7 +226,12 @@ static int put_mailbox(struct rebuilding *rebuilding, struct mailbox *mailbox, i
 		.ceiling = mailbox->row.ceiling,
 		.keywords = mailbox->row.keywords };
 	maildir_file_print(&file, &text);
-	int error = folder_replace_file(fd, MAILDIR_FILE, buf_text(&text));
+	/* Synced: it replaces the only one, and no log has it. */
+	const struct text octets = buf_text(&text);
+	int error =
+		sys_replace_file(fd, MAILDIR_FILE, octets.ptr, octets.len, S_IRUSR | S_IWUSR) == 0
+			? 0
+			: errno;
 	buf_release(&text);
 	if (error == 0)
 		error = mailbox_put(engine, rebuilding->txn, mailbox, &mailbox->row);
