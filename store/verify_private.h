@@ -19,9 +19,9 @@ int verify_expunged(
 	struct engine *engine, const struct mailbox *mailbox, struct verify_result *result);
 
 /*
- * verify_store.c: nothing but the three empty directories of a Maildir, as a user or a mailbox leaves them whose
- * making was under way when the store was killed. Nothing was ever in them, and the next one of that name takes
- * them. path begins at fd.
+ * verify_store.c: nothing but the three empty directories of a Maildir, as a user or a mailbox leaves
+ * them whose making was under way when the store was killed. Nothing was ever in them, and the next one
+ * of that name takes them. path begins at fd.
  */
 bool verify_is_bare(int fd, const char *path);
 
