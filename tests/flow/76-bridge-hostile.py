@@ -4,7 +4,7 @@ import contextlib
 import unittest
 
 import hostile
-from host import Host, address, wait_for
+from host import Host, address, build_dir, wait_for
 from hostile import Authority, Scripted, imap, pop3
 from remote import bridge
 
@@ -102,6 +102,11 @@ def lying_size(talk, arguments):
     talk.ok()
 
 
+def without_bound(words):
+    """A sanitizer build cannot bound its address space: the same server is left a little later."""
+    return words if build_dir().name == "sanitize" else "the answer takes more memory than there is for it"
+
+
 IMPLICIT, STARTTLS, NONE = "implicit", "starttls", "none"
 
 # name: (protocol, tls, certificate of the Authority or "", script of (certificate), words of the error)
@@ -184,10 +189,10 @@ CASES = {
     "imap-literal-for-a-size": ("imap", NONE, "", lambda c: imap(
         uid_fetch=endless("* 1 FETCH (UID 1 RFC822.SIZE {4294967295}\r\n", b"y")), "messages cannot be fetched"),
     "imap-literal-of-4-gib": ("imap", NONE, "", lambda c: imap(uid_fetch=cut("* 1 FETCH (UID 1 BODY[] {4294967295}\r\nx")),
-        "the answer takes more memory than there is for it"),
+        without_bound("localhost closed the connection")),
     "imap-literal-too-long": ("imap", NONE, "", lambda c: imap(
         uid_fetch=endless("* 1 FETCH (UID 1 BODY[] {99999999999999999999}\r\n", b"x")),
-        "the answer takes more memory than there is for it"),
+        without_bound("more than an answer can have")),
     "imap-literal-cut": ("imap", NONE, "", lambda c: imap(uid_fetch=cut("* 1 FETCH (UID 1 BODY[] {50}\r\nhal")),
         "localhost closed the connection"),
     "imap-nested": ("imap", NONE, "", lambda c: imap(uid_fetch=deep), "more than an answer can have"),
