@@ -17,6 +17,7 @@ struct request {
 	const struct option_list *words; /* the first is the verb */
 	const char *owner;
 	bool is_list;
+	char *file; /* to import; absolute, as the desk is entered elsewhere */
 	struct arena *arena;
 	struct answer answer;
 
@@ -233,8 +234,7 @@ static int import(struct desk *desk, const struct host_settings *settings, struc
 	struct aliases_file file;
 	int status = EX_DATAERR;
 
-	if (aliases_read(&file, request->words->item[1], directory_domain(settings), complain,
-		    NULL) == 0) {
+	if (aliases_read(&file, request->file, directory_domain(settings), complain, NULL) == 0) {
 		store_client_aliases_put(desk_client(desk),
 			&(struct store_aliases_put){
 				.mode = STORE_ALIASES_SET, .aliases = buf_text(&file.run) },
@@ -320,7 +320,10 @@ int command_alias(const struct command_line *line)
 	if (status == 0) {
 		request.arena = request.answer.arena = arena_new(4096);
 		request.answer.sentence = TEXT("");
+		if (strcmp(words.item[0], "import") == 0)
+			request.file = host_from_here(words.item[1]);
 		status = directory_serve(file, serve, &request);
+		mem_free(request.file);
 		arena_free(&request.arena);
 	}
 	mem_free(words.item);

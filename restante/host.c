@@ -10,6 +10,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -149,6 +150,20 @@ char *host_absolute(const char *file)
 	char *copy = mem_copy(real ? real : file, strlen(real ? real : file));
 
 	free(real);
+	return copy;
+}
+
+char *host_from_here(const char *path)
+{
+	char *here = path[0] == '/' ? NULL : getcwd(NULL, 0);
+	struct buf whole = { 0 };
+
+	if (here)
+		buf_format(&whole, "%s/", here);
+	buf_add_string(&whole, path);
+	char *copy = mem_copy(buf_text(&whole).ptr, buf_length(&whole));
+	buf_release(&whole);
+	free(here);
 	return copy;
 }
 

@@ -50,6 +50,9 @@ char *host_libexec(char *error, size_t error_size);
 /* The settings file with the directory it is in, on the heap; as it is when it cannot be found. */
 char *host_absolute(const char *file);
 
+/* A path that a person gave, for when we have gone elsewhere; links stay what they are. On the heap. */
+char *host_from_here(const char *path);
+
 /*
  * Take the state directory and go to its run directory; then the store's directory in it, for which
  * settings must have been read. EX_OK, or an exit status after having said why not.

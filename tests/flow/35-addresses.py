@@ -1,5 +1,6 @@
 """Addresses that make a host a home: aliases, lists, domains, subaddresses, postmaster; live at once, and kept."""
 
+import os
 import re
 import shutil
 import smtplib
@@ -125,6 +126,7 @@ class Addresses(unittest.TestCase):
                                  "everybody: :include:members\nowner-everybody: bob\n\"quoted name\": carol,\n\tbob\n")
         self.assertEqual(self.restante("alias", "import", path), "6 aliases read, 6 changed\n")
         self.assertEqual(self.restante("alias", "import", path), "6 aliases read, 0 changed\n")
+        self.assertEqual(self.restante("alias", "import", os.path.relpath(path)), "6 aliases read, 0 changed\n")
         self.host.send(MESSAGE, ("everybody@example.test",))
         self.got(1, 1, 1)
         self.assertTrue(self.host.messages("carol")[0].startswith(b"Return-Path: <owner-everybody@example.test>\r\n"))
