@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/openat2.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/syscall.h>
@@ -106,6 +107,14 @@ static int read_all(int fd, size_t limit, struct buf *out)
 			return -1;
 		}
 	}
+}
+
+int sys_open_straight(const char *path, int flags)
+{
+	const struct open_how how = { .flags = (uint64_t)(flags | O_CLOEXEC),
+		.resolve = RESOLVE_NO_SYMLINKS };
+
+	return (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
 }
 
 char *sys_read_file(int dir, const char *path, size_t limit, size_t *size)

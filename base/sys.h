@@ -39,6 +39,12 @@ extern struct sys sys;
 int sys_write_all(int fd, const void *octets, size_t size);
 int sys_writev_all(int fd, struct iovec *parts, int count);
 
+/*
+ * Open a path none of whose parts may be a symbolic link, with close-on-exec: for what others than we ourselves
+ * may have arranged. -1 with errno; ELOOP: one is.
+ */
+int sys_open_straight(const char *path, int flags);
+
 /* The whole file dir/path up to limit octets into fresh heap memory with a NUL after it; NULL with errno. */
 char *sys_read_file(int dir, const char *path, size_t limit, size_t *size);
 

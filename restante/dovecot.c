@@ -83,13 +83,15 @@ static int parse_uid(struct text line, unsigned number, struct dovecot_uidlist *
 	return 0;
 }
 
-static size_t count_lines(struct text octets)
+/* As many as there can be: none is shorter than "1 :a" and its end. */
+static size_t most_uids(struct text octets)
 {
-	size_t count = 0;
+	enum { SHORTEST = 5 };
+	size_t lines = 0;
 
 	for (size_t i = 0; i < octets.len; i++)
-		count += octets.ptr[i] == '\n';
-	return count;
+		lines += octets.ptr[i] == '\n';
+	return lines < octets.len / SHORTEST ? lines : octets.len / SHORTEST;
 }
 
 int dovecot_uidlist_parse(struct arena *arena, struct text octets, struct dovecot_uidlist *list,
@@ -104,7 +106,7 @@ int dovecot_uidlist_parse(struct arena *arena, struct text octets, struct doveco
 		return fail(error, 1, "the file is empty");
 	if (more < 0 || parse_header(line, list, error) != 0)
 		return -1;
-	list->uids = arena_take(arena, (count_lines(octets) + 1) * sizeof(*list->uids));
+	list->uids = arena_take(arena, (most_uids(octets) + 1) * sizeof(*list->uids));
 	while ((more = next_line(&rest, &line, &number, error)) == 1) {
 		if (parse_uid(line, number, list, error) != 0)
 			return -1;

@@ -12,10 +12,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/sys.h"
+#include "restante/terminal.h"
 #include "store/protocol.h"
 
 enum {
-	LIST_LIMIT = 1 << 30,
+	LIST_LIMIT = 1 << 28,
 	SMALL_LIMIT = 1 << 20,
 	PATH_LIMIT = 4096,
 	HEAD = 16, /* octets of a message that are looked at */
@@ -27,15 +28,16 @@ enum {
 static void __attribute__((format(printf, 2, 3)))
 say(struct dovecot_tree *tree, const char *format, ...)
 {
+	char what[PATH_LIMIT + 200];
 	va_list arguments;
 
 	tree->faults++;
 	progress_clear(tree->progress);
-	fprintf(stderr, "restante: %s/", tree->directory);
 	va_start(arguments, format);
-	vfprintf(stderr, format, arguments);
+	vsnprintf(what, sizeof(what), format, arguments);
 	va_end(arguments);
-	fputc('\n', stderr);
+	/* Whoever gave the files their names may want to be read as us. */
+	terminal_complain("%s/%s", tree->directory, what);
 }
 
 /* "mailbox/file:3: why" */
@@ -74,18 +76,45 @@ static int open_below(int at, const char *path)
 	return fd;
 }
 
+/* What a user can put there as a second name without being allowed to read it (link(2)). */
+static bool is_borrowed(const struct dovecot_tree *tree, const struct stat *st)
+{
+	return st->st_nlink > 1 && st->st_uid != tree->owner;
+}
+
 /* A plain file, no link, of whose reading nobody gets stuck. -1 with errno. */
-static int open_plain(int at, const char *path, struct stat *st)
+static int open_plain(const struct dovecot_tree *tree, int at, const char *path, struct stat *st)
 {
 	const int fd =
 		sys.openat(at, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
+	int number;
 
-	if (fd >= 0 && (sys.fstat(fd, st) != 0 || !S_ISREG(st->st_mode))) {
-		sys.close(fd);
-		errno = EINVAL;
+	if (fd < 0)
 		return -1;
+	if (sys.fstat(fd, st) != 0)
+		number = errno;
+	else if (!S_ISREG(st->st_mode))
+		number = EINVAL;
+	else if (is_borrowed(tree, st))
+		number = EMLINK;
+	else
+		return fd;
+	sys.close(fd);
+	errno = number;
+	return -1;
+}
+
+static const char *why(int number)
+{
+	switch (number) {
+	case EINVAL:
+		return "not a plain file";
+	case ELOOP:
+		return "a symbolic link, which is not followed";
+	case EMLINK:
+		return "a second name of a file that belongs to somebody else; take it out";
 	}
-	return fd;
+	return log_errno(number);
 }
 
 /* The file's octets in the arena; len 0 and ptr NULL when there is none, which is no fault. */
@@ -94,11 +123,11 @@ static struct text read_file(struct dovecot_tree *tree, const struct dovecot_mai
 {
 	struct text octets = { 0 };
 	struct stat st;
-	const int file = open_plain(fd, name, &st);
+	const int file = open_plain(tree, fd, name, &st);
 
 	if (file < 0) {
 		if (errno != ENOENT)
-			say(tree, "%s%s: %s", mailbox->prefix, name, log_errno(errno));
+			say(tree, "%s%s: %s", mailbox->prefix, name, why(errno));
 		return octets;
 	}
 	if ((uint64_t)st.st_size > limit) {
@@ -197,10 +226,10 @@ static void add_message(struct reading *reading, int fd, const char *part, const
 
 	dovecot_name_parse(text_of(file), &name);
 	const struct text leaf = text_format(tree->arena, "%s/%s", part, file);
-	const int plain = open_plain(fd, file, &st);
+	const int plain = open_plain(tree, fd, file, &st);
 	const ssize_t got = plain < 0 ? -1 : sys.pread(plain, head, sizeof(head), 0);
 	if (got < 0)
-		say(tree, "%s%s: %s", reading->mailbox->prefix, leaf.ptr, log_errno(errno));
+		say(tree, "%s%s: %s", reading->mailbox->prefix, leaf.ptr, why(errno));
 	else if (dovecot_is_compressed((struct text){ .ptr = head, .len = (size_t)got }))
 		say(tree, "%s%s: compressed by Dovecot's zlib plugin; decompress it first",
 			reading->mailbox->prefix, leaf.ptr);
@@ -384,15 +413,32 @@ static void read_subscriptions(struct dovecot_tree *tree)
 		say_line(tree, tree->mailboxes, "subscriptions", &error);
 }
 
+/* 0, or -1 with errno; also when the tree could not be opened. */
+static int find_owner(struct dovecot_tree *tree)
+{
+	struct stat st;
+
+	if (tree->fd < 0 || sys.fstat(tree->fd, &st) != 0)
+		return -1;
+	tree->owner = st.st_uid;
+	return 0;
+}
+
 int dovecot_tree_read(struct dovecot_tree *tree, const char *directory, struct progress *progress)
 {
 	*tree = (struct dovecot_tree){ .arena = arena_new(64 * 1024),
-		.fd = sys.openat(AT_FDCWD, directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0),
+		.fd = sys_open_straight(directory, O_RDONLY | O_DIRECTORY),
 		.directory = directory,
 		.progress = progress };
-	if (tree->fd < 0 || !is_mailbox(tree->fd, ".")) {
-		fprintf(stderr, "restante: %s: %s\n", directory,
-			tree->fd < 0 ? log_errno(errno) : "not a Maildir: there is no cur in it");
+	if (find_owner(tree) != 0) {
+		terminal_complain("%s: %s", directory,
+			errno == ELOOP ? "there is a symbolic link in this path; if it leads where "
+					 "it should, give the path that realpath(1) prints"
+				       : log_errno(errno));
+		return -1;
+	}
+	if (!is_mailbox(tree->fd, ".")) {
+		terminal_complain("%s: not a Maildir: there is no cur in it", directory);
 		return -1;
 	}
 	add_mailbox(tree, ".", TEXT(""));
@@ -424,7 +470,7 @@ int dovecot_tree_open(const struct dovecot_tree *tree, const struct dovecot_mail
 	memcpy(name, message->leaf, 3);
 	part = open_directory(fd, name);
 	if (part >= 0)
-		file = open_plain(part, message->leaf + 4, &st);
+		file = open_plain(tree, part, message->leaf + 4, &st);
 	const int error = errno;
 	if (part >= 0)
 		sys.close(part);

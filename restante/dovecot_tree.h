@@ -2,10 +2,14 @@
  * A Maildir tree that Dovecot made, read into memory: everything but the messages' octets. Both layouts
  * are taken, ".Lists.Linux" (Maildir++) and "Lists/Linux" (LAYOUT=fs).
  *
- * Who reads may be root and who wrote is not: no symbolic link is followed, and only plain files are opened.
+ * Who reads may be root and who wrote is not: no symbolic link is followed, not even on the way to the tree;
+ * only plain files are opened; and a file with several names must belong to whom the tree belongs, as links to
+ * what they cannot read are all that users can make of it. Names are shown with '?' for control characters.
  */
 #ifndef RESTANTE_DOVECOT_TREE_H
 #define RESTANTE_DOVECOT_TREE_H
+
+#include <sys/types.h>
 
 #include "restante/dovecot.h"
 #include "restante/progress.h"
@@ -31,6 +35,7 @@ struct dovecot_mailbox {
 struct dovecot_tree {
 	struct arena *arena;
 	int fd;
+	uid_t owner;                       /* of the tree's directory */
 	const char *directory;             /* as it was given, for what is said */
 	struct dovecot_mailbox *mailboxes; /* INBOX first */
 	struct buf subscriptions;          /* folders, one a line */

@@ -19,6 +19,7 @@
 #include "mail/address.h"
 #include "restante/desk.h"
 #include "restante/dovecot_tree.h"
+#include "restante/terminal.h"
 
 enum {
 	UNDER_WAY = 256, /* messages that are not answered yet */
@@ -131,15 +132,14 @@ static int read_all(int fd, char *octets, size_t size)
 	return 0;
 }
 
-static int copy_all(int from, int to, char *block)
+/* No more than that, even when it grows. */
+static int copy_all(int from, int to, char *block, uint64_t size)
 {
-	ssize_t got;
-
-	while ((got = sys.read(from, block, BLOCK)) != 0) {
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0 || sys_write_all(to, block, (size_t)got) != 0)
+	while (size) {
+		const size_t part = size < BLOCK ? (size_t)size : BLOCK;
+		if (read_all(from, block, part) != 0 || sys_write_all(to, block, part) != 0)
 			return -1;
+		size -= part;
 	}
 	return 0;
 }
@@ -177,7 +177,7 @@ static void send_message(struct import *import, const struct dovecot_mailbox *ma
 
 /* By a file of the store's own. In its turn: UIDs have to arrive in order. */
 static int send_large(struct import *import, const struct dovecot_mailbox *mailbox,
-	const struct dovecot_message *message, int fd, int64_t received)
+	const struct dovecot_message *message, int fd, uint64_t size, int64_t received)
 {
 	if (wait_for_messages(import, 0) != STORE_OK)
 		return 0;
@@ -185,7 +185,7 @@ static int send_large(struct import *import, const struct dovecot_mailbox *mailb
 		on_spool, import);
 	if (wait_for_answer(import) != STORE_OK)
 		return 0;
-	const int error = copy_all(fd, import->spool_fd, import->body) == 0 ? 0 : errno;
+	const int error = copy_all(fd, import->spool_fd, import->body, size) == 0 ? 0 : errno;
 	sys.close(import->spool_fd);
 	if (error == ENOSPC || error == EDQUOT) {
 		import->failure = STORE_NO_SPACE;
@@ -212,7 +212,7 @@ static int send_file(struct import *import, const struct dovecot_mailbox *mailbo
 	if (fd < 0)
 		return -1;
 	if (size > STORE_INLINE_LIMIT) {
-		result = send_large(import, mailbox, message, fd, received);
+		result = send_large(import, mailbox, message, fd, size, received);
 	} else if ((result = read_all(fd, import->body, (size_t)size)) == 0) {
 		send_message(import, mailbox, message, received,
 			(struct text){ .ptr = import->body, .len = (size_t)size });
@@ -273,8 +273,8 @@ static int import_mailbox(struct import *import, const struct dovecot_mailbox *m
 		} else if (send_file(import, mailbox, message) != 0) {
 			const int error = errno;
 			progress_clear(&import->progress);
-			fprintf(stderr, "restante: %s/%s%s: %s\n", import->tree.directory,
-				mailbox->prefix, message->leaf, log_errno(error));
+			terminal_complain("%s/%s%s: %s", import->tree.directory, mailbox->prefix,
+				message->leaf, log_errno(error));
 			wait_for_messages(import, 0);
 			return -1;
 		}

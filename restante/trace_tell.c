@@ -2,7 +2,7 @@
 
 #include "base/arena.h"
 #include "base/mem.h"
-#include "mail/utf8.h"
+#include "restante/terminal.h"
 #include "restante/trace_line.h"
 
 enum { MESSAGES_LIMIT = 1000, STORED_LIMIT = 16 };
@@ -29,26 +29,13 @@ struct story {
 
 /* ---- words ---- */
 
-static void add_safe(struct buf *out, struct text t)
-{
-	while (t.len) {
-		const unsigned char octet = (unsigned char)t.ptr[0];
-		const size_t length = octet < 0x80 ? octet >= ' ' && octet != 0x7f : utf8_length(t);
-		if (length)
-			buf_add(out, text_head(t, length));
-		else
-			buf_add_char(out, '?');
-		t = text_from(t, length ? length : 1);
-	}
-}
-
 /* "before value", and nothing when there is no value. */
 static void add_if(struct buf *out, const char *before, struct text value, const char *after)
 {
 	if (value.len == 0)
 		return;
 	buf_add_string(out, before);
-	add_safe(out, value);
+	terminal_add(out, value);
 	buf_add_string(out, after);
 }
 
@@ -62,9 +49,9 @@ static void begin(struct buf *out, const struct trace_line *line, const char *ro
 	if (t < 0) {
 		buf_format(out, "%-19s", "");
 	} else {
-		add_safe(out, text_head(when, (size_t)t));
+		terminal_add(out, text_head(when, (size_t)t));
 		buf_add_char(out, ' ');
-		add_safe(out, text_from(when, (size_t)t + 1));
+		terminal_add(out, text_from(when, (size_t)t + 1));
 	}
 	buf_format(out, "  %-8s  ", role);
 }
@@ -133,7 +120,7 @@ static void tell_received(struct buf *out, const struct trace_line *line)
 		tell_client(out, line);
 		add_answer(out, line, "reply");
 	} else {
-		add_safe(out, event);
+		terminal_add(out, event);
 		add_if(out, ": ", get(line, "reason"), "");
 	}
 	buf_add_char(out, '\n');
@@ -153,7 +140,7 @@ static void tell_delivered(struct buf *out, const struct trace_line *line)
 	else if (text_equal(event, TEXT("refused")))
 		buf_add_string(out, "refused it for good");
 	else
-		add_safe(out, event);
+		terminal_add(out, event);
 	add_if(out, " to ", get(line, "to"), "");
 	add_if(out, ", by the alias ", get(line, "alias"), "");
 	add_if(out, ", at first for ", get(line, "orcpt"), "");
@@ -273,7 +260,7 @@ static void tell_message(struct story *story, struct text id)
 	size_t count = 0;
 
 	buf_add_string(story->out, "message ");
-	add_safe(story->out, id);
+	terminal_add(story->out, id);
 	buf_add_char(story->out, '\n');
 	for (enum stage stage = STAGE_RECEIVED; stage < STAGES; stage++) {
 		for (size_t i = 0; i < story->record_count; i++) {

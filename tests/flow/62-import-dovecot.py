@@ -296,6 +296,60 @@ class Import(unittest.TestCase):
         self.assertIn("12 messages taken over", said)
 
 
+class Hostile(unittest.TestCase):
+    """Root imports what a user has arranged."""
+
+    def setUp(self):
+        self.host = self.enterContext(Host())
+        self.dir = pathlib.Path(os.path.realpath(self.enterContext(tempfile.TemporaryDirectory())))
+        self.path = self.dir / "tree"
+        for part in ("cur", "new", "tmp"):
+            (self.path / part).mkdir(parents=True)
+        (self.path / "dovecot-uidlist").write_text("3 V7 N2\n1 :1.a.host\n")
+        (self.path / "cur/1.a.host:2,S").write_bytes(b"Subject: a\n\nx\n")
+
+    def run_import(self, path):
+        return self.host.command("store", "import", "--from", "dovecot", "-c", str(self.host.dir / "restante.conf"),
+                                 "--user", "alice@example.test", str(path), check=False)
+
+    def refused(self, path, *words):
+        done = self.run_import(path)
+        self.assertEqual((done.returncode, done.stdout), (65, b""), done.stderr)
+        for word in words:
+            self.assertIn(word, done.stderr)
+        self.assertEqual(self.host.messages("alice"), [], "nothing is taken over")
+        return done.stderr
+
+    def test_names_are_not_for_the_terminal(self):
+        name = b"2.\x1b[2J\x9b\nrestante: all is well"
+        pathlib.Path(os.fsdecode(bytes(self.path) + b"/new/" + name)).write_bytes(b"\x1f\x8b\x08\x00packed")
+        said = self.refused(self.path, b"new/2.?[2J??restante: all is well: compressed")
+        self.assertEqual(said.count(b"\n"), 1)
+
+    def test_no_link_leads_elsewhere(self):
+        others = self.dir / "others"
+        shutil.copytree(self.path, others)
+        (self.dir / "link").symlink_to(others)
+        self.refused(self.dir / "link", b"link: there is a symbolic link in this path")
+        (others / "inner").mkdir()
+        shutil.copytree(self.path, others / "inner/tree")
+        self.refused(self.dir / "link/inner/tree", b"there is a symbolic link")
+        (self.path / "dovecot-keywords").symlink_to("/etc/passwd")
+        self.refused(self.path, b"dovecot-keywords: a symbolic link")
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root, to own files as others")
+    def test_second_names_of_files_of_others(self):
+        secret = self.dir / "secret"
+        secret.write_bytes(b"root:hash\n")
+        os.link(secret, self.path / "cur/2.b.host:2,")
+        os.chown(self.path, 65534, 65534)
+        self.refused(self.path, b"cur/2.b.host:2,: a second name of a file that belongs to somebody else")
+        os.chown(secret, 65534, 65534)
+        done = self.run_import(self.path)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(len(self.host.messages("alice")), 2)
+
+
 class ImportFs(Import):
     layout = ":LAYOUT=fs"
 
