@@ -40,8 +40,8 @@ int sys_write_all(int fd, const void *octets, size_t size);
 int sys_writev_all(int fd, struct iovec *parts, int count);
 
 /*
- * Open a path none of whose parts may be a symbolic link, with close-on-exec: for what others than we ourselves
- * may have arranged. -1 with errno; ELOOP: one is.
+ * Open a path none of whose parts may be a symbolic link, with close-on-exec: for what others than we
+ * ourselves may have arranged. -1 with errno; ELOOP: one is.
  */
 int sys_open_straight(const char *path, int flags);
 

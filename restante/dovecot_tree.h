@@ -2,9 +2,9 @@
  * A Maildir tree that Dovecot made, read into memory: everything but the messages' octets. Both layouts
  * are taken, ".Lists.Linux" (Maildir++) and "Lists/Linux" (LAYOUT=fs).
  *
- * Who reads may be root and who wrote is not: no symbolic link is followed, not even on the way to the tree;
- * only plain files are opened; and a file with several names must belong to whom the tree belongs, as links to
- * what they cannot read are all that users can make of it. Names are shown with '?' for control characters.
+ * Who reads may be root and who wrote is not: no symbolic link is followed, not even on the way to the
+ * tree; only plain files are opened; and a file of several names must belong to whom the tree belongs, as
+ * users can link to what they cannot read. Names are shown with '?' for control characters.
  */
 #ifndef RESTANTE_DOVECOT_TREE_H
 #define RESTANTE_DOVECOT_TREE_H

@@ -1,7 +1,8 @@
 /*
  * First the whole tree is read; what is wrong with it is said, and nothing is changed then. After that the
- * store takes mailbox by mailbox, each in the order of its UIDs, so that an import that ended in between
- * goes on where it was.
+ * store is asked to take the numbers of every mailbox: when it refuses one, the user is opened again,
+ * without a message of the tree. Then it takes mailbox by mailbox, each in the order of its UIDs, so that
+ * an import that ended in between goes on where it was.
  */
 #include "restante/import.h"
 
@@ -38,6 +39,7 @@ struct import {
 	uint64_t looked_at, octets;
 	size_t pending; /* messages sent and not answered */
 	char *body;
+	bool resumed; /* an earlier one was not finished */
 
 	bool done;
 	enum store_failure failure; /* the first one */
@@ -54,6 +56,15 @@ static void on_answer(void *owner, struct store_reply *reply)
 
 	import->failure = reply->failure;
 	import->done = true;
+}
+
+/* Only the first answer knows what was before. */
+static void on_first_answer(void *owner, struct store_reply *reply)
+{
+	struct import *import = owner;
+
+	import->resumed = reply->failure != STORE_AWAY && reply->of.import_begin.resumed;
+	on_answer(owner, reply);
 }
 
 static void on_mailbox(void *owner, struct store_reply *reply)
@@ -290,20 +301,31 @@ static enum store_failure begin(struct import *import)
 {
 	for (unsigned busy = 0;; busy++) {
 		store_client_import_begin(desk_client(import->desk),
-			&(struct store_import_begin){ .user = import->user }, on_answer, import);
+			&(struct store_import_begin){ .user = import->user },
+			busy ? on_answer : on_first_answer, import);
 		if (wait_for_answer(import) != STORE_BUSY || busy == BUSY_LIMIT)
 			return import->failure;
 		usleep(BUSY_MICROSECONDS);
 	}
 }
 
-static enum store_failure finish(struct import *import)
+static enum store_failure finish(struct import *import, struct text subscriptions)
 {
 	store_client_import_end(desk_client(import->desk),
-		&(struct store_import_end){ .user = import->user,
-			.subscriptions = buf_text(&import->tree.subscriptions) },
+		&(struct store_import_end){ .user = import->user, .subscriptions = subscriptions },
 		on_answer, import);
 	return wait_for_answer(import);
+}
+
+/* Nothing of the tree is here yet: whether the user is now as before. The failure stays. */
+static bool open_again(struct import *import)
+{
+	const enum store_failure failure = import->failure;
+	const bool open =
+		!import->resumed && failure != STORE_AWAY && finish(import, TEXT("")) == STORE_OK;
+
+	import->failure = failure;
+	return open;
 }
 
 /* The sentence for what stopped it, with what to do about it. */
@@ -363,12 +385,16 @@ static int complain(const struct import *import, const struct dovecot_mailbox *m
 
 static int run(struct import *import)
 {
-	const struct dovecot_mailbox *mailbox = import->tree.mailboxes;
+	const struct dovecot_mailbox *mailbox;
 	uint64_t mailboxes = 0;
 
 	if (begin(import) != STORE_OK)
-		return complain(import, NULL, import->failure == STORE_BUSY);
-	for (; mailbox; mailbox = mailbox->next, mailboxes++) {
+		return complain(import, NULL, import->failure == STORE_BUSY && !open_again(import));
+	for (mailbox = import->tree.mailboxes; mailbox; mailbox = mailbox->next) {
+		if (ask_for_mailbox(import, mailbox, 0) != STORE_OK)
+			return complain(import, mailbox, !open_again(import));
+	}
+	for (mailbox = import->tree.mailboxes; mailbox; mailbox = mailbox->next, mailboxes++) {
 		const int result = import_mailbox(import, mailbox);
 		progress_clear(&import->progress);
 		if (import->failure != STORE_OK)
@@ -376,7 +402,7 @@ static int run(struct import *import)
 		if (result != 0)
 			return EX_IOERR;
 	}
-	if (finish(import) != STORE_OK)
+	if (finish(import, buf_text(&import->tree.subscriptions)) != STORE_OK)
 		return complain(import, NULL, true);
 	printf("%.*s: %llu mailboxes, %llu messages taken over, %llu here before\n",
 		TEXT_ARG(import->user), (unsigned long long)mailboxes,
@@ -431,7 +457,7 @@ int import_command(const struct command_line *line, const char *file,
 		status = command_misused(line, "say --from dovecot: no other is known");
 	} else if (address_parse(arena, user ? text_of(user) : last_part(directory), true,
 			   &address) != ADDRESS_OK ||
-		   address.domain.len == 0) {
+		   address.domain.len == 0 || !address_canonical(arena, &address).ptr) {
 		status = command_misused(line,
 			user ? "\"%s\" is not an address"
 			     : "%s does not say whose it is; say --user ADDRESS",

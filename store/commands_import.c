@@ -19,11 +19,12 @@ static bool read_folder(struct text folder, struct buf *name)
 void command_import_begin(
 	struct session *session, uint32_t tag, const struct store_import_begin *request)
 {
+	bool resumed = false;
 	const enum store_failure failure =
-		engine_import_begin(session->server->engine, request->user);
+		engine_import_begin(session->server->engine, request->user, &resumed);
 
-	session_reply_import_begin(
-		session, tag, &(struct store_import_begin_reply){ .failure = failure }, -1);
+	session_reply_import_begin(session, tag,
+		&(struct store_import_begin_reply){ .failure = failure, .resumed = resumed }, -1);
 }
 
 /* ---- IMPORT_MAILBOX ---- */

@@ -46,7 +46,7 @@ static enum store_failure write_marker(struct engine *engine, const struct accou
 	return STORE_OK;
 }
 
-enum store_failure engine_import_begin(struct engine *engine, struct text user)
+enum store_failure engine_import_begin(struct engine *engine, struct text user, bool *resumed)
 {
 	struct account *account;
 	enum store_failure failure =
@@ -61,7 +61,8 @@ enum store_failure engine_import_begin(struct engine *engine, struct text user)
 		pinned |= account->mailboxes[i]->pins > 0;
 		roster_free(engine, &account->mailboxes[i]->roster);
 	}
-	if (!account->user->importing) {
+	*resumed = account->user->importing;
+	if (!*resumed) {
 		failure = write_marker(engine, account);
 		if (failure != STORE_OK)
 			return failure;

@@ -17,9 +17,10 @@
 
 /*
  * Close the user. Blocks for a moment. STORE_LOCKED: a session is in one of the mailboxes; STORE_BUSY: closed
- * now, but something is still under way, ask again. STORE_NO_SUCH_USER, STORE_NO_SPACE.
+ * now, but something is still under way, ask again. STORE_NO_SUCH_USER, STORE_NO_SPACE. *resumed: the user
+ * was closed already.
  */
-enum store_failure engine_import_begin(struct engine *engine, struct text user);
+enum store_failure engine_import_begin(struct engine *engine, struct text user, bool *resumed);
 
 struct engine_import {
 	struct text user;

@@ -369,7 +369,8 @@ struct store_listing {
  * the next one on may follow, by ascending UID.
  */
 #define STORE_IMPORT_BEGIN_FIELDS(F) F(text, user, STORE_ADDRESS_LIMIT)
-#define STORE_IMPORT_BEGIN_REPLY_FIELDS(F) F(u8, failure, 0)
+/* resumed 1: one that was begun earlier has not been finished. */
+#define STORE_IMPORT_BEGIN_REPLY_FIELDS(F) F(u8, failure, 0) F(u8, resumed, 1)
 #define STORE_IMPORT_MAILBOX_FIELDS(F) \
 	F(text, user, STORE_ADDRESS_LIMIT) F(text, folder, STORE_MAILBOX_LIMIT) F(u32, uidvalidity, 0) \
 	F(u32, uidnext, 0)

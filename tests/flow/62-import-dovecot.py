@@ -199,11 +199,9 @@ class Import(unittest.TestCase):
         code, _, error = self.run_import("--user", "bob@example.test")
         self.assertEqual(code, 65)
         self.assertIn("INBOX: the mailbox has messages of its own", error)
-        self.assertIn("put off", error)
-        with self.host.smtp() as client:
-            client.ehlo("client.test")
-            client.mail("sender@example.org")
-            self.assertEqual(client.rcpt(address("bob"))[0], 451)
+        self.assertNotIn("put off", error)
+        self.host.send(b"Subject: next\r\n\r\nx\r\n", ("bob",))
+        self.assertEqual(len(self.host.messages("bob")), 2, "the user is open again")
         for arguments in (("--from", "cyrus", "."), ("--from", "dovecot"), ("--from", "dovecot", "/tmp"), (".",)):
             done = self.host.command("store", "import", "-c", self.conf, *arguments, check=False)
             self.assertEqual(done.returncode, 64, done.stderr)
@@ -236,6 +234,14 @@ class Import(unittest.TestCase):
             self.assertFalse(self.pulls())
             done = self.host.command("store", "verify", "-c", self.conf, check=False)
             self.assertIn(b"alice@example.test INBOX: an import was begun and is not finished", done.stdout)
+            with open(path / "dovecot-uidlist") as uidlist:
+                other = pathlib.Path(directory) / "other"
+                shutil.copytree(path, other)
+                (other / "dovecot-uidlist").write_text("3 V7 N9000\n" + "".join(uidlist.readlines()[1:]))
+            code, _, error = self.run_import("--user", "alice@example.test", path=other)
+            self.assertEqual(code, 65, error)
+            self.assertIn("put off", error)
+            self.assertFalse(self.pulls(), "another import does not open a user with half of this one")
             code, out, error = self.run_import(path=path)
             self.assertEqual((code, error), (0, ""))
             self.assertIn("messages taken over", out)
@@ -294,6 +300,29 @@ class Import(unittest.TestCase):
                               capture_output=True, timeout=60).stdout.decode()
         self.assertIn("[########################################] 12 of 12 messages", said)
         self.assertIn("12 messages taken over", said)
+
+
+class Refused(unittest.TestCase):
+    """What cannot be taken over whole is not begun."""
+
+    def test_a_folder_in_the_way(self):
+        host = self.enterContext(Host())
+        path = pathlib.Path(os.path.realpath(self.enterContext(tempfile.TemporaryDirectory()))) / "alice@example.test"
+        for folder in (path, path / ".Lists"):
+            for part in ("cur", "new", "tmp"):
+                (folder / part).mkdir(parents=True)
+            (folder / "dovecot-uidlist").write_text("3 V7 N2\n1 :1.a.host\n")
+            (folder / "cur/1.a.host:2,S").write_bytes(b"Subject: a\n\nx\n")
+        words = ("store", "import", "--from", "dovecot", "-c", str(host.dir / "restante.conf"), str(path))
+        host.command(*words)
+        (path / ".Lists/dovecot-uidlist").write_text("3 V8 N2\n1 :1.a.host\n")
+        (path / "dovecot-uidlist").write_text("3 V7 N3\n1 :1.a.host\n2 :2.b.host\n")
+        (path / "cur/2.b.host:2,S").write_bytes(b"Subject: b\n\nx\n")
+        done = host.command(*words, check=False)
+        self.assertEqual(done.returncode, 65)
+        self.assertIn(b"alice@example.test, .Lists/: the mailbox has messages of its own", done.stderr)
+        self.assertNotIn(b"put off", done.stderr)
+        self.assertEqual(len(host.messages("alice")), 1)
 
 
 class Hostile(unittest.TestCase):
