@@ -1,42 +1,11 @@
-/* Connections in the clear: batches, back-pressure, holding, ends, deadlines, lifetimes and cost. */
+/* Connections in the clear: batches, back-pressure, holding, names and cost. */
 #include <malloc.h>
 #include <sys/resource.h>
 
 #include "base/sanitizer.h"
-#include "tests/unit/base/conn_side.h"
-
-/* What the peer has received so far, up to size octets. */
-static size_t peer_read(struct side *side, struct buf *to)
-{
-	size_t sum = 0;
-	ssize_t n;
-
-	while ((n = recv(side->peer, buf_room(to, 65536), 65536, 0)) > 0) {
-		buf_commit(to, (size_t)n);
-		sum += (size_t)n;
-	}
-	return sum;
-}
-
-static bool peer_sees_end(struct side *side)
-{
-	char octet;
-
-	return recv(side->peer, &octet, 1, 0) == 0;
-}
+#include "tests/unit/base/conn_owners.h"
 
 /* ---- input and output ---- */
-
-static void answer_lines(struct side *side)
-{
-	struct text rest = conn_input(side->conn), line;
-
-	while (text_find(rest, '\n') >= 0) {
-		text_split(&rest, '\n', &line);
-		conn_consume(side->conn, line.len + 1);
-		conn_printf(side->conn, "250 %.*s ok\r\n", (int)(line.len - 1), line.ptr);
-	}
-}
 
 static void a_batch_is_one_read_and_one_write(void **state)
 {
@@ -134,26 +103,6 @@ static void input_is_bounded(void **state)
 	side_close(&side);
 }
 
-/* A reply of `number` octets, produced as room comes. */
-static void produce(struct side *side)
-{
-	while (side->number && !conn_output_full(side->conn)) {
-		size_t piece = side->number < 1000 ? side->number : 1000;
-		char *to = conn_room(side->conn, piece);
-		for (size_t i = 0; i < piece; i++)
-			to[i] = (char)(side->number - i);
-		conn_commit(side->conn, piece);
-		side->number -= piece;
-	}
-}
-
-static void start_producing(struct side *side)
-{
-	conn_consume(side->conn, conn_input(side->conn).len);
-	side->number = 20 << 20;
-	produce(side);
-}
-
 static void a_peer_that_does_not_read_stops_the_producer(void **state)
 {
 	struct side side;
@@ -193,16 +142,6 @@ static void a_peer_that_does_not_read_stops_the_producer(void **state)
 }
 
 /* ---- holding and going on ---- */
-
-static void take_line_and_hold(struct side *side)
-{
-	ptrdiff_t end = text_find(conn_input(side->conn), '\n');
-
-	if (end < 0)
-		return;
-	take(side, (size_t)end + 1);
-	conn_hold(side->conn);
-}
 
 static void while_held_nothing_is_handed_over(void **state)
 {
@@ -257,13 +196,6 @@ static void a_release_inside_input_makes_no_empty_call(void **state)
 	side_close(&side);
 }
 
-static void take_one_and_again(struct side *side)
-{
-	if (conn_input(side->conn).len)
-		take(side, 1);
-	conn_again(side->conn);
-}
-
 static void again_lets_the_others_have_their_turn(void **state)
 {
 	struct side busy, other;
@@ -281,335 +213,6 @@ static void again_lets_the_others_have_their_turn(void **state)
 	assert_true(busy.inputs - before < 10);
 	side_close(&busy);
 	side_close(&other);
-}
-
-/* ---- ends ---- */
-
-static void finish_on_quit(struct side *side)
-{
-	conn_consume(side->conn, 6);
-	conn_printf(side->conn, "221 bye\r\n");
-	conn_finish(side->conn);
-}
-
-static void finish_lets_the_last_reply_arrive(void **state)
-{
-	struct side side;
-	struct buf replies = { 0 };
-
-	(void)state;
-	/* The peer has sent more than we read: a bare close() would reset, and drop the reply. */
-	side_open_tcp(&side, &wide, AF_INET, AF_INET);
-	side.on_input = finish_on_quit;
-	peer_send(&side, "QUIT\r\nmore that nobody wants\r\n");
-	RUN_UNTIL(side.inputs);
-	peer_send(&side, "and more");
-	run_what_is_ready();
-	assert_int_equal(side.ended, 0);
-	assert_int_equal(conn_input(side.conn).len, 0);
-	peer_read(&side, &replies);
-	assert_true(text_equal(buf_text(&replies), TEXT("221 bye\r\n")));
-	assert_true(peer_sees_end(&side));
-	assert_int_equal(side.inputs, 1);
-	close(side.peer);
-	side.peer = -1;
-	RUN_UNTIL(side.ended);
-	assert_int_equal(side.end, CONN_END_FINISHED);
-	buf_release(&replies);
-	side_close(&side);
-}
-
-static void finish_does_not_wait_for_ever(void **state)
-{
-	struct side side;
-
-	(void)state;
-	side_open_tcp(&side, &wide, AF_INET, AF_INET);
-	conn_finish(side.conn);
-	conn_write(side.conn, TEXT("bye"));
-	RUN_UNTIL(side.ended);
-	assert_int_equal(side.end, CONN_END_FINISHED);
-	char octets[4];
-	assert_int_equal(recv(side.peer, octets, 4, 0), 3);
-	/* Nothing of this may do anything any more. */
-	conn_write(side.conn, TEXT("late"));
-	conn_printf(side.conn, "late");
-	memcpy(conn_room(side.conn, 4), "late", 4);
-	conn_commit(side.conn, 4);
-	conn_again(side.conn);
-	conn_hold(side.conn);
-	conn_release(side.conn);
-	conn_idle_limit(side.conn, 1);
-	conn_finish(side.conn);
-	run_what_is_ready();
-	assert_int_equal(side.ended, 1);
-	assert_int_equal(side.inputs, 0);
-	assert_int_equal(conn_output_length(side.conn), 0);
-	assert_int_equal(conn_local_port(side.conn), 0);
-	side_close(&side);
-}
-
-static void a_half_closed_peer_gets_its_answers(void **state)
-{
-	struct side side;
-	struct buf replies = { 0 };
-
-	(void)state;
-	side_open_tcp(&side, &wide, AF_INET, AF_INET);
-	side.on_input = answer_lines;
-	peer_send(&side, "one\r\ntwo\r\nhalf a line");
-	shutdown(side.peer, SHUT_WR);
-	RUN_UNTIL(side.ended);
-	assert_int_equal(side.end, CONN_END_PEER);
-	peer_read(&side, &replies);
-	assert_true(text_equal(buf_text(&replies), TEXT("250 one ok\r\n250 two ok\r\n")));
-	buf_release(&replies);
-	side_close(&side);
-}
-
-static void a_half_closed_peer_is_answered_after_the_hold(void **state)
-{
-	struct side side;
-
-	(void)state;
-	side_open(&side, &wide);
-	side.on_input = take_line_and_hold;
-	peer_send(&side, "one\ntwo\n");
-	RUN_UNTIL(side.inputs == 1);
-	shutdown(side.peer, SHUT_WR);
-	run_what_is_ready();
-	for (size_t i = 2; i < 4; i++) {
-		assert_int_equal(side.ended, 0);
-		conn_write(side.conn, TEXT("ok"));
-		conn_release(side.conn);
-		RUN_UNTIL(side.inputs == i || side.ended);
-		run_what_is_ready();
-	}
-	assert_int_equal(side.inputs, 2);
-	assert_true(text_equal(buf_text(&side.got), TEXT("one\ntwo\n")));
-	assert_int_equal(side.end, CONN_END_PEER);
-	char octets[10];
-	assert_int_equal(recv(side.peer, octets, sizeof(octets), 0), 4);
-	side_close(&side);
-}
-
-static void a_reset_is_an_error(void **state)
-{
-	struct side side;
-	struct linger reset = { .l_onoff = 1 };
-
-	(void)state;
-	side_open_tcp(&side, &wide, AF_INET, AF_INET);
-	setsockopt(side.peer, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-	close(side.peer);
-	side.peer = -1;
-	RUN_UNTIL(side.ended);
-	assert_int_equal(side.end, CONN_END_ERROR);
-	assert_string_equal(side.detail, "Connection reset by peer");
-	side_close(&side);
-}
-
-/* ---- deadlines ---- */
-
-static const struct conn_limits hasty = { .input = 1 << 16,
-	.output_high = 1 << 16,
-	.output_low = 1,
-	.idle_seconds = 1,
-	.send_seconds = 1 };
-
-static void an_idle_peer_times_out(void **state)
-{
-	struct side side;
-	double start = seconds_now();
-
-	(void)state;
-	side_open(&side, &hasty);
-	RUN_UNTIL(seconds_now() > start + 0.6);
-	peer_send(&side, "x");
-	RUN_UNTIL(side.ended);
-	/* A second from the last octet, not from the start. */
-	assert_true(seconds_now() - start > 1.5);
-	assert_int_equal(side.end, CONN_END_TIMEOUT);
-	assert_string_equal(side.detail, "no input");
-	side_close(&side);
-}
-
-static void the_idle_limit_can_change(void **state)
-{
-	struct side longer, shorter;
-	double start = seconds_now();
-
-	(void)state;
-	side_open(&longer, &hasty);
-	side_open(&shorter, &wide);
-	conn_idle_limit(longer.conn, 600);
-	conn_idle_limit(shorter.conn, 1);
-	RUN_UNTIL(shorter.ended);
-	assert_true(seconds_now() - start > 0.9);
-	RUN_UNTIL(seconds_now() > start + 1.2);
-	assert_int_equal(longer.ended, 0);
-	conn_idle_limit(longer.conn, 1);
-	RUN_UNTIL(longer.ended);
-	assert_int_equal(longer.end, CONN_END_TIMEOUT);
-	side_close(&longer);
-	side_close(&shorter);
-}
-
-static void a_held_connection_is_not_idle(void **state)
-{
-	struct side side;
-	double start = seconds_now();
-
-	(void)state;
-	side_open(&side, &hasty);
-	conn_hold(side.conn);
-	peer_send(&side, "x");
-	RUN_UNTIL(seconds_now() > start + 1.3);
-	assert_int_equal(side.ended, 0);
-	conn_release(side.conn);
-	RUN_UNTIL(side.inputs);
-	RUN_UNTIL(side.ended);
-	assert_true(seconds_now() - start > 2.2);
-	side_close(&side);
-}
-
-static void a_peer_that_takes_nothing_times_out(void **state)
-{
-	struct side side;
-
-	(void)state;
-	side_open(&side, &hasty);
-	side.on_input = start_producing;
-	side.on_drained = produce;
-	peer_send(&side, "RETR\r\n");
-	RUN_UNTIL(side.ended);
-	assert_int_equal(side.end, CONN_END_TIMEOUT);
-	assert_string_equal(side.detail, "output is not taken");
-	side_close(&side);
-}
-
-static void a_slow_reader_does_not_time_out(void **state)
-{
-	struct side side;
-	char octets[300000];
-	double start = seconds_now(), last = 0;
-
-	(void)state;
-	side_open(&side, &hasty);
-	side.on_input = start_producing;
-	side.on_drained = produce;
-	peer_send(&side, "RETR\r\n");
-	/* It sends nothing for longer than the idle limit, and is not idle. */
-	while (seconds_now() < start + 1.6) {
-		if (seconds_now() > last + 0.3) {
-			last = seconds_now();
-			recv(side.peer, octets, sizeof(octets), 0);
-		}
-		event_base_loop(loop, EVLOOP_ONCE);
-	}
-	assert_int_equal(side.ended, 0);
-	assert_true(conn_output_length(side.conn) > 0);
-	side_close(&side);
-}
-
-static void fill_and_again(struct side *side)
-{
-	static char octets[1 << 20];
-
-	if (!conn_output_full(side->conn))
-		conn_write(side->conn, (struct text){ .ptr = octets, .len = sizeof(octets) });
-	conn_again(side->conn);
-}
-
-static void an_owner_at_work_hides_only_an_idle_peer(void **state)
-{
-	struct side idle, stuck;
-	double start = seconds_now();
-
-	(void)state;
-	side_open(&idle, &hasty);
-	side_open(&stuck, &hasty);
-	idle.on_input = take_one_and_again;
-	stuck.on_input = fill_and_again;
-	conn_again(idle.conn);
-	conn_again(stuck.conn);
-	RUN_UNTIL(seconds_now() > start + 1.5);
-	assert_int_equal(idle.ended, 0);
-	assert_int_equal(stuck.end, CONN_END_TIMEOUT);
-	assert_int_equal(stuck.ended, 1);
-	side_close(&idle);
-	side_close(&stuck);
-}
-
-/* ---- lifetimes ---- */
-
-static struct side *victim;
-
-static void free_it(struct side *side)
-{
-	conn_free(&side->conn);
-}
-
-static void free_the_other(struct side *side)
-{
-	take(side, conn_input(side->conn).len);
-	conn_free(&victim->conn);
-}
-
-static void it_can_be_freed_in_every_callback(void **state)
-{
-	struct side side, other;
-
-	(void)state;
-	side_open(&side, &wide);
-	side.on_input = free_it;
-	peer_send(&side, "x");
-	RUN_UNTIL(side.inputs);
-	assert_true(peer_sees_end(&side));
-	side_close(&side);
-
-	side_open(&side, &wide);
-	side.on_input = start_producing;
-	side.on_drained = free_it;
-	peer_send(&side, "x");
-	RUN_UNTIL(side.drains);
-	assert_null(side.conn);
-	side_close(&side);
-
-	side_open(&side, &wide);
-	side.on_ended = free_it;
-	shutdown(side.peer, SHUT_WR);
-	RUN_UNTIL(side.ended);
-	assert_null(side.conn);
-	side_close(&side);
-
-	side_open(&side, &hasty);
-	side.on_ended = free_it;
-	RUN_UNTIL(side.ended);
-	assert_null(side.conn);
-	side_close(&side);
-
-	/* Both have input in the same turn; whoever comes first frees the other. */
-	side_open(&side, &wide);
-	side_open(&other, &wide);
-	victim = &other;
-	side.on_input = free_the_other;
-	peer_send(&side, "x");
-	peer_send(&other, "x");
-	RUN_UNTIL(side.inputs);
-	run_what_is_ready();
-	assert_null(other.conn);
-	side_close(&side);
-	side_close(&other);
-}
-
-static void freeing_nothing_is_allowed(void **state)
-{
-	struct conn *none = NULL;
-
-	(void)state;
-	conn_free(&none);
-	assert_null(none);
 }
 
 /* ---- peers and cost ---- */
@@ -697,19 +300,6 @@ int main(void)
 		CONN_TEST(while_held_nothing_is_handed_over),
 		CONN_TEST(a_release_inside_input_makes_no_empty_call),
 		CONN_TEST(again_lets_the_others_have_their_turn),
-		CONN_TEST(finish_lets_the_last_reply_arrive),
-		CONN_TEST(finish_does_not_wait_for_ever),
-		CONN_TEST(a_half_closed_peer_gets_its_answers),
-		CONN_TEST(a_half_closed_peer_is_answered_after_the_hold),
-		CONN_TEST(a_reset_is_an_error),
-		CONN_TEST(an_idle_peer_times_out),
-		CONN_TEST(the_idle_limit_can_change),
-		CONN_TEST(a_held_connection_is_not_idle),
-		CONN_TEST(a_peer_that_takes_nothing_times_out),
-		CONN_TEST(a_slow_reader_does_not_time_out),
-		CONN_TEST(an_owner_at_work_hides_only_an_idle_peer),
-		CONN_TEST(it_can_be_freed_in_every_callback),
-		CONN_TEST(freeing_nothing_is_allowed),
 		CONN_TEST(the_peer_has_a_name),
 		CONN_TEST(idle_connections_cost_little),
 	};
