@@ -45,7 +45,7 @@ static void on_stop_check(evutil_socket_t fd, short what, void *argument)
 	const struct timeval again = { .tv_usec = CHECK_MICROSECONDS };
 	struct role_run *run = argument;
 	const struct role *role = run->role;
-	const bool busy = role->busy && role->busy(&run->context);
+	const bool busy = role->busy && role->busy(run->context.state);
 
 	(void)fd, (void)what;
 	if (busy && role_seconds_now() < run->deadline) {
@@ -75,7 +75,7 @@ void role_begin_stop(struct role_run *run, uint64_t seconds)
 	LOG_DEBUG("stopping", LOG_NUMBER("seconds", seconds));
 	role_close_listeners(run);
 	if (run->role->stop)
-		run->role->stop(&run->context);
+		run->role->stop(run->context.state);
 	evtimer_add(&run->stop_check, &first);
 }
 
@@ -193,7 +193,8 @@ static int start(struct role_run *run)
 		role_fail(run, EX_OSERR);
 		return -1;
 	}
-	if (role->start(&run->context) != 0) {
+	run->context.state = role->start(&run->context);
+	if (!run->context.state) {
 		role_fail(run, EX_UNAVAILABLE);
 		return -1;
 	}
@@ -213,7 +214,7 @@ static int run_role(struct role_run *run)
 	ipc_release(run->control);
 	event_base_dispatch(run->context.loop);
 	if (run->role->end)
-		run->role->end(&run->context);
+		run->role->end(&run->context.state);
 	LOG_DEBUG("stopped", LOG_NUMBER("status", run->failed ? run->status : EX_OK));
 	return run->failed ? run->status : EX_OK;
 }

@@ -19,14 +19,18 @@ struct event_base;
 struct limits;
 struct tls;
 
+/* What one process of a role works with: every role has a struct of this name for itself. */
+struct worker;
+
 struct role_context {
 	struct event_base *loop;
 	const struct common_settings *common;
 	const void *settings; /* the role's own section */
+	struct worker *state; /* what start() made; NULL before */
 	struct tls
 		*tls; /* NULL when there is no certificate; role_main() replaces it at a reload */
 	struct limits *limits; /* shared with the other workers; NULL: the role has none */
-	unsigned worker;
+	unsigned worker;       /* which of the processes of the role this is: 0 and up */
 	/* accept() may set it: no more clients for now, until those who are here had their turn. */
 	bool enough;
 };
@@ -39,22 +43,22 @@ struct role {
 	unsigned (*priv_extra)(struct role_context *context);
 	/* Before the sandbox: open what needs a path. May be NULL. 0, or -1 after logging why. */
 	int (*prepare)(struct role_context *context);
-	/* Confined: build state. 0, or -1 after logging why. */
-	int (*start)(struct role_context *context);
+	/* Confined: build what the calls below are given. NULL after logging why. */
+	struct worker *(*start)(struct role_context *context);
 	/* A client on the listener of that name. Takes fd. */
-	void (*accept)(struct role_context *context, const char *listener, int fd);
+	void (*accept)(struct worker *worker, const char *listener, int fd);
 	/* New settings and certificates are in the context. May be NULL. */
 	void (*reload)(struct role_context *context);
 	/* Add "name=number\n" lines; role_main() has added "uptime" in seconds. May be NULL. */
-	void (*count)(struct role_context *context, struct buf *out);
+	void (*count)(const struct worker *worker, struct buf *out);
 	/*
 	 * No more clients will come. End idle sessions now, let transfers finish. May be NULL.
 	 * The loop ends when busy() says false, or after the seconds the supervisor gave.
 	 */
-	void (*stop)(struct role_context *context);
-	bool (*busy)(struct role_context *context);
+	void (*stop)(struct worker *worker);
+	bool (*busy)(const struct worker *worker);
 	/* Last call before exit, after the loop: flush, close. May be NULL. */
-	void (*end)(struct role_context *context);
+	void (*end)(struct worker **worker);
 };
 
 /* main() of a role. Returns the exit status. */

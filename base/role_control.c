@@ -205,7 +205,7 @@ static int take_count(struct role_run *run, struct text payload)
 		return -1;
 	buf_format(&lines, "uptime=%lld\n", (long long)(role_seconds_now() - run->started));
 	if (run->role->count)
-		run->role->count(&run->context, &lines);
+		run->role->count(run->context.state, &lines);
 	const struct control_counters counters = { .lines = bounded_lines(buf_text(&lines)) };
 	control_counters_pack(ipc_begin(run->control, CONTROL_COUNTERS, 0), &counters);
 	ipc_end(run->control, -1);

@@ -102,7 +102,7 @@ static void on_client(evutil_socket_t fd, short what, void *argument)
 		int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (client >= 0) {
 			run->told = false;
-			run->role->accept(&run->context, listener->name, client);
+			run->role->accept(run->context.state, listener->name, client);
 		} else if (!accept_failed(run, errno)) {
 			return;
 		}

@@ -14,7 +14,6 @@
 static struct bridge_account *accounts;
 static size_t account_count;
 static int launcher = -1;
-static struct worker *worker;
 
 static int load_accounts(const struct bridge_settings *settings)
 {
@@ -56,9 +55,9 @@ static void on_lost(void *owner)
 	event_base_loopbreak(context->loop);
 }
 
-static int start(struct role_context *context)
+static struct worker *start(struct role_context *context)
 {
-	worker = worker_new(&(struct worker_options){
+	return worker_new(&(struct worker_options){
 		.loop = context->loop,
 		.accounts = accounts,
 		.count = account_count,
@@ -66,12 +65,11 @@ static int start(struct role_context *context)
 		.lost = on_lost,
 		.owner = context,
 	});
-	return 0;
 }
 
-static void refuse_client(struct role_context *context, const char *listener, int fd)
+static void refuse_client(struct worker *worker, const char *listener, int fd)
 {
-	(void)context, (void)listener;
+	(void)worker, (void)listener;
 	close(fd);
 }
 
@@ -82,28 +80,9 @@ static void reload(struct role_context *context)
 	event_base_loopbreak(context->loop);
 }
 
-static void count(struct role_context *context, struct buf *out)
+static void end(struct worker **worker)
 {
-	(void)context;
-	worker_count(worker, out);
-}
-
-static void stop(struct role_context *context)
-{
-	(void)context;
-	worker_stop(worker);
-}
-
-static bool busy(struct role_context *context)
-{
-	(void)context;
-	return worker_is_busy(worker);
-}
-
-static void end(struct role_context *context)
-{
-	(void)context;
-	worker_free(&worker);
+	worker_free(worker);
 	close(launcher);
 	while (account_count)
 		bridge_account_free(&accounts[--account_count]);
@@ -123,9 +102,9 @@ int main(int argc, char **argv)
 			.start = start,
 			.accept = refuse_client,
 			.reload = reload,
-			.count = count,
-			.stop = stop,
-			.busy = busy,
+			.count = worker_count,
+			.stop = worker_stop,
+			.busy = worker_is_busy,
 			.end = end,
 		});
 }

@@ -9,8 +9,6 @@
 #include "mda/worker.h"
 #include "store/protocol.h"
 
-static struct worker *worker;
-
 static int connect_store(void *owner)
 {
 #define SOCKET_PATH_(name, bit, path) [name] = (path),
@@ -32,9 +30,9 @@ static int prepare(struct role_context *context)
 	return 0;
 }
 
-static int start(struct role_context *context)
+static struct worker *start(struct role_context *context)
 {
-	worker = worker_new(&(struct worker_options){
+	return worker_new(&(struct worker_options){
 		.loop = context->loop,
 		.common = context->common,
 		.settings = context->settings,
@@ -42,42 +40,21 @@ static int start(struct role_context *context)
 		.full = set_full,
 		.owner = context,
 	});
-	return 0;
 }
 
-static void accept_client(struct role_context *context, const char *listener, int fd)
+static void accept_client(struct worker *worker, const char *listener, int fd)
 {
-	(void)context;
 	worker_accept(worker, fd, strcmp(listener, "lmtp") != 0);
 }
 
 static void reload(struct role_context *context)
 {
-	worker_reload(worker, context->common, context->settings);
+	worker_reload(context->state, context->common, context->settings);
 }
 
-static void count(struct role_context *context, struct buf *out)
+static bool is_busy(const struct worker *worker)
 {
-	(void)context;
-	worker_count(worker, out);
-}
-
-static void stop(struct role_context *context)
-{
-	(void)context;
-	worker_stop(worker);
-}
-
-static bool busy(struct role_context *context)
-{
-	(void)context;
 	return worker->session_count > 0;
-}
-
-static void end(struct role_context *context)
-{
-	(void)context;
-	worker_free(&worker);
 }
 
 static bool is_delivery(int argc, char **argv)
@@ -99,10 +76,10 @@ int main(int argc, char **argv)
 		.start = start,
 		.accept = accept_client,
 		.reload = reload,
-		.count = count,
-		.stop = stop,
-		.busy = busy,
-		.end = end,
+		.count = worker_count,
+		.stop = worker_stop,
+		.busy = is_busy,
+		.end = worker_free,
 	};
 
 	return is_delivery(argc, argv) ? deliver_stdin(argc, argv) : role_main(argc, argv, &role);

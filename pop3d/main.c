@@ -7,13 +7,9 @@
 #include "pop3d/session.h"
 #include "pop3d/settings.h"
 
-static struct worker worker;
-
-static void pop3d_reload(struct role_context *context)
+static struct conn_limits limits_of(const struct pop3d_settings *settings)
 {
-	const struct pop3d_settings *settings = context->settings;
-
-	worker.limits = (struct conn_limits){
+	return (struct conn_limits){
 		.input = 16 * 1024,
 		.output_high = 256 * 1024,
 		.output_low = 64 * 1024,
@@ -22,51 +18,54 @@ static void pop3d_reload(struct role_context *context)
 	};
 }
 
-static int pop3d_start(struct role_context *context)
+static struct worker *pop3d_start(struct role_context *context)
 {
+	static struct worker worker;
+
 	worker.context = context;
-	pop3d_reload(context);
+	worker.limits = limits_of(context->settings);
 	LIST_INIT(&worker.sessions);
-	return 0;
+	return &worker;
 }
 
-static void pop3d_accept(struct role_context *context, const char *listener, int fd)
+static void pop3d_reload(struct role_context *context)
 {
-	(void)context;
-	session_new(&worker, fd, strcmp(listener, "pop3s") == 0);
+	context->state->limits = limits_of(context->settings);
 }
 
-static void pop3d_count(struct role_context *context, struct buf *out)
+static void pop3d_accept(struct worker *worker, const char *listener, int fd)
 {
-	(void)context;
-	buf_format(out, "sessions-now=%u\n", worker.session_count);
-	buf_format(out, "sessions=%llu\n", (unsigned long long)worker.total.sessions);
-	buf_format(out, "logins=%llu\n", (unsigned long long)worker.total.logins);
-	buf_format(out, "login-failures=%llu\n", (unsigned long long)worker.total.login_failures);
-	buf_format(out, "retrieved=%llu\n", (unsigned long long)worker.total.retrieved);
-	buf_format(out, "octets=%llu\n", (unsigned long long)worker.total.octets);
-	buf_format(out, "deleted=%llu\n", (unsigned long long)worker.total.deleted);
-	buf_format(out, "refused=%llu\n", (unsigned long long)worker.total.refused);
-	buf_format(out, "errors=%llu\n", (unsigned long long)worker.total.errors);
+	session_new(worker, fd, strcmp(listener, "pop3s") == 0);
 }
 
-static void pop3d_stop(struct role_context *context)
+static void pop3d_count(const struct worker *worker, struct buf *out)
+{
+	buf_format(out, "sessions-now=%u\n", worker->session_count);
+	buf_format(out, "sessions=%llu\n", (unsigned long long)worker->total.sessions);
+	buf_format(out, "logins=%llu\n", (unsigned long long)worker->total.logins);
+	buf_format(out, "login-failures=%llu\n", (unsigned long long)worker->total.login_failures);
+	buf_format(out, "retrieved=%llu\n", (unsigned long long)worker->total.retrieved);
+	buf_format(out, "octets=%llu\n", (unsigned long long)worker->total.octets);
+	buf_format(out, "deleted=%llu\n", (unsigned long long)worker->total.deleted);
+	buf_format(out, "refused=%llu\n", (unsigned long long)worker->total.refused);
+	buf_format(out, "errors=%llu\n", (unsigned long long)worker->total.errors);
+}
+
+static void pop3d_stop(struct worker *worker)
 {
 	struct session *next;
 
-	(void)context;
-	worker.stopping = true;
-	for (struct session *session = LIST_FIRST(&worker.sessions); session != NULL;
+	worker->stopping = true;
+	for (struct session *session = LIST_FIRST(&worker->sessions); session != NULL;
 		session = next) {
 		next = LIST_NEXT(session, link);
 		session_stop(session);
 	}
 }
 
-static bool pop3d_busy(struct role_context *context)
+static bool pop3d_busy(const struct worker *worker)
 {
-	(void)context;
-	return worker.session_count > 0;
+	return worker->session_count > 0;
 }
 
 int main(int argc, char **argv)

@@ -5,8 +5,6 @@
 #include "smtp-in/settings.h"
 #include "smtp-in/worker.h"
 
-static struct worker *worker;
-
 /* Sockets other than unix ones are needed only for a server elsewhere. */
 static unsigned priv_extra(struct role_context *context)
 {
@@ -19,46 +17,9 @@ static unsigned priv_extra(struct role_context *context)
 	return 0;
 }
 
-static int start(struct role_context *context)
-{
-	worker = worker_new(context);
-	return worker ? 0 : -1;
-}
-
-static void accept_client(struct role_context *context, const char *listener, int fd)
-{
-	(void)context;
-	worker_accept(worker, listener, fd);
-}
-
 static void reload(struct role_context *context)
 {
-	(void)context;
-	worker_reload(worker);
-}
-
-static void count(struct role_context *context, struct buf *out)
-{
-	(void)context;
-	worker_count(worker, out);
-}
-
-static void stop(struct role_context *context)
-{
-	(void)context;
-	worker_stop(worker);
-}
-
-static bool busy(struct role_context *context)
-{
-	(void)context;
-	return worker_is_busy(worker);
-}
-
-static void end(struct role_context *context)
-{
-	(void)context;
-	worker_free(&worker);
+	worker_reload(context->state);
 }
 
 int main(int argc, char **argv)
@@ -69,12 +30,12 @@ int main(int argc, char **argv)
 			.priv = PRIV_SMTP_IN,
 			.section = &smtp_in_section,
 			.priv_extra = priv_extra,
-			.start = start,
-			.accept = accept_client,
+			.start = worker_new,
+			.accept = worker_accept,
 			.reload = reload,
-			.count = count,
-			.stop = stop,
-			.busy = busy,
-			.end = end,
+			.count = worker_count,
+			.stop = worker_stop,
+			.busy = worker_is_busy,
+			.end = worker_free,
 		});
 }

@@ -17,8 +17,10 @@
 
 enum { LAST_WORDS_MILLISECONDS = 500 };
 
-static struct engine *engine;
-static struct server *server;
+struct worker {
+	struct engine *engine;
+	struct server *server; /* NULL while the engine opens */
+};
 
 static struct server_options options_of(const struct role_context *context)
 {
@@ -45,7 +47,7 @@ static struct server_options options_of(const struct role_context *context)
 	};
 }
 
-static void configure_directory(const struct role_context *context)
+static void configure_directory(struct engine *engine, const struct role_context *context)
 {
 	const struct store_settings *settings = context->settings;
 	const struct settings_list *domains = &context->common->domains;
@@ -78,18 +80,21 @@ static int store_prepare(struct role_context *context)
 
 static void on_broken(void *owner)
 {
-	(void)owner;
+	struct worker *worker = owner;
+
 	LOG_ERROR("store-broken");
-	if (server)
-		server_flush(server, LAST_WORDS_MILLISECONDS);
+	if (worker->server)
+		server_flush(worker->server, LAST_WORDS_MILLISECONDS);
 	_exit(EX_IOERR);
 }
 
 static void on_directory(void *owner, uint64_t version)
 {
-	(void)owner, (void)version;
-	if (server)
-		server_directory_changed(server);
+	struct worker *worker = owner;
+
+	(void)version;
+	if (worker->server)
+		server_directory_changed(worker->server);
 }
 
 /* The secret for the salts of users who are not there: made once, kept with the mail. */
@@ -114,12 +119,13 @@ static int read_sasl_key(unsigned char key[SASL_KEY_OCTETS])
 	return -1;
 }
 
-static int store_start(struct role_context *context)
+static struct worker *store_start(struct role_context *context)
 {
+	static struct worker worker;
 	const struct store_settings *settings = context->settings;
 	struct server_options options = options_of(context);
 
-	engine = engine_open(context->loop, ".",
+	worker.engine = engine_open(context->loop, ".",
 		&(struct engine_options){
 			.hostname = context->common->hostname,
 			.quota_octets = settings->quota_octets,
@@ -131,23 +137,23 @@ static int store_start(struct role_context *context)
 			.once_days = (unsigned)settings->once_days,
 			.broken = on_broken,
 			.directory = on_directory,
+			.owner = &worker,
 		});
-	if (!engine)
-		return -1;
-	configure_directory(context);
+	if (!worker.engine)
+		return NULL;
+	configure_directory(worker.engine, context);
 	if (read_sasl_key(options.sasl_key) != 0)
-		return -1;
-	server = server_new(context->loop, engine, &options);
-	return server ? 0 : -1;
+		return NULL;
+	worker.server = server_new(context->loop, worker.engine, &options);
+	return worker.server ? &worker : NULL;
 }
 
-static void store_accept(struct role_context *context, const char *listener, int fd)
+static void store_accept(struct worker *worker, const char *listener, int fd)
 {
 	enum store_peer peer;
 
-	(void)context;
 	if (server_peer(text_of(listener), &peer) == 0) {
-		server_accept(server, peer, fd);
+		server_accept(worker->server, peer, fd);
 		return;
 	}
 	LOG_ERROR("unknown-listener", LOG_STRING("listener", listener));
@@ -158,32 +164,27 @@ static void store_reload(struct role_context *context)
 {
 	const struct server_options options = options_of(context);
 
-	server_configure(server, &options);
-	configure_directory(context);
+	server_configure(context->state->server, &options);
+	configure_directory(context->state->engine, context);
 }
 
-static void store_count(struct role_context *context, struct buf *out)
+static void store_count(const struct worker *worker, struct buf *out)
 {
-	(void)context;
-	server_count(server, out);
-	engine_count(engine, out);
+	server_count(worker->server, out);
+	engine_count(worker->engine, out);
 }
 
 /* The other roles end their sessions when their transfers are done; until then they need the store. */
-static bool store_busy(struct role_context *context)
+static bool store_busy(const struct worker *worker)
 {
-	(void)context;
-	return server_sessions(server) > 0 || engine_is_busy(engine);
+	return server_sessions(worker->server) > 0 || engine_is_busy(worker->engine);
 }
 
-static void store_end(struct role_context *context)
+static void store_end(struct worker **worker)
 {
-	(void)context;
-	if (server)
-		server_flush(server, LAST_WORDS_MILLISECONDS);
-	server_free(&server);
-	if (engine)
-		engine_close(&engine);
+	server_flush((*worker)->server, LAST_WORDS_MILLISECONDS);
+	server_free(&(*worker)->server);
+	engine_close(&(*worker)->engine);
 }
 
 static const struct role role = {

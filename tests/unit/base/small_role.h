@@ -63,14 +63,21 @@ static void on_guest(evutil_socket_t fd, short what, void *argument)
 		drop_guest(argument);
 }
 
-static int small_start(struct role_context *context)
+struct worker {
+	const struct role_context *context;
+};
+
+static struct worker *small_start(struct role_context *context)
 {
-	(void)context;
-	return 0;
+	static struct worker small;
+
+	small.context = context;
+	return &small;
 }
 
-static void small_accept(struct role_context *context, const char *listener, int fd)
+static void small_accept(struct worker *worker, const char *listener, int fd)
 {
+	const struct role_context *context = worker->context;
 	const struct small_settings *settings = context->settings;
 	const bool confined =
 		open("/etc/passwd", O_RDONLY) < 0 && socket(AF_INET, SOCK_DGRAM, 0) < 0;
@@ -93,21 +100,21 @@ static void small_accept(struct role_context *context, const char *listener, int
 	close(fd);
 }
 
-static void small_count(struct role_context *context, struct buf *out)
+static void small_count(const struct worker *worker, struct buf *out)
 {
-	(void)context;
+	(void)worker;
 	buf_format(out, "greeted=%u\nguests=%u\n", greeted, guest_count);
 }
 
-static bool small_busy(struct role_context *context)
+static bool small_busy(const struct worker *worker)
 {
-	(void)context;
+	(void)worker;
 	return guest_count > 0;
 }
 
-static void small_end(struct role_context *context)
+static void small_end(struct worker **worker)
 {
-	(void)context;
+	(void)worker;
 	while (guests)
 		drop_guest(guests);
 }
