@@ -14,6 +14,7 @@
 
 #include "base/ipc.h"
 #include "base/log.h"
+#include "tests/fuzz/fuzz.h"
 
 enum { LIMIT = 200, STEPS = 4096 };
 
@@ -146,8 +147,6 @@ static int open_descriptors(void)
 	return count;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size);
-
 int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size)
 {
 	int pair[2];
@@ -162,7 +161,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size)
 		abort();
 	side.frames = side.ended = 0;
 	side.ipc = ipc_new(loop, pair[1], LIMIT, &handlers, NULL);
-	play(pair[0], (struct text){ .ptr = (const char *)octets, .len = size });
+	play(pair[0], fuzz_text(octets, size));
 	close(pair[0]);
 	for (int i = 0; i < 100 && side.ipc && !side.ended; i++) {
 		ipc_release(side.ipc);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/control.h"
+#include "tests/fuzz/fuzz.h"
 
 #define ALL_FIELDS(F) \
 	F(u8, a, 0) F(text, b, 100) F(u32, c, 70000) F(i64, d, 0) F(u64, e, 0) F(text, f, 1 << 20)
@@ -43,11 +44,9 @@ static void try_records(struct text payload)
 	expect_same(&packed, text_head(payload, whole));
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size);
-
 int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size)
 {
-	const struct text payload = { .ptr = (const char *)octets, .len = size };
+	const struct text payload = fuzz_text(octets, size);
 
 	TRY(control_configure);
 	TRY(control_listener);

@@ -2,21 +2,11 @@
  * PROXY headers. Whatever comes in pieces is judged as it is in one: once a part is complete or refused, more
  * octets change nothing. And a prefix that is read holds its own address.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/proxy.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(condition) \
-	do { \
-		if (!(condition)) { \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-			abort(); \
-		} \
-	} while (0)
+#include "tests/fuzz/fuzz.h"
 
 static void check_header(struct text in)
 {
@@ -54,7 +44,7 @@ static void check_prefix(struct text in)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct text in = { (const char *)data, size };
+	const struct text in = fuzz_text(data, size);
 
 	check_header(in);
 	check_prefix(in);

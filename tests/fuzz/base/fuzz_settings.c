@@ -2,7 +2,6 @@
  * The settings file and the lines that a role loads. The first octet chooses. What was accepted must
  * survive storing and loading.
  */
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 
 #include "base/common.h"
 #include "base/mem.h"
+#include "tests/fuzz/fuzz.h"
 
 struct part {
 	struct settings_list listen;
@@ -98,15 +98,13 @@ static void read_file(const uint8_t *octets, size_t size)
 static void load_lines(const uint8_t *octets, size_t size)
 {
 	struct part part = { 0 }, again = { 0 };
-	struct text lines = { .ptr = (const char *)octets, .len = size };
+	struct text lines = fuzz_text(octets, size);
 	char error[300];
 
 	if (settings_load(&part_section, lines, &part, error, sizeof(error)) == 0)
 		check_that_it_loads(&part_section, &part, &again);
 	settings_free(&part_section, &part);
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size)
 {

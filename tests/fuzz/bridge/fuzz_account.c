@@ -1,9 +1,7 @@
 /* What one of our processes tells another: accounts as the supervisor hands them over, and reports. */
 #include "bridge/report.h"
 #include "bridge/settings.h"
-#include "tests/fuzz/bridge/require.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size)
 {

@@ -3,9 +3,7 @@
 
 #include "bridge/folder.h"
 #include "mail/utf8.h"
-#include "tests/fuzz/bridge/require.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 static void require_name(struct text name)
 {

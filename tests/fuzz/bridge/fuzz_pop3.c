@@ -1,9 +1,7 @@
 /* POP3's answers: lines, and a body that ends at the same place however it is cut. */
 #include "bridge/pop3_wire.h"
 #include "bridge/session.h"
-#include "tests/fuzz/bridge/require.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 static void try_body(struct text in)
 {

@@ -1,9 +1,7 @@
 /* Whatever a server sends becomes DATA that ends once, at its end, and has no fault but long lines. */
 #include "bridge/repair.h"
 #include "mail/wire.h"
-#include "tests/fuzz/bridge/require.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size)
 {

@@ -7,7 +7,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "mail/address.h"
-#include "tests/fuzz/mail/require.h"
+#include "tests/fuzz/fuzz.h"
 
 static void check_octets(struct text t, bool utf8)
 {
@@ -61,8 +61,6 @@ static void check_address(struct arena *arena, const struct address *address, bo
 	REQUIRE(text_equal(again.local, address->local));
 	REQUIRE(text_equal(again.domain, address->domain));
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size)
 {

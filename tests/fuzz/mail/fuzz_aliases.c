@@ -1,7 +1,7 @@
 /* Whatever a file of aliases holds, reading it ends, and what is read lies within the file or the arena. */
 #include "base/arena.h"
 #include "mail/aliases.h"
-#include "tests/fuzz/mail/require.h"
+#include "tests/fuzz/fuzz.h"
 
 static size_t check_items(const struct aliases_item *item, unsigned lines)
 {
@@ -18,8 +18,6 @@ static size_t check_items(const struct aliases_item *item, unsigned lines)
 	}
 	return octets;
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size)
 {

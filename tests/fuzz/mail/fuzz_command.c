@@ -5,7 +5,7 @@
 
 #include "base/arena.h"
 #include "mail/command.h"
-#include "tests/fuzz/mail/require.h"
+#include "tests/fuzz/fuzz.h"
 
 static void check_parameters(struct text argument, const struct command_path *path)
 {
@@ -47,8 +47,6 @@ static void check_path(struct arena *arena, struct text argument, struct text ke
 		break;
 	}
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size)
 {

@@ -5,7 +5,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "mail/dsn.h"
-#include "tests/fuzz/mail/require.h"
+#include "tests/fuzz/fuzz.h"
 
 static void check_line(struct text printed, bool utf8)
 {
@@ -68,8 +68,6 @@ static void try_recipient(struct arena *arena, const struct command_path *path, 
 	buf_release(&out);
 	buf_release(&again);
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size)
 {

@@ -6,7 +6,7 @@
 #include "base/arena.h"
 #include "mail/header.h"
 #include "mail/trace.h"
-#include "tests/fuzz/mail/require.h"
+#include "tests/fuzz/fuzz.h"
 
 /* Fields lie end to end, each begins with its name, and the header is as long as they say. */
 static unsigned check_walk(struct text message)
@@ -133,8 +133,6 @@ static void check_loop(struct text in)
 	trace_find_loop(buf_text(&message), TEXT("c"), UINT32_MAX);
 	buf_release(&message);
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size)
 {

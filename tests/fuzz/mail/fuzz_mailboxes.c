@@ -2,21 +2,17 @@
  * From fields: each address that is found is one that the envelope's parser takes, and stands in the value.
  * A field with those addresses alone, in brackets, names the same ones.
  */
-#include <stdint.h>
-#include <stdlib.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
 #include "mail/mailboxes.h"
-#include "tests/fuzz/mail/require.h"
+#include "tests/fuzz/fuzz.h"
 
 enum { LIMIT = 8 };
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct text value = { .ptr = (const char *)data, .len = size };
+	const struct text value = fuzz_text(data, size);
 	struct arena *arena = arena_new(1024);
 	struct address list[LIMIT], again[LIMIT], one;
 	struct buf plain = { 0 };

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "mail/reply.h"
-#include "tests/fuzz/mail/require.h"
+#include "tests/fuzz/fuzz.h"
 
 static void check_printed(const struct reply *reply)
 {
@@ -44,8 +44,6 @@ static void check_printed_line(const struct reply *reply, bool last)
 	REQUIRE(reply_read_line(&reader, line, &again) == last && again.code == reply->code);
 	buf_release(&out);
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size)
 {

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "mail/wire.h"
-#include "tests/fuzz/mail/require.h"
+#include "tests/fuzz/fuzz.h"
 #include "tests/unit/mail/wire_model.h"
 
 enum { RUN = 16384, RUNS = 5 };
@@ -47,8 +47,6 @@ static int decode(struct wire_data *data, struct text in, uint32_t seed, uint64_
 	}
 	return result;
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size)
 {

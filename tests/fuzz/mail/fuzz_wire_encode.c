@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "mail/wire.h"
-#include "tests/fuzz/mail/require.h"
+#include "tests/fuzz/fuzz.h"
 
 static uint64_t encode(struct text in, uint32_t seed, struct buf *out)
 {
@@ -46,8 +46,6 @@ static void normalise(struct text in, struct buf *out, bool *lone)
 	if (in.len > 0 && in.ptr[in.len - 1] != '\n')
 		buf_add_char(out, '\n');
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size)
 {

@@ -6,7 +6,7 @@
 
 #include "base/buf.h"
 #include "mail/wire.h"
-#include "tests/fuzz/mail/require.h"
+#include "tests/fuzz/fuzz.h"
 
 static void check_line(struct text in, size_t at, struct text line, size_t limit)
 {
@@ -50,8 +50,6 @@ static void read_all(struct text in, uint32_t seed, size_t limit, struct buf *sa
 		REQUIRE(arrived - at < limit);
 	}
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size)
 {

@@ -3,7 +3,7 @@
  * chooses the cuts.
  */
 #include "mail/wire.h"
-#include "tests/fuzz/mail/require.h"
+#include "tests/fuzz/fuzz.h"
 #include "tests/unit/mail/wire_model.h"
 
 static void stuff(struct text in, struct buf *out)
@@ -26,8 +26,6 @@ static void decode(struct wire_data *data, struct text in, uint32_t seed, struct
 		in = text_from(in, n);
 	}
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size)
 {

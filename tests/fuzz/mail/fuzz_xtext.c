@@ -1,8 +1,6 @@
 /* xtext: what is encoded comes back, and what decodes is no longer than it was. */
 #include "mail/xtext.h"
-#include "tests/fuzz/mail/require.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size)
 {

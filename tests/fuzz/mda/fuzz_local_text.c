@@ -2,23 +2,12 @@
  * What mda -d reads: however it is cut into pieces it comes out the same, within the promised room, and
  * fit for our own server; and what was clean before stays as it was.
  */
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "mail/wire.h"
 #include "mda/local_text.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(condition) \
-	do { \
-		if (!(condition)) { \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-			abort(); \
-		} \
-	} while (0)
+#include "tests/fuzz/fuzz.h"
 
 static void clean(struct text in, size_t piece, struct buf *out)
 {

@@ -10,31 +10,12 @@
  *
  * An input is a run of steps, each an octet of kind, an octet of size, and that many octets.
  */
-#include <event2/event.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "base/ipc.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "mda/session.h"
 #include "mda/worker.h"
-#include "store/protocol.h"
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(condition) \
-	do { \
-		if (!(condition)) { \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-			abort(); \
-		} \
-	} while (0)
+#include "tests/fuzz/session.h"
 
 enum {
 	CLIENTS = 3,
@@ -219,7 +200,7 @@ static int connect_store(void *owner)
 	int pair[2];
 
 	(void)owner;
-	REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
+	fuzz_pair(pair);
 	ipc_free(&store);
 	request_count = 0;
 	store = ipc_new(loop, pair[0], STORE_PAYLOAD_LIMIT, &store_handlers, NULL);
@@ -343,7 +324,7 @@ static void client_begins(struct client *client, bool trusted)
 	int pair[2];
 
 	client_closes(client);
-	REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
+	fuzz_pair(pair);
 	client->fd = pair[0];
 	worker_accept(worker, pair[1], trusted);
 }
@@ -434,8 +415,15 @@ static void take_client_step(enum step step, const uint8_t *octets, size_t size)
 		else if (client->fd >= 0)
 			shutdown(client->fd, SHUT_WR);
 		break;
-	default:
+	case STEP_CLIENT_NEW:
 		client_begins(client, size > 1 && octets[1] & 1);
+		break;
+	case STEP_ANSWERS:
+	case STEP_FRAME:
+	case STEP_DIRECTORY:
+	case STEP_STORE_DIES:
+	case STEP_STOP:
+	case STEPS:
 		break;
 	}
 }
@@ -508,18 +496,12 @@ static void finish(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	begin();
-	while (size >= 2) {
-		const enum step step = data[0] % STEPS;
-		size_t length = data[1];
+	struct text in = fuzz_text(data, size), octets;
+	unsigned step;
 
-		data += 2;
-		size -= 2;
-		if (length > size)
-			length = size;
-		take_step(step, data, length);
-		data += length;
-		size -= length;
+	begin();
+	while (fuzz_step(&in, STEPS, &step, &octets)) {
+		take_step(step, (const uint8_t *)octets.ptr, octets.len);
 		for (int i = 0; i < TURNS; i++)
 			turn();
 	}
@@ -529,17 +511,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	char error[256];
-
 	(void)argc, (void)argv;
 	log_open("fuzz", LOG_LEVEL_ERROR + 1);
 	loop = event_base_new();
 	settings_preset(&common_section, &common);
 	settings_preset(&mda_section, &settings);
 	settings.dsn = true;
-	REQUIRE(settings_set(&common_section, &common, "domains", TEXT("example.test"), error,
-			sizeof(error)) == 0);
-	REQUIRE(settings_set(&mda_section, &settings, "message-size", TEXT("600K"), error,
-			sizeof(error)) == 0);
+	fuzz_set(&common_section, &common, "domains", "example.test");
+	fuzz_set(&mda_section, &settings, "message-size", "600K");
 	return 0;
 }

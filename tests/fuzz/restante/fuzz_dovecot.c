@@ -2,17 +2,11 @@
  * Files of a Maildir tree that anybody may have written: whatever is in them, what comes out is in bounds
  * and leads nowhere else.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "restante/dovecot.h"
 #include "store/protocol.h"
-
-#define REQUIRE(condition) \
-	do { \
-		if (!(condition)) \
-			abort(); \
-	} while (0)
+#include "tests/fuzz/fuzz.h"
 
 static void check_uidlist(struct text octets)
 {
@@ -67,11 +61,9 @@ static void check_subscriptions(struct text octets, char separator)
 	buf_release(&folders);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct text octets = { .ptr = (const char *)data, .len = size };
+	const struct text octets = fuzz_text(data, size);
 	struct dovecot_name name;
 
 	check_uidlist(octets);

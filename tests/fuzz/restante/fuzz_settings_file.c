@@ -2,21 +2,11 @@
  * What a person may have written: lines of settings and addresses to listen on. A line that is told lies
  * in the file; an address that is taken is printed so that it is read back the same.
  */
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "restante/endpoint.h"
 #include "restante/locate.h"
-
-#define REQUIRE(condition) \
-	do { \
-		if (!(condition)) { \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-			abort(); \
-		} \
-	} while (0)
+#include "tests/fuzz/fuzz.h"
 
 static void check_lines(struct text file)
 {
@@ -52,11 +42,9 @@ static void check_endpoint(struct text in)
 	}
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size);
-
 int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size)
 {
-	const struct text in = { .ptr = (const char *)octets, .len = size };
+	const struct text in = fuzz_text(octets, size);
 
 	check_lines(in);
 	check_endpoint(in);

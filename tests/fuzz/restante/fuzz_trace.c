@@ -2,24 +2,16 @@
  * A log of any octets: what is told of it holds nothing that a terminal would act on, and stays in
  * proportion.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "mail/utf8.h"
 #include "restante/trace_tell.h"
-
-#define REQUIRE(condition) \
-	do { \
-		if (!(condition)) \
-			abort(); \
-	} while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size)
 {
 	static const char *const wanted[] = { "m1", "a@b" };
-	const struct text log = { .ptr = (const char *)octets, .len = size };
+	const struct text log = fuzz_text(octets, size);
 
 	for (size_t i = 0; i < 2; i++) {
 		struct buf out = { 0 };

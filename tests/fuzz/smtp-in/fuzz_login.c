@@ -10,34 +10,15 @@
  * An input is a run of steps, each an octet of kind, an octet of size, and that many octets.
  */
 #include <errno.h>
-#include <event2/event.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "base/common.h"
-#include "base/ipc.h"
 #include "base/log.h"
 #include "base/role.h"
 #include "smtp-in/settings.h"
 #include "smtp-in/worker.h"
-#include "store/protocol.h"
+#include "tests/fuzz/session.h"
 
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(condition) \
-	do { \
-		if (!(condition)) { \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-			abort(); \
-		} \
-	} while (0)
-
-enum { REQUESTS = 64, ROUNDS = 6, LAST_ROUNDS = 200 };
+enum { ROUNDS = 6, LAST_ROUNDS = 200 };
 
 enum step {
 	STEP_OCTETS,
@@ -66,17 +47,7 @@ static struct common_settings common;
 static struct worker *worker;
 static int client;
 
-/* The store's side. */
-static int store_listener;
-static struct {
-	struct ipc *ipc;
-	struct {
-		uint16_t type;
-		uint32_t tag;
-		char address[STORE_ADDRESS_LIMIT + 1]; /* of OWNS */
-	} request[REQUESTS];
-	size_t first, count;
-} store;
+static struct fuzz_store store;
 static bool has_login; /* the store has said so, or something by itself that may have been that */
 static bool is_free;   /* it said frames of its own: of those nothing is known */
 static size_t bad;     /* answers about senders since the LMTP server heard MAIL */
@@ -92,83 +63,29 @@ static bool in_message;
 
 /* ---- the store ---- */
 
-static void on_frame(void *owner, struct ipc_frame *frame)
-{
-	const size_t at = (store.first + store.count) % REQUESTS;
-
-	(void)owner;
-	REQUIRE(frame->type == STORE_SASL_START || frame->type == STORE_SASL_STEP ||
-		frame->type == STORE_OWNS);
-	if (store.count == REQUESTS)
-		return;
-	struct store_owns owns;
-
-	store.request[at].type = frame->type;
-	store.request[at].address[0] = '\0';
-	if (frame->type == STORE_OWNS && store_owns_unpack(frame->payload, &owns) == 0)
-		snprintf(store.request[at].address, sizeof(store.request[at].address), "%.*s",
-			TEXT_ARG(owns.address));
-	store.request[at].tag = frame->tag;
-	store.count++;
-}
-
-static void on_ended(void *owner, const char *reason)
-{
-	(void)owner, (void)reason;
-	ipc_free(&store.ipc);
-}
-
-static const struct ipc_handlers store_handlers = { .frame = on_frame, .ended = on_ended };
-
-static void accept_store(void)
-{
-	const int fd = accept4(store_listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-	if (fd < 0)
-		return;
-	ipc_free(&store.ipc);
-	store.first = store.count = 0;
-	store.ipc = ipc_new(loop, fd, STORE_PAYLOAD_LIMIT, &store_handlers, NULL);
-}
-
 /* The oldest request: with a failure, or with what the octets say. */
 static void answer(uint8_t failure, struct text octets)
 {
-	const uint16_t type = store.request[store.first].type;
-	const uint32_t tag = store.request[store.first].tag;
-	const uint8_t seed = octets.len > 0 ? (uint8_t)octets.ptr[0] : 1;
+	const struct fuzz_request *request = fuzz_store_oldest(&store);
+	struct store_owns owns;
 
-	if (!store.ipc || store.count == 0)
+	if (!request)
 		return;
-	if (type == STORE_OWNS) {
+	if (request->type == STORE_OWNS) {
+		const struct text payload = { request->payload, request->length };
+		REQUIRE(store_owns_unpack(payload, &owns) == 0);
 		bad += failure != STORE_OK;
 		judged.good = failure == STORE_OK;
-		memcpy(judged.address, store.request[store.first].address, sizeof(judged.address));
-		store_owns_reply_pack(ipc_begin(store.ipc, type, tag),
+		snprintf(judged.address, sizeof(judged.address), "%.*s", TEXT_ARG(owns.address));
+		store_owns_reply_pack(ipc_begin(store.ipc, request->type, request->tag),
 			&(struct store_owns_reply){ .failure = failure });
+		ipc_end(store.ipc, -1);
 	} else {
-		has_login |= failure == STORE_OK && seed % 2;
-		store_sasl_step_reply_pack(ipc_begin(store.ipc, type, tag),
-			&(struct store_sasl_step_reply){ .failure = failure,
-				.exchange = seed,
-				.done = seed % 2,
-				.challenge = seed % 2 ? TEXT("") : octets,
-				.user = TEXT("alice@example.test") });
+		REQUIRE(request->type == STORE_SASL_START || request->type == STORE_SASL_STEP);
+		has_login |= failure == STORE_OK && (octets.len == 0 || octets.ptr[0] % 2);
+		fuzz_store_answer_sasl(&store, request, failure, octets);
 	}
-	ipc_end(store.ipc, -1);
-	store.first = (store.first + 1) % REQUESTS;
-	store.count--;
-}
-
-static void send_frame(struct text octets)
-{
-	if (!store.ipc || octets.len < 2)
-		return;
-	is_free = true;
-	buf_add(ipc_begin(store.ipc, (uint8_t)octets.ptr[0] % (STORE_MESSAGES + 2),
-			(uint8_t)octets.ptr[1]),
-		text_from(octets, 2));
-	ipc_end(store.ipc, -1);
+	fuzz_store_forget_oldest(&store);
 }
 
 /* ---- the LMTP server ---- */
@@ -237,7 +154,7 @@ static void mda_works(void)
 	ssize_t n = -1;
 
 	if (mda < 0) {
-		mda = accept4(mda_listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		mda = fuzz_accept(mda_listener);
 		if (mda < 0)
 			return;
 		mda_says("220 mda\r\n");
@@ -264,19 +181,13 @@ static void client_reads(void)
 	}
 }
 
-static void client_says(struct text octets)
-{
-	if (octets.len)
-		(void)!send(client, octets.ptr, octets.len, MSG_NOSIGNAL | MSG_DONTWAIT);
-}
-
 /* ---- all of them ---- */
 
 static void turn(void)
 {
 	for (int i = 0; i < ROUNDS; i++) {
 		event_base_loop(loop, EVLOOP_NONBLOCK);
-		accept_store();
+		fuzz_store_accept(&store);
 		mda_works();
 		client_reads();
 	}
@@ -288,12 +199,13 @@ static void take_step(enum step step, struct text octets)
 
 	switch (step) {
 	case STEP_OCTETS:
-		client_says(octets);
+		fuzz_send(client, octets);
 		break;
 	case STEP_COMMAND:
 		for (size_t i = 0; i < octets.len; i++)
-			client_says(text_of(commands[(uint8_t)octets.ptr[i] %
-						     (sizeof(commands) / sizeof(commands[0]))]));
+			fuzz_send(client,
+				text_of(commands[(uint8_t)octets.ptr[i] %
+						 (sizeof(commands) / sizeof(commands[0]))]));
 		break;
 	case STEP_ANSWER:
 		answer(STORE_OK, octets);
@@ -302,10 +214,10 @@ static void take_step(enum step step, struct text octets)
 		answer(1 + first % (STORE_AWAY - 1), octets);
 		break;
 	case STEP_FRAME:
-		send_frame(octets);
+		is_free |= fuzz_store_say(&store, octets);
 		break;
 	case STEP_STORE_ENDS:
-		ipc_free(&store.ipc);
+		fuzz_store_close(&store);
 		break;
 	case STEP_STOP:
 		if (first > 250)
@@ -318,9 +230,11 @@ static void take_step(enum step step, struct text octets)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	struct text in = fuzz_text(data, size), octets;
+	unsigned step;
 	int pair[2];
 
-	REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) == 0);
+	fuzz_pair(pair);
 	client = pair[0];
 	mda = -1;
 	has_login = is_free = false;
@@ -329,31 +243,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	worker = worker_new(&context);
 	worker_accept(worker, "submission", pair[1]);
 	turn();
-	while (size >= 2) {
-		const size_t length = data[1] < size - 2 ? data[1] : size - 2;
-
-		take_step(data[0] % STEPS,
-			(struct text){ .ptr = (const char *)data + 2, .len = length });
+	while (fuzz_step(&in, STEPS, &step, &octets)) {
+		take_step(step, octets);
 		turn();
-		data += 2 + length;
-		size -= 2 + length;
 	}
 	close(client);
 	client = -1;
 	for (int i = 0; i < LAST_ROUNDS && worker->session_count; i++) {
-		ipc_free(&store.ipc);
+		fuzz_store_close(&store);
 		mda_closes();
 		turn();
 	}
 	REQUIRE(worker->session_count == 0);
 	worker_free(&worker);
-	ipc_free(&store.ipc);
-	store.count = 0;
+	fuzz_store_close(&store);
 	mda_closes();
-	for (int fd; (fd = accept4(mda_listener, NULL, NULL, SOCK_NONBLOCK)) >= 0;)
-		close(fd);
-	for (int fd; (fd = accept4(store_listener, NULL, NULL, SOCK_NONBLOCK)) >= 0;)
-		close(fd);
+	fuzz_accept_none(mda_listener);
+	fuzz_accept_none(store.listener);
 	return 0;
 }
 
@@ -366,23 +272,9 @@ static void clean_up(void)
 	rmdir(directory);
 }
 
-static int listen_at(const char *name)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s", name);
-	REQUIRE(bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
-	REQUIRE(listen(fd, 64) == 0);
-	return fd;
-}
-
 static void set(const char *name, const char *value)
 {
-	char error[200];
-
-	REQUIRE(settings_set(&smtp_in_section, &settings, name, text_of(value), error,
-			sizeof(error)) == 0);
+	fuzz_set(&smtp_in_section, &settings, name, value);
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
@@ -391,8 +283,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	log_open("fuzz", LOG_LEVEL_ERROR + 1);
 	REQUIRE(mkdtemp(directory) && chdir(directory) == 0);
 	atexit(clean_up);
-	store_listener = listen_at("store-smtp-in");
-	mda_listener = listen_at("lmtp");
+	mda_listener = fuzz_listen("lmtp");
 	settings_preset(&common_section, &common);
 	settings_preset(&smtp_in_section, &settings);
 	set("message-size", "4096");
@@ -402,6 +293,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	set("connections-per-minute", "0");
 	set("messages-per-hour", "0");
 	loop = event_base_new();
+	store = (struct fuzz_store){ .loop = loop, .listener = fuzz_listen("store-smtp-in") };
 	context = (struct role_context){ .loop = loop, .common = &common, .settings = &settings };
 	return 0;
 }

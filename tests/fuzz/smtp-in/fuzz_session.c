@@ -15,12 +15,6 @@
  * An input is a run of steps, each an octet of kind, an octet of size, and that many octets.
  */
 #include <errno.h>
-#include <event2/event.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/common.h"
 #include "base/log.h"
@@ -29,18 +23,8 @@
 #include "smtp-in/session.h"
 #include "smtp-in/settings.h"
 #include "smtp-in/worker.h"
+#include "tests/fuzz/session.h"
 #include "tests/fuzz/smtp-in/certificate.h"
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(condition) \
-	do { \
-		if (!(condition)) { \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-			abort(); \
-		} \
-	} while (0)
 
 enum {
 	PEERS = 4,        /* connections that the LMTP server has at once */
@@ -173,7 +157,7 @@ static void peers_accept(void)
 		struct peer *peer = &peers[i];
 		if (peer->fd >= 0)
 			continue;
-		int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int fd = fuzz_accept(listener);
 		if (fd < 0)
 			return;
 		*peer = (struct peer){ .fd = fd };
@@ -482,7 +466,7 @@ static void begin(unsigned kind)
 {
 	int pair[2];
 
-	REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) == 0);
+	fuzz_pair(pair);
 	client = pair[0];
 	told = delivered = delivered_in_part = 0;
 	prdr_said = false;
@@ -511,26 +495,18 @@ static void finish(void)
 	worker_free(&worker);
 	for (size_t i = 0; i < PEERS; i++)
 		peer_close(&peers[i]);
-	/* Connections that were never accepted. */
-	for (int fd; (fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0;)
-		close(fd);
+	fuzz_accept_none(listener);
 	buf_release(&client_line);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	begin(size ? data[size - 1] : 0);
-	while (size >= 2) {
-		const enum step step = data[0] % STEPS;
-		size_t length = data[1];
+	struct text in = fuzz_text(data, size), octets;
+	unsigned step;
 
-		data += 2;
-		size -= 2;
-		if (length > size)
-			length = size;
-		take_step(step, data, length);
-		data += length;
-		size -= length;
+	begin(size ? data[size - 1] : 0);
+	while (fuzz_step(&in, STEPS, &step, &octets)) {
+		take_step(step, (const uint8_t *)octets.ptr, octets.len);
 		for (int i = 0; i < TURNS; i++)
 			turn();
 	}
@@ -539,33 +515,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 }
 
 static char directory[] = "/tmp/fuzz-smtp-in-XXXXXX";
-static struct smtp_in_hand_over place;
+static char hand_over[64];
 
 static void clean_up(void)
 {
-	unlink(place.address.local.sun_path);
+	unlink(hand_over + strlen("unix:"));
 	rmdir(directory);
-}
-
-static void listen_at(const char *hand_over)
-{
-	REQUIRE(smtp_in_hand_over_parse(text_of(hand_over), &place) == 0);
-	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	REQUIRE(bind(listener, &place.address.any, place.size) == 0);
-	REQUIRE(listen(listener, 64) == 0);
 }
 
 static void set(const char *name, const char *value)
 {
-	char error[200];
-
-	REQUIRE(settings_set(&smtp_in_section, &settings, name, text_of(value), error,
-			sizeof(error)) == 0);
+	fuzz_set(&smtp_in_section, &settings, name, value);
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	char hand_over[64];
 	char error[200];
 
 	(void)argc, (void)argv;
@@ -573,7 +537,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	REQUIRE(mkdtemp(directory));
 	atexit(clean_up);
 	snprintf(hand_over, sizeof(hand_over), "unix:%s/lmtp", directory);
-	listen_at(hand_over);
+	listener = fuzz_listen(hand_over + strlen("unix:"));
 	settings_preset(&common_section, &common);
 	settings_preset(&smtp_in_section, &settings);
 	set("message-size", "4096");

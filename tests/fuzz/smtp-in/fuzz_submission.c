@@ -3,24 +3,13 @@
  * From, Date and Message-ID at least; and who is said to have written it is who a reader of what came
  * out finds.
  */
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/arena.h"
 #include "mail/header.h"
 #include "mail/mailboxes.h"
 #include "smtp-in/submission.h"
-
-#define REQUIRE(condition) \
-	do { \
-		if (!(condition)) { \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-			abort(); \
-		} \
-	} while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 static struct submission *filter(struct text in, size_t piece, bool dot_ends, struct buf *out)
 {

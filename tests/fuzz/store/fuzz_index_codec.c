@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "store/index_codec.h"
+#include "tests/fuzz/fuzz.h"
 
 #define CHECK(tag) \
 	do { \
@@ -17,11 +18,9 @@
 		buf_release(&out); \
 	} while (0)
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct text value = { .ptr = size ? (const char *)data : "", .len = size };
+	const struct text value = fuzz_text(data, size);
 	struct index_mailbox_id id;
 	uint64_t modseq;
 	uint32_t uid;

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,8 +14,7 @@
 #include "base/sys.h"
 #include "store/journal.h"
 #include "store/redo.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 static char tree[] = "/tmp/fuzz-journal.XXXXXX";
 static int root = -1;
@@ -112,7 +110,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size == 0)
 		return 0;
 	struct redo *redo = redo_new(root);
-	redo_apply(redo, (struct text){ .ptr = (const char *)data, .len = size });
+	redo_apply(redo, fuzz_text(data, size));
 	journal_begin(&record, (enum journal_kind)(1 + data[0] % (JOURNAL_KINDS - 1)));
 	buf_add(&record, (struct text){ .ptr = (const char *)data + 1, .len = size - 1 });
 	journal_seal(&record);

@@ -2,16 +2,10 @@
  * Names from a Maildir that anybody may have put there, names of mailboxes and addresses from peers:
  * what is printed is read back as the same, fits its bounds, and leads nowhere else.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "store/maildir.h"
-
-#define REQUIRE(condition) \
-	do { \
-		if (!(condition)) \
-			abort(); \
-	} while (0)
+#include "tests/fuzz/fuzz.h"
 
 static void check_message(struct text name)
 {
@@ -91,11 +85,9 @@ static void check_file(struct text octets)
 	buf_release(&out);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct text in = { .ptr = size ? (const char *)data : "", .len = size };
+	const struct text in = fuzz_text(data, size);
 
 	check_message(in);
 	check_folder(in);

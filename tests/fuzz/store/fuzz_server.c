@@ -11,10 +11,10 @@
  *	a LOOKUP on a fresh connection is answered at the end, whatever happened before.
  */
 #include <endian.h>
-#include <stdint.h>
 
 #include "base/ipc.h"
 #include "store/import.h"
+#include "tests/fuzz/fuzz.h"
 #include "tests/unit/store/store_host.h"
 
 enum {
@@ -582,8 +582,6 @@ const char *__lsan_default_suppressions(void)
 {
 	return "leak:libdb-5.3\n";
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
