@@ -14,6 +14,8 @@ enum {
 	SLICE = 256 << 10,  /* octets of a larger one at a time */
 	ENVELOPE = 8 << 10, /* octets that flags and the like of one message may take */
 	SLACK = 1 << 20,    /* what else a server may say meanwhile, and what it errs in sizes */
+	SLOWEST = 1024,     /* octets a second that messages may come with */
+	CRUMBS = 64,        /* slices of a message that may come short */
 };
 
 static void *needed(void *made)
@@ -283,64 +285,100 @@ static int give_batch(struct imap *imap, const struct imap_folder *folder,
 	return result;
 }
 
-/* One slice. 1: there may be more; 0: it was the last; -1: fault. */
-static int give_slice(struct imap *imap, struct imap_message *message,
-	struct lmtp_message *envelope, uint32_t offset, bool *begun)
+/* A message that is on its way into this host, slice by slice. */
+struct giving {
+	struct imap *imap;
+	struct imap_message *message;
+	struct lmtp_message envelope;
+	uint64_t offset;
+	unsigned crumbs;
+	bool begun;
+};
+
+enum slice { SLICE_FAULT = -1, SLICE_LAST, SLICE_MORE, SLICE_NONE };
+
+/*
+ * Whether more is to come behind a slice. RFC822.SIZE is but a promise, and a slice may come short: the end
+ * is an empty one, or a short one where the promise is kept. No octets at all, not even none, are of a
+ * message that is gone by now.
+ */
+static enum slice judge_slice(struct giving *giving, struct text body)
+{
+	struct fault *fault = &giving->imap->session->fault;
+	const uint64_t promised = giving->message->size;
+	const uint64_t end = giving->offset + body.len;
+
+	if (!body.ptr)
+		return giving->offset < promised ? SLICE_NONE : SLICE_LAST;
+	if (body.len > SLICE)
+		return fault_set(fault, FAULT_SERVER,
+			"the server sends more of a message than was asked for");
+	if (body.len == 0 || (body.len < SLICE && end >= promised))
+		return SLICE_LAST;
+	giving->crumbs += body.len < SLICE;
+	if (giving->crumbs > CRUMBS || end > UINT32_MAX || end > promised + promised / 8 + SLACK)
+		return fault_set(
+			fault, FAULT_SERVER, "a message has no end where the server says it has");
+	return SLICE_MORE;
+}
+
+/* SLICE_LAST also when this host does not want the rest. */
+static enum slice give_octets(struct giving *giving, struct text body)
+{
+	struct lmtp *lmtp = giving->imap->session->lmtp;
+	const enum slice slice = judge_slice(giving, body);
+
+	if (slice == SLICE_FAULT || body.len == 0)
+		return slice;
+	if (!giving->begun) {
+		giving->envelope.sender = session_sender(text_head(body, SESSION_HEAD));
+		giving->begun = lmtp_begin(lmtp, &giving->envelope) > 0;
+		if (!giving->begun)
+			return SLICE_LAST;
+	}
+	giving->offset += body.len;
+	lmtp_add(lmtp, body);
+	return slice;
+}
+
+static enum slice give_slice(struct giving *giving)
 {
 	struct mailimap_fetch_att *const atts[] = {
 		mailimap_fetch_att_new_uid(),
 		mailimap_fetch_att_new_body_peek_section_partial(
-			needed(mailimap_section_new(NULL)), offset, SLICE),
+			needed(mailimap_section_new(NULL)), (uint32_t)giving->offset, SLICE),
 	};
-	struct session *session = imap->session;
+	struct imap *imap = giving->imap;
 	struct text body = { 0 };
 	clist *list;
 
-	imap_expect(imap, IMAP_COMMAND_SECONDS, SLACK + SLICE);
-	if (fetch(imap, message, 1, wanted(atts, 2), &list) != 0)
-		return -1;
+	imap_expect(imap, IMAP_COMMAND_SECONDS + SLICE / SLOWEST, SLACK + SLICE);
+	if (fetch(imap, giving->message, 1, wanted(atts, 2), &list) != 0)
+		return SLICE_FAULT;
 	for (clistiter *at = clist_begin(list); at && !body.ptr; at = clist_next(at)) {
-		if (message_of(clist_content(at), message, 1))
+		if (message_of(clist_content(at), giving->message, 1))
 			body = body_of(clist_content(at));
 	}
-	int result = body.len < SLICE ? 0 : 1;
-	if (body.len > SLICE)
-		result = fault_set(&session->fault, FAULT_SERVER,
-			"the server sends more of a message than was asked for");
-	if (result >= 0 && body.len && !*begun) {
-		envelope->sender = session_sender(text_head(body, SESSION_HEAD));
-		*begun = lmtp_begin(session->lmtp, envelope) > 0;
-		if (!*begun)
-			result = 0;
-	}
-	if (*begun && body.len)
-		lmtp_add(session->lmtp, body);
+	const enum slice slice = give_octets(giving, body);
 	mailimap_fetch_list_free(list);
-	return session_check(session) != 0 ? -1 : result;
+	return session_check(imap->session) != 0 ? SLICE_FAULT : slice;
 }
 
-/* RFC822.SIZE is a promise; that a slice comes short is the end. */
 static int give_large(struct imap *imap, const struct imap_folder *folder,
 	struct imap_message *messages, size_t index)
 {
-	struct imap_message *message = &messages[index];
-	struct lmtp_message envelope = envelope_of(folder, message, index);
+	struct giving giving = { .imap = imap,
+		.message = &messages[index],
+		.envelope = envelope_of(folder, &messages[index], index) };
 	struct session *session = imap->session;
-	uint64_t offset = 0;
-	bool begun = false;
-	int more = 1;
+	enum slice slice;
 
-	while (more > 0) {
-		more = give_slice(imap, message, &envelope, (uint32_t)offset, &begun);
-		offset += SLICE;
-		if (more > 0 && (offset > UINT32_MAX || offset > (uint64_t)message->size +
-									 message->size / 8 + SLACK))
-			more = fault_set(&session->fault, FAULT_SERVER,
-				"a message has no end where the server says it has");
-	}
-	if (begun && more == 0)
+	do
+		slice = give_slice(&giving);
+	while (slice == SLICE_MORE);
+	if (giving.begun && slice == SLICE_LAST)
 		lmtp_end(session->lmtp);
-	else if (begun)
+	else if (giving.begun)
 		lmtp_abandon(session->lmtp);
 	return session_check(session);
 }
@@ -365,7 +403,7 @@ int imap_fetch_messages(struct imap *imap, const struct imap_folder *folder,
 	for (size_t i = 0; i < count && result == 0;) {
 		uint64_t octets;
 		const size_t length = batch_length(messages + i, count - i, &octets);
-		imap_expect(imap, IMAP_COMMAND_SECONDS,
+		imap_expect(imap, IMAP_COMMAND_SECONDS + (unsigned)(octets / SLOWEST),
 			SLACK + octets + octets / 8 + (uint64_t)length * 512);
 		if (length)
 			result = give_batch(imap, folder, messages, i, length);

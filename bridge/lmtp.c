@@ -299,7 +299,9 @@ static int read_permission(struct lmtp *lmtp, struct lane *lane)
 	if (code == 354)
 		return broken(lmtp, "wants a message it refused");
 	buf_add_string(&lane->out, "RSET\r\n");
-	return flush(lmtp, lane) == 0 && read_reply(lmtp, lane) == 250 ? 0 : -1;
+	if (flush(lmtp, lane) != 0)
+		return -1;
+	return read_reply(lmtp, lane) == 250 ? 0 : broken(lmtp, "says what makes no sense");
 }
 
 int lmtp_begin(struct lmtp *lmtp, const struct lmtp_message *message)
