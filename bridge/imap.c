@@ -6,7 +6,6 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "mail/base64.h"
 
 enum {
 	LIST_OCTETS = 4 << 20,
@@ -45,6 +44,8 @@ int imap_result(struct imap *imap, int result, const char *doing)
 	default:
 		break;
 	}
+	if (imap->etpan->imap_response)
+		secret_hide(&session->secret, imap->etpan->imap_response);
 	said = fault_quote(imap->etpan->imap_response);
 	return fault_set(&session->fault,
 		result == MAILIMAP_ERROR_LOGIN ? FAULT_LOGIN : FAULT_SERVER, "%s%s%s", doing,
@@ -179,21 +180,16 @@ static int exchange(
 	return result != 0 ? -1 : imap_result(imap, MAILIMAP_ERROR_PARSE, "login");
 }
 
-/* refusal: what a challenge after the response is answered with. */
+/* Takes octets. refusal: what a challenge after the response is answered with. */
 static int authenticate(
-	struct imap *imap, const char *mechanism, struct text octets, struct text refusal)
+	struct imap *imap, const char *mechanism, struct buf *octets, struct text refusal)
 {
 	struct mailimap_response *response = NULL;
-	struct buf coded = { 0 };
+	const struct text coded = secret_code(&imap->session->secret, octets);
 
 	expect_little(imap);
-	base64_encode(octets, &coded);
-	int result = imap_result(imap, mailimap_send_current_tag(imap->etpan), "login");
-	if (result == 0)
-		result = exchange(imap, mechanism, buf_text(&coded), refusal);
-	mem_wipe((char *)buf_text(&coded).ptr, buf_length(&coded));
-	buf_release(&coded);
-	if (result != 0)
+	if (imap_result(imap, mailimap_send_current_tag(imap->etpan), "login") != 0 ||
+		exchange(imap, mechanism, coded, refusal) != 0)
 		return -1;
 	if (imap_result(imap, mailimap_parse_response(imap->etpan, &response),
 		    "the server refuses user and password") != 0)
@@ -222,11 +218,8 @@ static int login_with_token(struct imap *imap)
 		buf_format(&octets, "user=%s\1auth=Bearer %s\1\1", account->user,
 			imap->session->secret.string);
 	/* RFC 7628 section 3.2.3: a lone %x01 in base64; XOAUTH2 wants an empty line. */
-	const int result = authenticate(imap, bearer ? "OAUTHBEARER" : "XOAUTH2", buf_text(&octets),
+	return authenticate(imap, bearer ? "OAUTHBEARER" : "XOAUTH2", &octets,
 		bearer ? TEXT("AQ==") : TEXT(""));
-	mem_wipe((char *)buf_text(&octets).ptr, buf_length(&octets));
-	buf_release(&octets);
-	return result;
 }
 
 static int login_with_password(struct imap *imap)
@@ -240,10 +233,7 @@ static int login_with_password(struct imap *imap)
 		buf_add_string(&octets, user);
 		buf_add_char(&octets, '\0');
 		buf_add_string(&octets, password);
-		const int result = authenticate(imap, "PLAIN", buf_text(&octets), TEXT(""));
-		mem_wipe((char *)buf_text(&octets).ptr, buf_length(&octets));
-		buf_release(&octets);
-		return result;
+		return authenticate(imap, "PLAIN", &octets, TEXT(""));
 	}
 	if (imap->capabilities & IMAP_LOGIN_DISABLED)
 		return fault_set(&session->fault, FAULT_LOGIN,

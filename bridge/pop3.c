@@ -117,6 +117,8 @@ int pop3_reply(struct pop3 *pop3)
 	if (pop3_line(pop3, &line) != 0)
 		return -1;
 	const int status = pop3_status(line, &pop3->said);
+	if (status <= 0)
+		secret_hide(&pop3->session->secret, pop3->line);
 	if (status < 0)
 		fault_set(&pop3->session->fault, FAULT_SERVER,
 			"the server says what is not POP3: %s", fault_quote(pop3->line).string);

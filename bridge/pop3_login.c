@@ -1,8 +1,6 @@
 #include <string.h>
 
-#include "base/mem.h"
 #include "bridge/pop3.h"
-#include "mail/base64.h"
 
 enum { CAPABILITY_LINES = 200 };
 
@@ -88,16 +86,15 @@ static int start_tls(struct pop3 *pop3)
 
 /*
  * AUTH (RFC 5034): the response at the server's challenge, for it may be longer than a line may; refusal:
- * what a challenge after that is answered with.
+ * what a challenge after that is answered with. Takes octets.
  */
 static int authenticate(
-	struct pop3 *pop3, const char *mechanism, struct text octets, const char *refusal)
+	struct pop3 *pop3, const char *mechanism, struct buf *octets, const char *refusal)
 {
-	struct buf coded = { 0 };
+	const struct text coded = secret_code(&pop3->session->secret, octets);
 	bool given = false;
 	int status;
 
-	base64_encode(octets, &coded);
 	pop3_expect(pop3, POP3_COMMAND_SECONDS, POP3_REPLY_OCTETS);
 	int result = pop3_send(pop3, "AUTH %s", mechanism);
 	for (;;) {
@@ -105,11 +102,9 @@ static int authenticate(
 		if (status != 2)
 			break;
 		result = given ? pop3_send(pop3, "%s", refusal)
-			       : pop3_send(pop3, "%.*s", TEXT_ARG(buf_text(&coded)));
+			       : pop3_send(pop3, "%.*s", TEXT_ARG(coded));
 		given = true;
 	}
-	mem_wipe((char *)buf_text(&coded).ptr, buf_length(&coded));
-	buf_release(&coded);
 	if (status < 0)
 		return -1;
 	return status == 1 ? 0 : pop3_refused(pop3, FAULT_LOGIN, "the server refuses the login");
@@ -131,11 +126,8 @@ static int login_with_token(struct pop3 *pop3)
 	else
 		buf_format(&octets, "user=%s\1auth=Bearer %s\1\1", account->user, token);
 	/* RFC 7628 section 3.2.3: a lone %x01 in base64; XOAUTH2 wants an empty line. */
-	const int result = authenticate(
-		pop3, bearer ? "OAUTHBEARER" : "XOAUTH2", buf_text(&octets), bearer ? "AQ==" : "");
-	mem_wipe((char *)buf_text(&octets).ptr, buf_length(&octets));
-	buf_release(&octets);
-	return result;
+	return authenticate(
+		pop3, bearer ? "OAUTHBEARER" : "XOAUTH2", &octets, bearer ? "AQ==" : "");
 }
 
 static int login_with_password(struct pop3 *pop3)
@@ -160,10 +152,7 @@ static int login_with_password(struct pop3 *pop3)
 	buf_add_string(&octets, user);
 	buf_add_char(&octets, '\0');
 	buf_add_string(&octets, password);
-	const int result = authenticate(pop3, "PLAIN", buf_text(&octets), "");
-	mem_wipe((char *)buf_text(&octets).ptr, buf_length(&octets));
-	buf_release(&octets);
-	return result;
+	return authenticate(pop3, "PLAIN", &octets, "");
 }
 
 int pop3_login(struct pop3 *pop3)

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "bridge/stream.h"
+#include "mail/base64.h"
 
 enum { FILE_LIMIT = 1 << 16, LINGER_MILLISECONDS = 2000 };
 
@@ -158,7 +159,44 @@ int secret_read(const struct bridge_account *account, struct secret *secret, str
 	return read_file(account->password_file, secret, fault);
 }
 
+static void hide(struct text octets, char *answer)
+{
+	const size_t size = strlen(answer);
+
+	if (octets.len == 0)
+		return;
+	for (size_t i = 0; i + octets.len <= size;) {
+		if (memcmp(answer + i, octets.ptr, octets.len) == 0) {
+			memset(answer + i, '*', octets.len);
+			i += octets.len;
+		} else {
+			i++;
+		}
+	}
+}
+
+void secret_hide(const struct secret *secret, char *answer)
+{
+	hide(text_of(secret->string), answer);
+	hide(buf_text(&secret->coded), answer);
+}
+
+static void wipe(struct buf *octets)
+{
+	mem_wipe((char *)buf_text(octets).ptr, buf_length(octets));
+	buf_release(octets);
+}
+
+struct text secret_code(struct secret *secret, struct buf *octets)
+{
+	wipe(&secret->coded);
+	base64_encode(buf_text(octets), &secret->coded);
+	wipe(octets);
+	return buf_text(&secret->coded);
+}
+
 void secret_forget(struct secret *secret)
 {
+	wipe(&secret->coded);
 	mem_wipe(secret, sizeof(*secret));
 }

@@ -4,6 +4,7 @@
 #ifndef BRIDGE_SECRET_H
 #define BRIDGE_SECRET_H
 
+#include "base/buf.h"
 #include "bridge/fault.h"
 #include "bridge/settings.h"
 
@@ -12,6 +13,7 @@ enum { SECRET_LIMIT = 8192, SECRET_SECONDS = 30 };
 struct secret {
 	bool is_token;
 	char string[SECRET_LIMIT + 1]; /* one line, without NUL, CR or LF */
+	struct buf coded;              /* the response of a login, which holds it */
 };
 
 /*
@@ -19,6 +21,12 @@ struct secret {
  * standard input. 0, or -1 with a fault that tells nothing of the secret.
  */
 int secret_read(const struct bridge_account *account, struct secret *secret, struct fault *fault);
+
+/* What AUTHENTICATE or AUTH sends for these octets, in secret->coded. Wipes octets, and releases them. */
+struct text secret_code(struct secret *secret, struct buf *octets);
+
+/* A server may say again what it was told: in its answer, that becomes '*' before anybody else reads it. */
+void secret_hide(const struct secret *secret, char *answer);
 
 /* Overwritten. */
 void secret_forget(struct secret *secret);
