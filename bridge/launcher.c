@@ -28,6 +28,7 @@ pid_t launcher_fork(const struct session_options *options, int *reports)
 	const pid_t pid = fork();
 	if (pid == 0) {
 		close(pair[0]);
+		close(CONTROL_FD);
 		own.report = pair[1];
 		_exit(session_run(&own));
 	}
@@ -44,14 +45,19 @@ pid_t launcher_fork(const struct session_options *options, int *reports)
 
 /* ---- the launcher's side ---- */
 
-/* Answer with the account's number and, if there is one, its socket. */
-static int answer(int bridge, uint32_t account, int reports)
+/* What goes over the socket; the descriptor beside it. */
+struct answer {
+	uint32_t account;
+	int32_t number;
+};
+
+static int give_answer(int bridge, struct answer answer, int reports)
 {
 	union {
 		struct cmsghdr align;
 		char octets[CMSG_SPACE(sizeof(int))];
 	} control = { .octets = { 0 } };
-	struct iovec part = { .iov_base = &account, .iov_len = sizeof(account) };
+	struct iovec part = { .iov_base = &answer, .iov_len = sizeof(answer) };
 	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
 
 	if (reports >= 0) {
@@ -69,6 +75,7 @@ static int answer(int bridge, uint32_t account, int reports)
 static int launch(const struct launcher_options *options, int bridge, const struct request *request,
 	size_t size)
 {
+	struct answer answer = { .account = request->account };
 	int reports = -1;
 
 	if (size < REQUEST_HEAD || request->account >= options->count)
@@ -82,19 +89,22 @@ static int launch(const struct launcher_options *options, int bridge, const stru
 		.hint = { .ptr = request->hint, .len = size - REQUEST_HEAD },
 	};
 	if (launcher_fork(&session, &reports) < 0)
-		LOG_ERROR("account-not-started", LOG_STRING("account", session.account->name),
-			LOG_ERRNO(errno));
-	const int result = answer(bridge, request->account, reports);
+		answer.number = errno;
+	const int result = give_answer(bridge, answer, reports);
 	if (reports >= 0)
 		close(reports);
 	return result;
 }
 
-/* What the bridge had open is not for those who are started here. */
+/*
+ * What the bridge had open is not for those who are started here, its log file included: they tell what
+ * there is to tell in reports, which the bridge logs.
+ */
 static int keep_only(int bridge, bool syslog_used)
 {
 	if (dup2(bridge, CONTROL_FD) < 0)
 		return -1;
+	log_to_file(-1);
 	if (close_range(CONTROL_FD + 1, ~0U, 0) != 0)
 		return -1;
 	if (syslog_used)
@@ -150,29 +160,46 @@ int launcher_ask(int launcher, uint32_t account, struct text hint)
 	};
 	const struct msghdr message = { .msg_iov = parts, .msg_iovlen = hint.len ? 2 : 1 };
 
-	return sendmsg(launcher, &message, MSG_NOSIGNAL) < 0 ? -1 : 0;
+	if (sendmsg(launcher, &message, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
+		return 1;
+	return errno == EAGAIN || errno == EINTR || errno == ENOBUFS ? 0 : -1;
 }
 
-int launcher_take(int launcher, uint32_t *account, int *reports)
+/* The descriptor that came beside the octets, or -1. */
+static int take_descriptor(struct msghdr *message)
+{
+	const struct cmsghdr *head = CMSG_FIRSTHDR(message);
+	int fd = -1;
+
+	if (head && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS)
+		memcpy(&fd, CMSG_DATA(head), sizeof(int));
+	return fd;
+}
+
+int launcher_take(int launcher, struct launcher_answer *taken)
 {
 	union {
 		struct cmsghdr align;
 		char octets[CMSG_SPACE(sizeof(int))];
 	} control;
-	struct iovec part = { .iov_base = account, .iov_len = sizeof(*account) };
+	struct answer answer;
+	struct iovec part = { .iov_base = &answer, .iov_len = sizeof(answer) };
 	struct msghdr message = { .msg_iov = &part,
 		.msg_iovlen = 1,
 		.msg_control = &control,
 		.msg_controllen = sizeof(control.octets) };
 
-	*reports = -1;
 	const ssize_t got = recvmsg(launcher, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
-	if (got != sizeof(*account))
-		return -1;
-	const struct cmsghdr *head = CMSG_FIRSTHDR(&message);
-	if (head && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS)
-		memcpy(reports, CMSG_DATA(head), sizeof(int));
-	return 1;
+	const int reports = got < 0 ? -1 : take_descriptor(&message);
+	if (got == sizeof(answer)) {
+		*taken = (struct launcher_answer){
+			.account = answer.account, .number = answer.number, .reports = reports
+		};
+		return 1;
+	}
+	if (reports >= 0)
+		close(reports);
+	return -1;
 }

@@ -29,16 +29,25 @@ struct launcher_options {
 /* The socket to a new launcher, or -1 after logging why. It ends when that is closed. */
 int launcher_start(const struct launcher_options *options);
 
-/* Start that account's process. 0, or -1 when the launcher is gone. The answer comes by launcher_take(). */
+/*
+ * Start that account's process. 1; 0 when the launcher has too much to do, and is to be asked later; -1
+ * when it is gone. The answer comes by launcher_take().
+ */
 int launcher_ask(int launcher, uint32_t account, struct text hint);
 
-/*
- * 1: the process of *account is there, *reports its socket; 0: nothing has come; -1: the launcher is
- * gone. A process that could not be started has *reports -1.
- */
-int launcher_take(int launcher, uint32_t *account, int *reports);
+struct launcher_answer {
+	uint32_t account;
+	int32_t number; /* errno, when there is no process */
+	int reports;    /* the socket to its process, the caller's to close; -1: there is none */
+};
 
-/* A process that runs one session; *reports is the socket to it. Its id, or -1 with errno. */
+/* 1: an answer; 0: nothing has come; -1: the launcher is gone. */
+int launcher_take(int launcher, struct launcher_answer *answer);
+
+/*
+ * A process that runs one session; *reports is the socket to it. Its id, or -1 with errno. CONTROL_FD is
+ * closed there: what is said over it is not for somebody who talks to strangers.
+ */
 pid_t launcher_fork(const struct session_options *options, int *reports);
 
 #endif

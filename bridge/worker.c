@@ -4,6 +4,7 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -16,25 +17,29 @@
 #include "bridge/report.h"
 
 enum {
-	START_MILLISECONDS = 50, /* between the first starts of accounts */
-	HEALTHY_SECONDS = 60,    /* a session that lasted so long had no trouble beginning */
-	JITTER = 5,              /* one part in so many, to both sides */
+	START_MILLISECONDS = 50,  /* between the first starts of accounts */
+	BUSY_MILLISECONDS = 100,  /* until a launcher with too much to do is asked again */
+	LAUNCH_SECONDS = 30,      /* within which it has to answer */
+	HEALTHY_SECONDS = 60,     /* a session that lasted so long had no trouble beginning */
+	FAILURES_BEHIND_PULL = 2, /* most that count when all was pulled before it broke */
+	JITTER = 5,               /* one part in so many, to both sides */
 };
 
 struct account {
 	struct worker *worker;
 	const struct bridge_account *settings;
 	int reports; /* -1: no process */
-	bool asked;  /* the launcher is about to start it */
+	bool asked;  /* the launcher is about to start it, and due is how long that may take */
 	struct event readable, due;
 	struct bridge_report last; /* without its texts */
 	bool ended;                /* its last report has come */
+	bool waited;               /* it pulled all there was, and waited for more */
 	unsigned failures;         /* in a row */
 	time_t begun, pulled_at, next;
 	uint64_t pulled, octets, known, refused, deleted; /* by processes before this one */
+	/* Of the last session that ended with one; until it went well again. */
+	enum fault_kind fault;
 	char sentence[FAULT_SENTENCE + 1];
-	enum fault_kind
-		fault; /* of the last session that ended with one; until it went well again */
 	struct buf hint;
 };
 
@@ -76,11 +81,20 @@ static void on_due(evutil_socket_t fd, short what, void *argument)
 	struct worker *worker = account->worker;
 
 	(void)fd, (void)what;
-	account->next = 0;
-	account->asked = true;
-	if (launcher_ask(worker->options.launcher, (uint32_t)(account - worker->accounts),
-		    buf_text(&account->hint)) != 0)
+	if (account->asked) {
+		LOG_ERROR("launcher-silent", LOG_STRING("account", account->settings->name));
 		worker->options.lost(worker->options.owner);
+		return;
+	}
+	const int asked = launcher_ask(worker->options.launcher,
+		(uint32_t)(account - worker->accounts), buf_text(&account->hint));
+	if (asked < 0) {
+		worker->options.lost(worker->options.owner);
+		return;
+	}
+	account->asked = asked > 0;
+	schedule(account, account->asked ? LAUNCH_SECONDS * 1000 : BUSY_MILLISECONDS);
+	account->next = 0;
 }
 
 /* ---- a session's end ---- */
@@ -125,12 +139,15 @@ static void take_end(struct account *account)
 	if (fault == FAULT_NONE || fault == FAULT_STOPPED) {
 		account->failures = 0;
 		account->fault = FAULT_NONE;
+		account->sentence[0] = '\0';
 		if (fault == FAULT_NONE)
 			account->pulled_at = time(NULL);
 		pause = jittered((int64_t)account->settings->every * 1000);
 	} else {
 		/* What ran well before it broke is no sign of trouble yet. */
 		account->failures = healthy ? 1 : account->failures + 1;
+		if (account->waited && account->failures > FAILURES_BEHIND_PULL)
+			account->failures = FAILURES_BEHIND_PULL;
 		account->fault = fault;
 		pause = jittered((int64_t)fault_pause(fault, account->failures) * 1000);
 	}
@@ -141,18 +158,21 @@ static void take_end(struct account *account)
 
 /* ---- reports ---- */
 
-static void keep_sentence(struct account *account, struct text sentence)
+/* What a session says is a stranger's word: it may have been taken over. */
+static void copy_sentence(char copy[FAULT_SENTENCE + 1], struct text sentence)
 {
 	if (sentence.len > FAULT_SENTENCE)
 		sentence.len = FAULT_SENTENCE;
 	for (size_t i = 0; i < sentence.len; i++)
-		account->sentence[i] = (unsigned char)sentence.ptr[i] < ' ' ? '?' : sentence.ptr[i];
-	account->sentence[sentence.len] = '\0';
+		copy[i] = (unsigned char)sentence.ptr[i] < ' ' || sentence.ptr[i] == 127
+				  ? '?'
+				  : sentence.ptr[i];
+	copy[sentence.len] = '\0';
 }
 
 static void take_report(struct account *account, const struct bridge_report *report)
 {
-	keep_sentence(account, report->sentence);
+	copy_sentence(account->sentence, report->sentence);
 	if (report->hint.len) {
 		buf_clear(&account->hint);
 		buf_add(&account->hint, report->hint);
@@ -160,6 +180,8 @@ static void take_report(struct account *account, const struct bridge_report *rep
 	if (report->state == REPORT_WAITING) {
 		account->pulled_at = time(NULL);
 		account->fault = FAULT_NONE;
+		account->sentence[0] = '\0';
+		account->waited = true;
 	}
 	account->ended = report->state == REPORT_ENDED;
 	account->last = *report;
@@ -187,37 +209,55 @@ static void on_report(evutil_socket_t fd, short what, void *argument)
 	}
 }
 
+static void take_process(struct account *account, int reports)
+{
+	account->reports = reports;
+	account->ended = account->waited = false;
+	account->begun = time(NULL);
+	event_assign(&account->readable, account->worker->options.loop, reports,
+		EV_READ | EV_PERSIST, on_report, account);
+	event_add(&account->readable, NULL);
+	if (account->worker->stopping)
+		shutdown(reports, SHUT_WR);
+}
+
+static void take_refusal(struct account *account, int number)
+{
+	const int64_t pause =
+		jittered((int64_t)fault_pause(FAULT_LOCAL, ++account->failures) * 1000);
+
+	LOG_ERROR("account-not-started", LOG_STRING("account", account->settings->name),
+		LOG_ERRNO(number), LOG_NUMBER("again-ms", pause));
+	account->fault = FAULT_LOCAL;
+	snprintf(account->sentence, sizeof(account->sentence), "its process cannot be started: %s",
+		log_errno(number));
+	schedule(account, pause);
+}
+
 static void on_answer(evutil_socket_t fd, short what, void *argument)
 {
 	struct worker *worker = argument;
-	uint32_t index;
-	int reports;
-	const int got = launcher_take(fd, &index, &reports);
+	struct launcher_answer answer = { .reports = -1 };
+	const int got = launcher_take(fd, &answer);
 
 	(void)what;
 	if (got == 0)
 		return;
-	if (got < 0 || index >= worker->options.count || !worker->accounts[index].asked) {
-		if (reports >= 0)
-			close(reports);
+	if (got < 0 || answer.account >= worker->options.count ||
+		!worker->accounts[answer.account].asked) {
+		if (answer.reports >= 0)
+			close(answer.reports);
 		event_del(&worker->answers);
 		worker->options.lost(worker->options.owner);
 		return;
 	}
-	struct account *account = &worker->accounts[index];
+	struct account *account = &worker->accounts[answer.account];
 	account->asked = false;
-	if (reports < 0) {
-		schedule(account, jittered((int64_t)fault_pause(FAULT_LOCAL, 1) * 1000));
-		return;
-	}
-	account->reports = reports;
-	account->ended = false;
-	account->begun = time(NULL);
-	event_assign(&account->readable, worker->options.loop, reports, EV_READ | EV_PERSIST,
-		on_report, account);
-	event_add(&account->readable, NULL);
-	if (worker->stopping)
-		shutdown(reports, SHUT_WR);
+	event_del(&account->due);
+	if (answer.reports >= 0)
+		take_process(account, answer.reports);
+	else
+		take_refusal(account, answer.number);
 }
 
 /* ---- all of them ---- */

@@ -11,7 +11,8 @@ import time
 import unittest
 
 from host import PASSWORD, Host, wait_for
-from remote import Remote, add_account, bridge, bridge_counters, bridge_processes, make_certificate, stored, stored_count
+from remote import (Remote, add_account, bridge, bridge_counters, bridge_family, bridge_processes, descriptors, make_certificate,
+                    stored, stored_count)
 
 MESSAGES = int(os.environ.get("RESTANTE_BRIDGE_MESSAGES", "0"))
 WAYS = ("pop3", "pop3s", "stls", "imap", "imaps", "starttls")
@@ -262,6 +263,75 @@ class Killed(unittest.TestCase):
             return
         for pid in host.pids(who):
             os.kill(pid, signal.SIGKILL)
+
+    def all_waiting(self, host, *names):
+        """(launcher, processes of these accounts), once each of them waits for mail."""
+        def whole():
+            family, told = bridge_family(host), bridge_counters(host)
+            return family and len(family[1]) == len(names) and all(told.get(f"{name}.state") == "waiting" for name in names) and family
+        return wait_for(whole, f"{names} wait", 60)
+
+    def test_launcher_killed_while_an_account_waits(self):
+        """Its death is seen, whoever of its children lives on: the one that waits, and the one that is to be started."""
+        messages = make_messages(6)
+        with Remote() as remote, Host() as host:
+            remote.put("alice", messages[:1])
+            add_account(host, remote, "waits", "imaps", every="1h")
+            add_account(host, remote, "polls", "pop3", user="bob", to="bob", every="1s")
+            for number in range(1, 6):
+                wait_for(lambda: bridge_counters(host).get("waits.state") == "waiting", "IDLE", 60)
+                wait_for(lambda: stored_count(host) == number, "the mail before")
+                launcher, _ = wait_for(lambda: bridge_family(host), "the launcher")
+                os.kill(launcher, signal.SIGKILL)
+                for user in ("alice", "bob"):
+                    remote.put(user, messages[number:number + 1])
+                wait_for(lambda: stored_count(host) == number + 1 and stored_count(host, "bob") == number, "mail of both", 60)
+            self.assertEqual(host.log().count("event=launcher-gone"), 5)
+
+    def test_account_killed(self):
+        """Each account's process by itself: the others are not touched, and it is started again within seconds."""
+        messages = make_messages(6)
+        with Remote() as remote, Host() as host:
+            add_account(host, remote, "first", "imaps", every="1h")
+            add_account(host, remote, "second", "imap", user="bob", to="bob", every="1h")
+            self.all_waiting(host, "first", "second")
+            role, before = host.pids("bridge"), 0
+            for number in range(6):
+                _, accounts = self.all_waiting(host, "first", "second")
+                os.kill(accounts[number % 2], signal.SIGKILL)
+                for user in ("alice", "bob"):
+                    remote.put(user, messages[number:number + 1])
+                wait_for(lambda: stored_count(host) == stored_count(host, "bob") == number + 1, "mail of both", 60)
+                wait_for(lambda: host.log().count("its process died") > before, "a line that says so")
+                before = host.log().count("its process died")
+            self.assertEqual(host.pids("bridge"), role)
+
+    def test_failures_behind_pulls_do_not_add_up(self):
+        """A remote that goes away now and then, always after all was pulled, is not left alone for longer and longer."""
+        with Remote() as remote, Host() as host:
+            messages = make_messages(3)
+            add_account(host, remote, "home", "imap", every="1h")
+            for number in range(3):
+                wait_for(lambda: stored_count(host) == number, "the mail before", 60)
+                self.all_waiting(host, "home")
+                os.killpg(remote.process.pid, signal.SIGKILL)
+                remote.process.wait()
+                remote.start()
+                remote.put("alice", messages[number:number + 1])
+            wait_for(lambda: stored_count(host) == 3, "all of it", 60)
+            pauses = [int(line.split("again-ms=")[1]) for line in host.log().splitlines() if "event=account-failed" in line]
+            self.assertLessEqual(max(pauses), 12000, pauses)
+
+    def test_what_an_account_has_open(self):
+        """Its own connections, and nothing by which it could speak for the launcher or into the log."""
+        with Remote() as remote, Host() as host:
+            remote.put("alice", make_messages(1))
+            add_account(host, remote, "home", "imaps", every="1h")
+            launcher, (account,) = self.all_waiting(host, "home")
+            mine, its = descriptors(account), descriptors(launcher)
+            self.assertEqual(sorted(its), [0, 1, 2, 3])
+            self.assertFalse({name for name in mine.values() if name.startswith("socket:")} & set(its.values()))
+            self.assertFalse([name for fd, name in mine.items() if fd > 2 and not name.startswith("socket:")], mine)
 
     def test_kill_rounds(self):
         random.seed(7)

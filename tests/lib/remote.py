@@ -204,3 +204,26 @@ def bridge_processes(host):
             if entry.name.isdigit() and program.endswith(b"/libexec/bridge") and os.getpgid(int(entry.name)) == host.process.pid:
                 found.append(int(entry.name))
     return sorted(found)
+
+
+def bridge_family(host):
+    """(launcher, [accounts' processes]) of the role that runs, or None while it is not whole."""
+    running = host.pids("bridge")
+    parents = {}
+    for pid in bridge_processes(host):
+        with contextlib.suppress(OSError):
+            stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+            parents[pid] = int(stat[stat.rindex(")") + 2:].split()[1])
+    launchers = [pid for pid, parent in parents.items() if parent in running]
+    if len(launchers) != 1:
+        return None
+    return launchers[0], sorted(pid for pid, parent in parents.items() if parent == launchers[0])
+
+
+def descriptors(pid):
+    """What a process has open, as "socket:[NUMBER]" and the like."""
+    found = {}
+    for entry in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found[int(entry.name)] = os.readlink(entry)
+    return found
