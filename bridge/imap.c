@@ -9,8 +9,8 @@
 
 enum {
 	LIST_OCTETS = 4 << 20,
-	HINT_LINE = 600,
-	HINT_OCTETS = REPORT_HINT_LIMIT - REFUSED_OCTETS,
+	HINT_NUMBERS = 5,
+	HINT_LINE = HINT_NUMBERS * 21 + FOLDER_NAME_LIMIT + 1,
 };
 
 void imap_expect(struct imap *imap, unsigned seconds, uint64_t octets)
@@ -293,7 +293,8 @@ static void add_folder(struct imap *imap, const struct mailimap_mailbox_list *en
 	const struct text remote = text_of(entry->mb_name);
 
 	if (folder_readable(remote, entry->mb_delimiter, folder->name) != 0) {
-		session_notice(imap->session, "a folder has a name that cannot be one here: %s",
+		session_notice(imap->session, REPORT_NOTICE_FOLDERS,
+			"a folder has a name that cannot be one here: %s",
 			fault_quote(entry->mb_name).string);
 		mem_free(folder);
 		return;
@@ -304,8 +305,8 @@ static void add_folder(struct imap *imap, const struct mailimap_mailbox_list *en
 		return;
 	}
 	if (folder_local(account, folder->name, folder->local) != 0)
-		session_notice(
-			imap->session, "the name of folder %s gets too long here", folder->name);
+		session_notice(imap->session, REPORT_NOTICE_FOLDERS,
+			"the name of folder %s gets too long here", folder->name);
 	folder->remote = mem_copy(remote.ptr, remote.len);
 	while (*at && strcmp(folder->name, "INBOX") != 0)
 		at = &(*at)->following;
@@ -319,8 +320,8 @@ static void say_missing(struct imap *imap)
 
 	for (size_t i = 0; i < wanted->count; i++) {
 		if (strcmp(wanted->item[i], "*") != 0 && !find_folder(imap, wanted->item[i]))
-			session_notice(imap->session, "there is no folder %.200s on the server",
-				wanted->item[i]);
+			session_notice(imap->session, REPORT_NOTICE_FOLDERS,
+				"there is no folder %.200s on the server", wanted->item[i]);
 	}
 }
 
@@ -341,30 +342,41 @@ static int list_folders(struct imap *imap)
 	return 0;
 }
 
-/* ---- what the session before has left: "UIDVALIDITY next name" lines, behind those of refused.h ---- */
+/* ---- what the session before has left: lines "UIDVALIDITY next count first again name" ---- */
+
+static int take_numbers(struct text *line, uint64_t numbers[HINT_NUMBERS])
+{
+	static const uint64_t most[HINT_NUMBERS] = { UINT32_MAX, UINT64_C(1) << 32,
+		SESSION_MESSAGES_MOST, UINT32_MAX, INT64_MAX };
+	struct text word;
+
+	for (size_t i = 0; i < HINT_NUMBERS; i++) {
+		if (!text_split(line, ' ', &word) ||
+			text_to_number(word, most[i], &numbers[i]) != 0)
+			return -1;
+	}
+	return 0;
+}
 
 static void take_hint(struct imap *imap)
 {
-	struct text rest = imap->session->options.hint, line, word;
+	struct text rest = buf_text(&imap->session->hint), line;
 	char name[FOLDER_NAME_LIMIT + 1];
+	uint64_t numbers[HINT_NUMBERS];
 
 	while (rest.len && text_split(&rest, '\n', &line)) {
-		uint64_t uidvalidity = 0, next = 0;
-		if (text_begins(line, TEXT("refused ")))
+		if (take_numbers(&line, numbers) != 0 || line.len > FOLDER_NAME_LIMIT)
 			continue;
-		if (!text_split(&line, ' ', &word) ||
-			text_to_number(word, UINT32_MAX, &uidvalidity) != 0 ||
-			!text_split(&line, ' ', &word) ||
-			text_to_number(word, UINT64_C(1) << 32, &next) != 0 ||
-			line.len > FOLDER_NAME_LIMIT)
-			return;
 		memcpy(name, line.ptr, line.len);
 		name[line.len] = '\0';
 		struct imap_folder *folder = find_folder(imap, name);
-		if (folder) {
-			folder->uidvalidity = (uint32_t)uidvalidity;
-			folder->next = next;
-		}
+		if (!folder)
+			continue;
+		folder->uidvalidity = (uint32_t)numbers[0];
+		folder->next = numbers[1];
+		folder->staying = (struct imap_staying){ .count = numbers[2],
+			.first = (uint32_t)numbers[3],
+			.again = (int64_t)numbers[4] };
 	}
 }
 
@@ -374,10 +386,20 @@ static void leave_hint(struct imap *imap)
 
 	buf_clear(hint);
 	for (const struct imap_folder *at = imap->folders; at; at = at->following) {
-		if (at->uidvalidity && buf_length(hint) + HINT_LINE < HINT_OCTETS)
-			buf_format(
-				hint, "%u %" PRIu64 " %s\n", at->uidvalidity, at->next, at->name);
+		if (at->uidvalidity && buf_length(hint) + HINT_LINE < SESSION_HINT)
+			buf_format(hint, "%u %" PRIu64 " %" PRIu64 " %u %" PRId64 " %s\n",
+				at->uidvalidity, at->next, at->staying.count, at->staying.first,
+				at->staying.again, at->name);
 	}
+}
+
+static void say_staying(struct imap *imap)
+{
+	uint64_t count = 0;
+
+	for (const struct imap_folder *at = imap->folders; at; at = at->following)
+		count += at->staying.count;
+	session_say_staying(imap->session, count);
 }
 
 /* ---- the session ---- */
@@ -390,6 +412,7 @@ static int pull_all(struct imap *imap)
 		if (result != 0)
 			return -1;
 	}
+	say_staying(imap);
 	return 0;
 }
 
@@ -415,6 +438,7 @@ static int stay(struct imap *imap)
 			others_due = stream_now() + every;
 		} else if (result == 0) {
 			result = imap_pull_folder(imap, imap->folders);
+			say_staying(imap);
 		}
 		leave_hint(imap);
 	}

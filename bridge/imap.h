@@ -31,7 +31,12 @@ struct imap_folder {
 	char name[FOLDER_NAME_LIMIT + 1];
 	char local[FOLDER_NAME_LIMIT + 1];
 	uint32_t uidvalidity; /* when it was last looked at; 0: never */
-	uint64_t next;        /* every UID below is done with */
+	uint64_t next;        /* every UID below is done with, but for those that stay */
+	struct imap_staying {
+		uint64_t count;
+		uint32_t first; /* the lowest UID; 0: there is none */
+		int64_t again;  /* when to try, seconds since 1970 */
+	} staying;
 	struct imap_folder *following;
 };
 
@@ -66,6 +71,7 @@ struct imap_message {
 	bool told; /* the server gave size, date and flags */
 	char flags[8];
 	char keywords[256];
+	bool settled; /* there was a verdict */
 	struct once_key key;
 };
 

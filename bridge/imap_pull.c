@@ -24,6 +24,7 @@ struct pull {
 	int64_t when[SESSION_CHUNK];
 	struct imap_message messages[SESSION_CHUNK]; /* those of the chunk that are not here */
 	size_t missing;
+	struct imap_staying staying;  /* of the chunk */
 	uint32_t gone[SESSION_CHUNK]; /* to delete there */
 	size_t gone_count;
 	uint64_t octets; /* of what a test found missing */
@@ -50,11 +51,12 @@ static int open_folder(struct imap *imap, struct imap_folder *folder)
 			folder->name);
 	imap->exists = info->sel_exists;
 	if (folder->uidvalidity && folder->uidvalidity != info->sel_uidvalidity) {
-		session_notice(imap->session,
+		session_notice(imap->session, REPORT_NOTICE_ANEW,
 			"the server made folder %s anew (UIDVALIDITY %u, before %u): all of it is "
 			"pulled again",
 			folder->name, info->sel_uidvalidity, folder->uidvalidity);
 		folder->next = 1;
+		folder->staying = (struct imap_staying){ 0 };
 	}
 	folder->uidvalidity = info->sel_uidvalidity;
 	return 0;
@@ -111,7 +113,7 @@ static int expunge(struct imap *imap, struct mailimap_set *set)
 	 * Without UIDPLUS, EXPUNGE would take what somebody else has marked, too; marked they are, and
 	 * any mail program's next EXPUNGE takes them.
 	 */
-	session_notice(imap->session,
+	session_notice(imap->session, REPORT_NOTICE_MARKED,
 		"the server has no UIDPLUS: what is here is marked as deleted there, and goes with "
 		"any mail program's next EXPUNGE");
 	return 0;
@@ -154,6 +156,39 @@ static int delete_gone(struct pull *pull)
 	return delete_there(pull->imap, pull->gone, pull->gone_count);
 }
 
+/* ---- what is not here and stays there ---- */
+
+static void add_staying(struct imap_staying *staying, const struct imap_staying *more)
+{
+	if (more->count == 0)
+		return;
+	staying->count += more->count;
+	if (staying->first == 0 || more->first < staying->first)
+		staying->first = more->first;
+	if (staying->again == 0 || more->again < staying->again)
+		staying->again = more->again;
+}
+
+static void leave_there(struct pull *pull, uint32_t uid)
+{
+	add_staying(&pull->staying,
+		&(struct imap_staying){
+			.count = 1, .first = uid, .again = time(NULL) + REFUSED_SECONDS });
+}
+
+/* The first UID to look at; what stays is looked at again when its time has come. */
+static uint64_t look_from(const struct imap_folder *folder, bool keep)
+{
+	const struct imap_staying *staying = &folder->staying;
+	const int64_t left = staying->again - time(NULL);
+	uint64_t from = keep && folder->next ? folder->next : 1;
+
+	/* A clock that was set back is no reason to wait for years. */
+	if (staying->first && staying->first < from && (left <= 0 || left > REFUSED_SECONDS))
+		from = staying->first;
+	return from;
+}
+
 /* ---- a chunk ---- */
 
 static void on_settled(void *owner, uint64_t cookie, bool stored)
@@ -162,10 +197,13 @@ static void on_settled(void *owner, uint64_t cookie, bool stored)
 
 	if (cookie >= pull->missing)
 		return;
-	if (stored)
+	pull->messages[cookie].settled = true;
+	if (stored) {
 		may_go(pull, pull->messages[cookie].uid);
-	else
-		session_refused(pull->imap->session, &pull->messages[cookie].key);
+		return;
+	}
+	session_refused(pull->imap->session, &pull->messages[cookie].key);
+	leave_there(pull, pull->messages[cookie].uid);
 }
 
 /* Which are not here, in pull->messages. */
@@ -201,11 +239,28 @@ static void drop_unwanted(struct pull *pull)
 		const struct imap_message *message = &pull->messages[i];
 		if (!message->told)
 			session->report.done++;
-		else if (!session_too_large(session, message->size) &&
-			 !session_was_refused(session, &message->key))
+		else if (session_too_large(session, message->size) ||
+			 session_was_refused(session, &message->key))
+			leave_there(pull, message->uid);
+		else
 			pull->messages[kept++] = *message;
 	}
 	pull->missing = kept;
+}
+
+/* A server may list a message and yet not give it; without an error, that is no reason to end. */
+static void note_not_given(struct pull *pull)
+{
+	struct session *session = pull->imap->session;
+
+	for (size_t i = 0; i < pull->missing; i++) {
+		if (pull->messages[i].settled)
+			continue;
+		session->report.done++;
+		session_stays(session, "the server lists UID %u of folder %s and does not give it",
+			pull->messages[i].uid, pull->folder->name);
+		leave_there(pull, pull->messages[i].uid);
+	}
 }
 
 static int pull_chunk(struct pull *pull, const uint32_t *uids, size_t count)
@@ -215,6 +270,7 @@ static int pull_chunk(struct pull *pull, const uint32_t *uids, size_t count)
 
 	memcpy(pull->uids, uids, count * sizeof(*uids));
 	pull->missing = pull->gone_count = 0;
+	pull->staying = (struct imap_staying){ 0 };
 	if (find_missing(pull, count) != 0)
 		return -1;
 	if (pull->missing && imap_fetch_envelopes(imap, pull->messages, pull->missing) != 0)
@@ -235,7 +291,10 @@ static int pull_chunk(struct pull *pull, const uint32_t *uids, size_t count)
 	session->settled = NULL;
 	if (result == 0)
 		result = session_check(session);
-	return result == 0 ? delete_gone(pull) : -1;
+	if (result != 0)
+		return -1;
+	note_not_given(pull);
+	return delete_gone(pull);
 }
 
 /* ---- what is old enough to go ---- */
@@ -298,6 +357,7 @@ static int pull_uids(struct pull *pull, const uint32_t *uids, size_t count)
 			return -1;
 		if (session->options.purpose == SESSION_TEST)
 			continue;
+		add_staying(&pull->folder->staying, &pull->staying);
 		pull->folder->next = (uint64_t)uids[i + length - 1] + 1;
 		session_progress(session);
 	}
@@ -308,16 +368,19 @@ static int pull_new(struct pull *pull)
 {
 	struct imap *imap = pull->imap;
 	struct session *session = imap->session;
-	uint64_t from = session->options.account->keep ? pull->folder->next : 1;
+	const uint64_t from = look_from(pull->folder, session->options.account->keep);
 	uint32_t *uids;
 	size_t count;
 
 	if (imap->exists == 0)
+		pull->folder->staying = (struct imap_staying){ 0 };
+	if (imap->exists == 0 || from > UINT32_MAX)
 		return 0;
-	if (from == 0)
-		from = 1;
-	if (from > UINT32_MAX)
-		return 0;
+	/* All of them are looked at again, if not now then by the session after. */
+	if (from <= pull->folder->staying.first) {
+		pull->folder->staying = (struct imap_staying){ 0 };
+		pull->folder->next = from;
+	}
 	struct mailimap_set *set = mailimap_set_new_interval((uint32_t)from, 0);
 	struct mailimap_search_key *key = set ? mailimap_search_key_new_uid(set) : NULL;
 	if (!key)

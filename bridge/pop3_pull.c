@@ -38,6 +38,7 @@ struct drop {
 	bool stored[SESSION_CHUNK];   /* is here now */
 	size_t wanted[SESSION_CHUNK]; /* indexes in the chunk of what is not here */
 	size_t wanted_count;
+	uint64_t staying;                 /* messages that are not here and stay there */
 	uint64_t missing, missing_octets; /* for a test */
 };
 
@@ -127,7 +128,7 @@ static int list(struct drop *drop)
 		return -1;
 	drop->has_uidl = status == 1;
 	if (!drop->has_uidl) {
-		session_notice(pop3->session,
+		session_notice(pop3->session, REPORT_NOTICE_NO_UIDL,
 			"the server has no UIDL: each message is fetched and told apart by what "
 			"it says, every time");
 		return 0;
@@ -213,8 +214,9 @@ static int give_message(struct drop *drop, size_t index)
 	if (status < 0)
 		return -1;
 	if (status != 1) {
-		session_notice(session, "the server does not give message %u: %s", message->number,
+		session_stays(session, "the server does not give message %u: %s", message->number,
 			fault_quote(drop->pop3->line).string);
+		drop->staying++;
 		session->report.done++;
 		return 0;
 	}
@@ -302,8 +304,10 @@ static void on_settled(void *owner, uint64_t cookie, bool stored)
 	if (cookie >= drop->length)
 		return;
 	drop->stored[cookie] = stored;
-	if (!stored)
-		session_refused(drop->pop3->session, &drop->keys[cookie]);
+	if (stored)
+		return;
+	drop->staying++;
+	session_refused(drop->pop3->session, &drop->keys[cookie]);
 }
 
 static void choose(struct drop *drop)
@@ -320,8 +324,10 @@ static void choose(struct drop *drop)
 		} else if (tests) {
 			drop->missing++;
 			drop->missing_octets += drop->chunk[i].size;
-		} else if (!session_too_large(session, drop->chunk[i].size) &&
-			   !session_was_refused(session, &drop->keys[i])) {
+		} else if (session_too_large(session, drop->chunk[i].size) ||
+			   session_was_refused(session, &drop->keys[i])) {
+			drop->staying++;
+		} else {
 			drop->wanted[drop->wanted_count++] = i;
 		}
 	}
@@ -404,6 +410,8 @@ int pop3_pull(struct pop3 *pop3)
 		result = pull_chunk(drop);
 		session_progress(session);
 	}
+	if (result == 0)
+		session_say_staying(session, drop->staying);
 	if (result == 0 && session->options.purpose == SESSION_TEST)
 		session_tell(session,
 			"%zu messages, of which %" PRIu64 " (%" PRIu64

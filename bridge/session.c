@@ -22,30 +22,56 @@
 
 enum { REPORT_MILLISECONDS = 200 };
 
+/* ---- what the session before has left: lines of refused.h, a reason, what the protocol keeps ---- */
+
+static void add_hint(const struct session *session, struct buf *hint)
+{
+	refused_store(&session->refused, time(NULL), hint);
+	if (session->why[0])
+		buf_format(hint, "why %s\n", session->why);
+	buf_add(hint, buf_text(&session->hint));
+}
+
+/* What is not understood here is the protocol's; it stands until that knows better. */
+static void take_hint(struct session *session)
+{
+	struct text rest = session->options.hint, line;
+
+	refused_load(&session->refused, rest);
+	while (rest.len && text_split(&rest, '\n', &line)) {
+		if (text_begins(line, TEXT("why ")))
+			snprintf(session->why, sizeof(session->why), "%.*s",
+				TEXT_ARG(text_from(line, 4)));
+		else if (line.len && !text_begins(line, TEXT("refused ")) &&
+			 buf_length(&session->hint) + line.len < SESSION_HINT)
+			buf_format(&session->hint, "%.*s\n", TEXT_ARG(line));
+	}
+}
+
 /* ---- what it tells ---- */
 
 void session_say(struct session *session, enum report_state state)
 {
 	struct bridge_report *report = &session->report;
-	struct buf out = { 0 }, hint = { 0 };
+	struct buf out = { 0 }, hint = { 0 }, notices = { 0 };
 
 	report->state = state;
 	report->fault = session->fault.kind;
 	report->folder = text_of(session->folder);
 	if (state != REPORT_TOLD)
-		report->sentence =
-			text_of(session->fault.kind == FAULT_NONE ? session->notice
-								  : session->fault.sentence);
-	report->hint = TEXT("");
+		report->sentence = text_of(session->fault.sentence);
+	for (size_t kind = 0; kind < REPORT_NOTICES; kind++)
+		buf_format(&notices, "%s\n", session->notices[kind]);
+	report->notices = buf_text(&notices);
 	if (state == REPORT_WAITING || state == REPORT_ENDED) {
-		refused_store(&session->refused, time(NULL), &hint);
-		buf_add(&hint, buf_text(&session->hint));
+		add_hint(session, &hint);
 		report->hint = buf_text(&hint);
 	}
 	bridge_report_pack(&out, report);
 	/* Whoever does not listen any more has closed, and that is seen where we wait. */
 	send(session->options.report, buf_text(&out).ptr, buf_length(&out), MSG_NOSIGNAL);
-	report->hint = TEXT("");
+	report->notices = report->hint = TEXT("");
+	buf_release(&notices);
 	buf_release(&hint);
 	buf_release(&out);
 	session->reported = stream_now();
@@ -63,17 +89,55 @@ void session_tell(struct session *session, const char *format, ...)
 	session_say(session, REPORT_TOLD);
 }
 
-void session_notice(struct session *session, const char *format, ...)
+/* One line, whatever names are in it. */
+static void print_line(char *line, size_t size, const char *format, va_list arguments)
+	__attribute__((format(printf, 3, 0)));
+
+static void print_line(char *line, size_t size, const char *format, va_list arguments)
+{
+	vsnprintf(line, size, format, arguments);
+	for (; *line; line++) {
+		if ((unsigned char)*line < ' ')
+			*line = '?';
+	}
+}
+
+void session_notice(struct session *session, enum report_notice kind, const char *format, ...)
+{
+	char sentence[FAULT_SENTENCE + 1];
+	va_list arguments;
+
+	va_start(arguments, format);
+	print_line(sentence, sizeof(sentence), format, arguments);
+	va_end(arguments);
+	if (strcmp(sentence, session->notices[kind]) == 0)
+		return;
+	memcpy(session->notices[kind], sentence, sizeof(sentence));
+	if (session->options.purpose != SESSION_SERVE)
+		session_tell(session, "%s", sentence);
+}
+
+void session_stays(struct session *session, const char *format, ...)
 {
 	va_list arguments;
 
 	va_start(arguments, format);
-	vsnprintf(session->notice, sizeof(session->notice), format, arguments);
+	print_line(session->why, sizeof(session->why), format, arguments);
 	va_end(arguments);
-	LOG_WARNING("account-notice", LOG_STRING("account", session->options.account->name),
-		LOG_STRING("what", session->notice));
 	if (session->options.purpose != SESSION_SERVE)
-		session_tell(session, "%s", session->notice);
+		session_tell(session, "a message stays there: %s", session->why);
+}
+
+void session_say_staying(struct session *session, uint64_t count)
+{
+	if (count == 0)
+		session->notices[REPORT_NOTICE_STAYS][0] = session->why[0] = '\0';
+	else if (session->options.purpose == SESSION_SERVE)
+		session_notice(session, REPORT_NOTICE_STAYS,
+			"messages stay there (%" PRIu64
+			"): %s; they are tried again after a day, now by restante bridge run %s",
+			count, session->why[0] ? session->why : "this host refused them",
+			session->options.account->name);
 }
 
 void session_progress(struct session *session)
@@ -110,8 +174,7 @@ static void on_verdict(void *owner, const struct lmtp_verdict *verdict)
 		return;
 	} else {
 		session->report.refused++;
-		session_notice(session, "this host refused a message, which stays there: %s",
-			verdict->reply);
+		session_stays(session, "this host refused it: %s", verdict->reply);
 	}
 	session->report.done++;
 	if (session->settled)
@@ -130,10 +193,9 @@ bool session_too_large(struct session *session, uint64_t octets)
 		return false;
 	session->report.refused++;
 	session->report.done++;
-	session_notice(session,
-		"a message of %" PRIu64 " octets is larger than this host takes (%" PRIu64
-		") and stays there",
-		octets, limit);
+	session_stays(session,
+		"its %" PRIu64 " octets are larger than this host takes (%" PRIu64 ")", octets,
+		limit);
 	return true;
 }
 
@@ -146,12 +208,7 @@ bool session_was_refused(struct session *session, const struct once_key *key)
 {
 	if (!refused_has(&session->refused, key, time(NULL)))
 		return false;
-	session->passed++;
 	session->report.done++;
-	session_notice(session,
-		"messages that this host refused stay there (%" PRIu64
-		") and are tried again after a day; now by restante bridge run %s",
-		session->passed, session->options.account->name);
 	return true;
 }
 
@@ -315,7 +372,7 @@ int session_run(const struct session_options *options)
 	session->options = *options;
 	session->stream.fd = -1;
 	session->report.folder = session->report.sentence = TEXT("");
-	refused_load(&session->refused, options->hint);
+	take_hint(session);
 	limit_memory(options->settings->memory);
 	session_say(session, REPORT_CONNECTING);
 	const int count = prepare(session, &tls, addresses);

@@ -32,6 +32,9 @@ enum session_purpose {
 enum {
 	SESSION_CHUNK = 500,     /* messages looked at together */
 	SESSION_HEAD = 16 << 10, /* octets of a message that the return-path is looked for in */
+	SESSION_WHY = 200,       /* octets of a reason */
+	/* What a protocol may leave in the hint. */
+	SESSION_HINT = REPORT_HINT_LIMIT - REFUSED_OCTETS - SESSION_WHY - 8,
 	SESSION_MESSAGES_MOST = 1000000, /* in one folder or maildrop */
 };
 
@@ -53,11 +56,12 @@ struct session {
 	struct fault fault;
 	struct bridge_report report;
 	char folder[600];
-	char notice[FAULT_SENTENCE + 1]; /* what went not as wished and is no fault */
-	struct buf hint;                 /* for the next session, beside what is refused */
+	char notices[REPORT_NOTICES][FAULT_SENTENCE + 1]; /* "": it does not hold */
+	struct buf hint; /* for the next session, beside what session.c keeps there */
 	struct refused refused;
-	uint64_t passed;  /* messages that were refused before and not asked for now */
-	int64_t reported; /* milliseconds */
+	char why[SESSION_WHY + 1]; /* the last message that stays there does so, perhaps told by a
+				      session before */
+	int64_t reported;          /* milliseconds */
 	/* What became of the message with that cookie. May be NULL. */
 	void (*settled)(void *owner, uint64_t cookie, bool stored);
 	void *settled_owner;
@@ -80,9 +84,14 @@ void session_say(struct session *session, enum report_state state);
 void session_tell(struct session *session, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* The same to the log and into status, when something is not as wished and the session goes on. */
-void session_notice(struct session *session, const char *format, ...)
+/* The same for the log and for status, when something is not as wished and the session goes on. */
+void session_notice(struct session *session, enum report_notice kind, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* A message stays there, and why; then, once all was looked at, how many do so. */
+void session_stays(struct session *session, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+void session_say_staying(struct session *session, uint64_t count);
 
 /* Progress, not more often than is of use. */
 void session_progress(struct session *session);
@@ -92,7 +101,7 @@ bool session_too_large(struct session *session, uint64_t octets);
 
 /*
  * What the delivery agent refused for good is remembered, and passed by in later sessions until it is
- * due again: counted and said.
+ * due again.
  */
 void session_refused(struct session *session, const struct once_key *key);
 bool session_was_refused(struct session *session, const struct once_key *key);

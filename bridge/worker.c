@@ -22,6 +22,7 @@ enum {
 	LAUNCH_SECONDS = 30,      /* within which it has to answer */
 	HEALTHY_SECONDS = 60,     /* a session that lasted so long had no trouble beginning */
 	FAILURES_BEHIND_PULL = 2, /* most that count when all was pulled before it broke */
+	ANEW_SECONDS = 86400,     /* for which that is told */
 	JITTER = 5,               /* one part in so many, to both sides */
 };
 
@@ -40,6 +41,10 @@ struct account {
 	/* Of the last session that ended with one; until it went well again. */
 	enum fault_kind fault;
 	char sentence[FAULT_SENTENCE + 1];
+	struct {
+		char *sentence; /* NULL: none */
+		time_t since;
+	} notices[REPORT_NOTICES];
 	struct buf hint;
 };
 
@@ -170,9 +175,57 @@ static void copy_sentence(char copy[FAULT_SENTENCE + 1], struct text sentence)
 	copy[sentence.len] = '\0';
 }
 
+static void drop_notice(struct account *account, size_t kind)
+{
+	mem_free(account->notices[kind].sentence);
+	account->notices[kind].sentence = NULL;
+}
+
+static void keep_notice(struct account *account, size_t kind, struct text sentence)
+{
+	char *held = account->notices[kind].sentence;
+	char copy[FAULT_SENTENCE + 1];
+
+	copy_sentence(copy, sentence);
+	if (held && strcmp(held, copy) == 0)
+		return;
+	LOG_WARNING("account-notice", LOG_STRING("account", account->settings->name),
+		LOG_STRING("what", copy));
+	drop_notice(account, kind);
+	account->notices[kind].sentence = mem_copy(copy, strlen(copy));
+	account->notices[kind].since = time(NULL);
+}
+
+/* A session that is not through yet has not looked at all that may be told. */
+static bool is_over(const struct account *account, size_t kind, bool looked)
+{
+	return kind == REPORT_NOTICE_ANEW
+		       ? time(NULL) - account->notices[kind].since >= ANEW_SECONDS
+		       : looked;
+}
+
+static void take_notices(struct account *account, const struct bridge_report *report)
+{
+	const bool looked = report->state == REPORT_WAITING ||
+			    (report->state == REPORT_ENDED && report->fault == FAULT_NONE);
+	struct text rest = report->notices, line;
+
+	for (size_t kind = 0; kind < REPORT_NOTICES; kind++) {
+		if (!text_split(&rest, '\n', &line))
+			line = TEXT("");
+		if (line.len)
+			keep_notice(account, kind, line);
+		else if (account->notices[kind].sentence && is_over(account, kind, looked))
+			drop_notice(account, kind);
+	}
+}
+
 static void take_report(struct account *account, const struct bridge_report *report)
 {
-	copy_sentence(account->sentence, report->sentence);
+	/* The last error stands until it went well again, not until the next try. */
+	if (report->sentence.len)
+		copy_sentence(account->sentence, report->sentence);
+	take_notices(account, report);
 	if (report->hint.len) {
 		buf_clear(&account->hint);
 		buf_add(&account->hint, report->hint);
@@ -185,7 +238,8 @@ static void take_report(struct account *account, const struct bridge_report *rep
 	}
 	account->ended = report->state == REPORT_ENDED;
 	account->last = *report;
-	account->last.folder = account->last.sentence = account->last.hint = TEXT("");
+	account->last.folder = account->last.sentence = TEXT("");
+	account->last.notices = account->last.hint = TEXT("");
 }
 
 static void on_report(evutil_socket_t fd, short what, void *argument)
@@ -298,6 +352,8 @@ void worker_free(struct worker **handle)
 			event_del(&account->readable);
 			close(account->reports);
 		}
+		for (size_t kind = 0; kind < REPORT_NOTICES; kind++)
+			drop_notice(account, kind);
 		buf_release(&account->hint);
 	}
 	mem_free(worker->accounts);
@@ -377,9 +433,13 @@ static void add_account(struct buf *out, const struct account *account)
 		add_number(out, account, "done", last->done);
 	}
 	add_time(out, account, "next-try", account->next);
-	if (account->sentence[0])
-		buf_format(out, "%s.%s=%s\n", account->settings->name,
-			account->fault == FAULT_NONE ? "notice" : "error", account->sentence);
+	if (account->sentence[0] && account->fault != FAULT_NONE)
+		buf_format(out, "%s.error=%s\n", account->settings->name, account->sentence);
+	for (size_t kind = 0; kind < REPORT_NOTICES; kind++) {
+		if (account->notices[kind].sentence)
+			buf_format(out, "%s.notice=%s\n", account->settings->name,
+				account->notices[kind].sentence);
+	}
 }
 
 void worker_count(const struct worker *worker, struct buf *out)

@@ -29,18 +29,20 @@ static int take(void *owner, const struct admin_status_reply *reply)
 	return 0;
 }
 
-/* The value, or "". */
-static struct text value_of(const struct told *told, const char *account, const char *key)
+/* The next value of that name in rest: it may have several. */
+static bool take_value(struct text *rest, const char *account, const char *key, struct text *value)
 {
-	struct text rest = buf_text(&told->lines), line;
+	struct text line;
 	char name[BRIDGE_NAME_LIMIT + 32];
 
 	snprintf(name, sizeof(name), "%s.%s=", account, key);
-	while (rest.len && text_split(&rest, '\n', &line)) {
-		if (text_begins(line, text_of(name)))
-			return text_from(line, strlen(name));
+	while (rest->len && text_split(rest, '\n', &line)) {
+		if (!text_begins(line, text_of(name)))
+			continue;
+		*value = text_from(line, strlen(name));
+		return true;
 	}
-	return TEXT("");
+	return false;
 }
 
 static void print_account(const struct told *told, const struct bridge_account *account)
@@ -56,15 +58,17 @@ static void print_account(const struct told *told, const struct bridge_account *
 		{ "error", "error" },
 		{ "notice", "notice" },
 	};
-	const struct text state = value_of(told, account->name, "state");
+	struct text rest = buf_text(&told->lines), state, value;
+
+	if (!take_value(&rest, account->name, "state", &state))
+		state = TEXT("not running");
 
 	printf("%-16s %s %s@%s port %u, to %s, %s: %.*s\n", account->name, account->protocol,
 		account->user, account->host, bridge_account_port(account), account->to,
-		account->keep ? "kept there" : "deleted there",
-		TEXT_ARG(state.len ? state : TEXT("not running")));
+		account->keep ? "kept there" : "deleted there", TEXT_ARG(state));
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		const struct text value = value_of(told, account->name, rows[i].key);
-		if (value.len)
+		rest = buf_text(&told->lines);
+		while (take_value(&rest, account->name, rows[i].key, &value))
 			printf("%16s %s: %.*s\n", "", rows[i].words, TEXT_ARG(value));
 	}
 }

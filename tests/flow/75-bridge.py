@@ -184,7 +184,7 @@ class Bridge(unittest.TestCase):
                 file.unlink()
             remote.start()
             wait_for(lambda: len(stored(host)) == 10, "the second pull")
-            self.assertIn("made folder INBOX anew", host.log())
+            wait_for(lambda: "made folder INBOX anew" in host.log(), "a line that says so")
 
     def test_whom_it_does_not_trust(self):
         with Remote() as remote, Host() as host:

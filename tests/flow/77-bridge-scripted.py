@@ -8,6 +8,7 @@ from host import Host, address, wait_for
 from hostile import Scripted, imap, pop3
 from remote import bridge
 
+LARGE = b"".join(b"%069d\r\n" % number for number in range(10_000))
 GOOD, BAD = "ya29.good-token", "ya29.old-token"
 DETAILS = base64.b64encode(json.dumps({"status": "invalid_token", "scope": "mail"}).encode()).decode()
 
@@ -74,6 +75,15 @@ class Scripts(unittest.TestCase):
         # A line that the delivery agent takes no message with.
         cls.add("refused-pop3", "pop3", pop3, tail=b"y" * 70000 + b"\r\n", every="1s")
         cls.add("refused-imap", "imap", imap, tail=b"y" * 70000 + b"\r\n", every="1s", idle="no", keep="no")
+        cls.add("refused-kept", "imap", imap, tail=b"y" * 70000 + b"\r\n", every="1s", idle="no")
+        # A large message of which a server gives less than it is asked for; one that is gone halfway; one not given at all.
+        cls.add("crumbs", "imap", lambda mail: imap(mail, uid_fetch=cls.slices(mail, 100_000)), tail=LARGE, idle="no")
+        cls.add("halfway", "imap", lambda mail: imap(mail, uid_fetch=cls.slices(mail, 1 << 30, gone_at=1)), tail=LARGE, idle="no", keep="no", every="1s")
+        cls.add("not-given", "imap", lambda mail: imap(mail, uid_fetch=cls.slices(mail, 1 << 30, gone_at=0)), idle="no", every="1s")
+        # What it was told, a server says again.
+        cls.add("echo-pop3", "pop3", lambda mail: pop3(mail, **{"pass": lambda talk, told: talk.send(f"-ERR no {told} here\r\n")}))
+        cls.add("echo-imap", "imap", lambda mail: imap(mail, login=lambda talk, told: talk.no(told)))
+        cls.add("echo-coded", "imap", lambda mail: imap(mail, capabilities="IMAP4rev1 SASL-IR AUTH=PLAIN", authenticate=lambda talk, told: talk.no(told)))
         cls.add("million", "pop3", lambda mail: pop3(mail, list=cls.listing(lambda at: "1", 1000000),
                                                      uidl=cls.listing(lambda at: f"{at:070}", 1000001)))
         cls.add("million-and-one", "pop3", lambda mail: pop3(mail, list=cls.listing(lambda at: "1", 1000001)))
@@ -104,6 +114,22 @@ class Scripts(unittest.TestCase):
         cls.add(name, protocol, script, secret=f'{kind} = {{ "/bin/echo", "{token}" }}', idle="no")
 
     @staticmethod
+    def slices(mail, most, gone_at=None):
+        """Answers to UID FETCH for one message: at most so many octets a time; without any from that offset on."""
+        def fetch(talk, arguments):
+            said = f"* 1 FETCH (UID 1 FLAGS () INTERNALDATE \"01-Nov-2026 10:00:00 +0000\" RFC822.SIZE {len(mail[0])}"
+            start, _, size = arguments.partition("<")[2].partition(">")[0].partition(".")
+            part = mail[0][int(start or 0):][:min(most, int(size or 1 << 30))]
+            if "BODY" not in arguments:
+                talk.send(f"{said})\r\n")
+            elif gone_at is not None and int(start or 0) >= gone_at:
+                talk.send(f"{said} BODY[]{f'<{start}>' if start else ''} NIL)\r\n")
+            else:
+                talk.send(f"{said} BODY[]{f'<{start}>' if start else ''} {{{len(part)}}}\r\n".encode() + part + b")\r\n")
+            talk.ok()
+        return fetch
+
+    @staticmethod
     def tell(mail):
         def noop(talk, _):
             talk.send(f"* {len(mail)} EXISTS\r\n")
@@ -128,6 +154,13 @@ class Scripts(unittest.TestCase):
         text = self.host.command("bridge", "list", "-c", str(self.host.dir / "restante.conf")).stdout.decode()
         return next(part for part in text.replace("\n ", "\0").split("\n") if part.split()[0] == name)
 
+    def stays(self, name, words, end):
+        """The notice is there, and during three more sessions it does not go."""
+        wait_for(lambda: words in self.listed(name), words)
+        until = self.said(name, end) + 3
+        while self.said(name, end) < until:
+            self.assertIn(words, self.listed(name))
+
     def said(self, name, word):
         return sum(word in line for line in self.remotes[name].seen)
 
@@ -150,14 +183,14 @@ class Scripts(unittest.TestCase):
     def test_without_uidl_each_message_once(self):
         wait_for(lambda: self.said("no-uidl", "QUIT") > 3, "some polls")
         self.assertEqual(self.here("no-uidl"), 2)
-        wait_for(lambda: "notice: the server has no UIDL" in self.listed("no-uidl"), "the notice")
+        self.stays("no-uidl", "notice: the server has no UIDL", "QUIT")
 
     def test_without_uidplus_marked_and_no_more(self):
         wait_for(lambda: self.said("no-uidplus", "LOGOUT") > 2, "some polls")
         self.assertTrue(any("UID STORE 1 +FLAGS.SILENT (\\Deleted)" in line for line in self.remotes["no-uidplus"].seen))
         self.assertEqual(self.said("no-uidplus", "EXPUNGE"), 0)
         self.assertEqual(self.here("no-uidplus"), 1)
-        wait_for(lambda: "notice: the server has no UIDPLUS" in self.listed("no-uidplus"), "the notice")
+        self.stays("no-uidplus", "notice: the server has no UIDPLUS", "LOGOUT")
         self.assertNotRegex(self.listed("no-uidplus"), r"deleted there: \d")
 
     def test_without_idle_by_noop(self):
@@ -177,17 +210,53 @@ class Scripts(unittest.TestCase):
         rounds = self.said("anew", "LOGOUT")
         wait_for(lambda: self.said("anew", "LOGOUT") > rounds, "one more pull")
         self.assertEqual(self.here("anew"), 2)
+        self.assertIn("notice: the server made folder INBOX anew (UIDVALIDITY 8, before 7)", self.listed("anew"))
 
     def test_refused_here_is_fetched_once(self):
-        for name, fetched, end in (("refused-pop3", "RETR", "QUIT"), ("refused-imap", "BODY", "LOGOUT")):
+        for name, fetched, end in (("refused-pop3", "RETR", "QUIT"), ("refused-imap", "BODY", "LOGOUT"),
+                                   ("refused-kept", "BODY", "LOGOUT")):
             with self.subTest(name):
                 wait_for(lambda: self.said(name, end) > 3, "some polls")
-                wait_for(lambda: "notice: messages that this host refused stay there (1)" in self.listed(name), "the notice")
+                self.stays(name, "notice: messages stay there (1): this host refused it: 5", end)
                 self.assertIn("refused: 1", self.listed(name))
                 self.assertEqual(self.said(name, fetched), 1)
                 self.assertEqual(self.said(name, "DELE") + self.said(name, "STORE"), 0)
                 self.assertIn(b"1 refused", bridge(self.host, "run", name).stdout)
                 self.assertEqual(self.said(name, fetched), 2, "who runs it wants it tried")
+
+    def test_the_notice_goes_with_the_message(self):
+        words = "notice: messages stay there"
+        wait_for(lambda: words in self.listed("refused-kept"), "the notice")
+        kept, self.mail["refused-kept"][:] = list(self.mail["refused-kept"]), []
+        wait_for(lambda: words not in self.listed("refused-kept"), "its end")
+        self.mail["refused-kept"][:] = kept
+
+    def test_slices_that_come_short(self):
+        wait_for(lambda: self.here("crumbs") == 1, "the message")
+        held = next(held for held in self.host.messages("alice") if b"Subject: crumbs " in held)
+        self.assertTrue(held.endswith(self.mail["crumbs"][0]))
+
+    def test_what_is_not_given_is_not_taken_for_had(self):
+        for name in ("halfway", "not-given"):
+            with self.subTest(name):
+                wait_for(lambda: self.said(name, "LOGOUT") > 2, "some polls")
+                self.stays(name, "notice: messages stay there (1): the server lists UID 1 of folder INBOX and does not give it", "LOGOUT")
+                self.assertEqual(self.here(name), 0)
+                self.assertEqual(self.said(name, "STORE"), 0)
+
+    def test_secrets_that_a_server_says_again(self):
+        coded = base64.b64encode(b"\0anna\0secret").decode()
+        for name, words in (("echo-pop3", "says: no ****** here"), ("echo-imap", "says: anna ******"),
+                            ("echo-coded", "says: PLAIN ****************")):
+            with self.subTest(name):
+                wait_for(lambda: words in self.listed(name), words)
+                self.assertNotIn(coded, self.host.log() + self.listed(name))
+                self.assertNotRegex(self.host.log() + self.listed(name), r"(no|anna) .?secret")
+
+    def test_log_lines_go_to_the_log(self):
+        wait_for(lambda: "event=account-notice account=no-uidl" in (self.host.dir / "log").read_text(), "a notice in the log that is kept")
+        for name, remote in self.remotes.items():
+            self.assertFalse([line for line in remote.seen if "event=" in line or "role=" in line], name)
 
     def test_more_than_a_million(self):
         for name, words in (("million", "error: the server's listing makes no sense: 1000001 0"),

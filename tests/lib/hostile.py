@@ -261,7 +261,7 @@ def imap(messages=(MESSAGE,), greeting="* OK ready\r\n", certificate=None, capab
             tag, _, rest = talk.line().partition(" ")
             name, _, arguments = rest.partition(" ")
             talk.ok = lambda tag=tag: talk.send(f"{tag} OK done\r\n")
-            talk.no = lambda tag=tag: talk.send(f"{tag} NO not today\r\n")
+            talk.no = lambda words="not today", tag=tag: talk.send(f"{tag} NO {words}\r\n")
             answer = answers.get(name.lower(), "")
             if _answer(talk, answer, arguments):
                 return
