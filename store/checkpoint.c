@@ -19,7 +19,7 @@
 
 enum {
 	DEFAULT_SECONDS = 60,
-	DEFAULT_OCTETS = 128 << 20,
+	DEFAULT_OCTETS = 32 << 20, /* read within half a second by recovery */
 	LEAST_OCTETS = 1 << 20,
 	DISK_PART = 16, /* of a small disk: the log is no larger */
 };

@@ -34,7 +34,7 @@ struct engine_options {
 	uint64_t message_octets; /* a larger one is STORE_TOO_LARGE; 0: no limit */
 	uint64_t cache_octets;   /* of the index; 0: 32 MiB */
 	uint64_t log_octets;     /* of one file of the log, 1 MiB or more; 0: as the disk allows */
-	uint64_t checkpoint_octets;  /* of log between two checkpoints; 0: 128 MiB */
+	uint64_t checkpoint_octets;  /* of log between two checkpoints; 0: 32 MiB */
 	unsigned checkpoint_seconds; /* 0: 60 */
 	unsigned once_days; /* without being asked for, and a once-key is forgotten; 0: never */
 	/*

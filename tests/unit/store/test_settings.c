@@ -21,7 +21,7 @@ static void test_defaults(void **state)
 	assert_int_equal(settings.quota_octets, 0);
 	assert_int_equal(settings.login_remember, 300);
 	assert_int_equal(settings.login_delay, 2);
-	assert_int_equal(settings.checkpoint_octets, 128 << 20);
+	assert_int_equal(settings.checkpoint_octets, 32 << 20);
 	assert_false(settings.login_limits_loopback);
 	settings_free(&store_section, &settings);
 }
