@@ -45,10 +45,13 @@ static void *run(void *context)
 		pthread_mutex_lock(&worker->mutex);
 		worker->result = result;
 		worker->complete = true;
+		/* Who wakes up next takes the mutex: it must not have to wait for it. */
+		pthread_mutex_unlock(&worker->mutex);
 		pthread_cond_broadcast(&worker->changed);
 		/* It can only fail when the counter is full, and then the loop wakes up as well. */
 		if (eventfd_write(worker->event_fd, 1) != 0)
 			LOG_WARNING("worker-wake", LOG_ERRNO(errno));
+		pthread_mutex_lock(&worker->mutex);
 	}
 	pthread_mutex_unlock(&worker->mutex);
 	return NULL;
@@ -117,8 +120,8 @@ void worker_start(struct worker *worker, int (*work)(void *owner),
 	worker->done = done;
 	worker->owner = owner;
 	worker->waiting = worker->working = true;
-	pthread_cond_broadcast(&worker->changed);
 	pthread_mutex_unlock(&worker->mutex);
+	pthread_cond_broadcast(&worker->changed);
 }
 
 bool worker_is_busy(const struct worker *worker)
