@@ -117,13 +117,16 @@ class Ours:
 
 class Room:
     """
-    A place for one bench on the disk of TMPDIR, removed when all of it is over: ext4 looks at every inode
-    that was freed in the last minutes before it takes another, so removing in between slows down the next.
+    A place for benches on the disk of TMPDIR, removed when all of them are over. Without a journal of its own ext4
+    looks at every inode that was freed in the last minutes before it takes another: removing trees in between, here
+    or by others on the same disk, slows down the next server by up to a third of a millisecond a file. So each tree
+    also begins in a group of blocks of its own (chattr +T), where the file system can do that.
     """
 
     def __enter__(self):
         self.path = tempfile.mkdtemp(prefix="restante-bench-")
         os.chmod(self.path, 0o755)
+        subprocess.run(["chattr", "+T", self.path], stderr=subprocess.DEVNULL, check=False)
         tempfile.tempdir = self.path
         self.remove, shutil.rmtree = shutil.rmtree, lambda *given, **named: None
         return self
