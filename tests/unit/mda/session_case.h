@@ -39,6 +39,13 @@ static inline void expect_outcome(struct harness *h, const char *reply)
 	harness_expect(h, pattern);
 }
 
+static inline void client_leaves(struct harness *h)
+{
+	close(h->client);
+	h->client = -1;
+	harness_settle(h);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 #endif

@@ -210,9 +210,7 @@ static void half_a_message_is_none(void **state)
 	harness_greet(h, false);
 	harness_envelope(h, "alice@example.test");
 	harness_say(h, "Subject: half\r\n\r\nand no");
-	close(h->client);
-	h->client = -1;
-	harness_settle(h);
+	client_leaves(h);
 	assert_int_equal(h->worker->session_count, 0);
 	assert_int_equal(h->deliveries, 0);
 }

@@ -1,7 +1,83 @@
 /* LMTP sessions: messages too large for memory, which go to a file of the store. */
 #include "tests/unit/mda/session_case.h"
 
-/* ---- messages ---- */
+enum { LINES = 20000 };
+
+/* The same text as the client sends it and as it is stored. */
+static struct buf wire, stored;
+
+static int make_large(void **state)
+{
+	buf_add_string(&wire, "Subject: large\r\n\r\n");
+	buf_add_string(&stored, "Subject: large\n\n");
+	for (int i = 0; i < LINES; i++) {
+		buf_format(&wire, "line %d of a message that is larger than one request\r\n", i);
+		buf_format(&stored, "line %d of a message that is larger than one request\n", i);
+	}
+	return set_up(state);
+}
+
+static int drop_large(void **state)
+{
+	buf_release(&wire);
+	buf_release(&stored);
+	return tear_down(state);
+}
+
+/* All of it but the end, to one recipient. */
+static void send_large(struct harness *h)
+{
+	harness_envelope(h, "alice@example.test");
+	harness_send(h, buf_text(&wire));
+}
+
+static void check_stored(const struct harness *h)
+{
+	assert_true(h->body_size > buf_length(&stored));
+	assert_memory_equal(h->body + h->body_size - buf_length(&stored), buf_text(&stored).ptr,
+		buf_length(&stored));
+}
+
+/* A text of any size, whole, to one recipient. */
+static void deliver_text(struct harness *h, const struct buf *text)
+{
+	harness_envelope(h, "alice@example.test");
+	harness_send(h, buf_text(text));
+	harness_say(h, ".\r\n");
+	harness_expect(h, "250 2.0.0 *");
+}
+
+static void large_messages_go_to_a_file(void **state)
+{
+	struct harness *h = *state;
+
+	harness_greet(h, false);
+	send_large(h);
+	harness_say(h, ".\r\n");
+	harness_expect(h, "250 2.0.0 *");
+	assert_int_equal(h->spools, 1);
+	assert_int_equal(h->deliveries, 1);
+	assert_int_equal(h->drops, 0);
+	check_stored(h);
+	assert_int_equal(strncmp(h->body, "Return-Path: <sender@", 21), 0);
+}
+
+static void large_texts_without_header_stay_bodies(void **state)
+{
+	struct harness *h = *state;
+	struct buf text = { 0 };
+
+	for (int i = 0; i < LINES; i++)
+		buf_format(&text, "line %d of a text without any header\r\n", i);
+	harness_greet(h, false);
+	deliver_text(h, &text);
+	assert_int_equal(h->spools, 1);
+	const char *body = strstr(h->body, "\n\n");
+	assert_non_null(body);
+	assert_int_equal(strncmp(body, "\n\nline 0 of a text", 18), 0);
+	assert_int_equal(h->body_size - (size_t)(body + 2 - h->body), buf_length(&text) - LINES);
+	buf_release(&text);
+}
 
 /* A message that went through a file is named like one that did not, octet by octet. */
 static void large_duplicates_are_named_too(void **state)
@@ -26,63 +102,6 @@ static void large_duplicates_are_named_too(void **state)
 	mem_free(key);
 }
 
-/* ---- large messages ---- */
-
-enum { LINES = 20000 };
-
-/* The same text as the client sends it and as it is stored. */
-static void make_large(struct buf *wire, struct buf *stored)
-{
-	buf_add_string(wire, "Subject: large\r\n\r\n");
-	buf_add_string(stored, "Subject: large\n\n");
-	for (int i = 0; i < LINES; i++) {
-		buf_format(wire, "line %d of a message that is larger than one request\r\n", i);
-		buf_format(stored, "line %d of a message that is larger than one request\n", i);
-	}
-}
-
-static void large_messages_go_to_a_file(void **state)
-{
-	struct harness *h = *state;
-	struct buf wire = { 0 }, stored = { 0 };
-
-	make_large(&wire, &stored);
-	harness_greet(h, false);
-	harness_envelope(h, "alice@example.test");
-	harness_send(h, buf_text(&wire));
-	harness_say(h, ".\r\n");
-	harness_expect(h, "250 2.0.0 *");
-	assert_int_equal(h->spools, 1);
-	assert_int_equal(h->deliveries, 1);
-	assert_int_equal(h->drops, 0);
-	assert_true(h->body_size > buf_length(&stored));
-	assert_memory_equal(h->body + h->body_size - buf_length(&stored), buf_text(&stored).ptr,
-		buf_length(&stored));
-	assert_int_equal(strncmp(h->body, "Return-Path: <sender@", 21), 0);
-	buf_release(&wire);
-	buf_release(&stored);
-}
-
-static void large_texts_without_header_stay_bodies(void **state)
-{
-	struct harness *h = *state;
-	struct buf text = { 0 };
-
-	for (int i = 0; i < LINES; i++)
-		buf_format(&text, "line %d of a text without any header\r\n", i);
-	harness_greet(h, false);
-	harness_envelope(h, "alice@example.test");
-	harness_send(h, buf_text(&text));
-	harness_say(h, ".\r\n");
-	harness_expect(h, "250 2.0.0 *");
-	assert_int_equal(h->spools, 1);
-	const char *body = strstr(h->body, "\n\n");
-	assert_non_null(body);
-	assert_int_equal(strncmp(body, "\n\nline 0 of a text", 18), 0);
-	assert_int_equal(h->body_size - (size_t)(body + 2 - h->body), buf_length(&text) - LINES);
-	buf_release(&text);
-}
-
 /* The border between a request and a file, octet by octet around it. */
 static void no_octet_is_lost_at_the_border(void **state)
 {
@@ -96,10 +115,7 @@ static void no_octet_is_lost_at_the_border(void **state)
 			buf_format(&text, "%0900d\r\n", 7);
 		buf_format(&text, "%0*d\r\n", (int)(size - buf_length(&text)), 8);
 		harness_greet(h, false);
-		harness_envelope(h, "alice@example.test");
-		harness_send(h, buf_text(&text));
-		harness_say(h, ".\r\n");
-		harness_expect(h, "250 2.0.0 *");
+		deliver_text(h, &text);
 		const char *own = strstr(h->body, "Subject: x\n\n");
 		assert_non_null(own);
 		size_t lines = 0;
@@ -134,15 +150,10 @@ static void memory_is_bounded_over_all_clients(void **state)
 	assert_true(h->worker->body_octets < 35 << 20);
 	assert_true(h->spools > 0);
 	harness_greet(h, false);
-	harness_envelope(h, "alice@example.test");
-	harness_send(h, buf_text(&text));
-	harness_say(h, ".\r\n");
-	harness_expect(h, "250 2.0.0 *");
+	deliver_text(h, &text);
 	for (int i = 0; i < CROWD; i++)
 		close(crowd[i]);
-	close(h->client);
-	h->client = -1;
-	harness_settle(h);
+	client_leaves(h);
 	assert_int_equal(h->worker->session_count, 0);
 	assert_int_equal(h->worker->body_octets, 0);
 	buf_release(&text);
@@ -151,9 +162,7 @@ static void memory_is_bounded_over_all_clients(void **state)
 static void the_client_is_held_until_there_is_a_file(void **state)
 {
 	struct harness *h = *state;
-	struct buf wire = { 0 }, stored = { 0 };
 
-	make_large(&wire, &stored);
 	harness_greet(h, false);
 	harness_envelope(h, "alice@example.test");
 	h->manual = true;
@@ -166,31 +175,22 @@ static void the_client_is_held_until_there_is_a_file(void **state)
 	harness_send(h, text_from(buf_text(&wire), 300 * 1024));
 	harness_say(h, ".\r\n");
 	harness_expect(h, "250 2.0.0 *");
-	assert_memory_equal(h->body + h->body_size - buf_length(&stored), buf_text(&stored).ptr,
-		buf_length(&stored));
-	buf_release(&wire);
-	buf_release(&stored);
+	check_stored(h);
 }
 
 static void a_file_that_is_not_needed_is_dropped(void **state)
 {
 	struct harness *h = *state;
-	struct buf wire = { 0 }, stored = { 0 };
 
-	make_large(&wire, &stored);
 	/* A fault behind the first part. */
 	harness_greet(h, false);
-	harness_envelope(h, "alice@example.test");
-	harness_send(h, buf_text(&wire));
+	send_large(h);
 	harness_say(h, "bare\n\r\n.\r\n");
 	harness_expect(h, "554 5.6.0 *");
 	assert_int_equal(h->drops, 1);
 	/* The client leaves. */
-	harness_envelope(h, "alice@example.test");
-	harness_send(h, buf_text(&wire));
-	close(h->client);
-	h->client = -1;
-	harness_settle(h);
+	send_large(h);
+	client_leaves(h);
 	assert_int_equal(h->drops, 2);
 	/* It leaves while the file is asked for. */
 	harness_greet(h, false);
@@ -205,33 +205,24 @@ static void a_file_that_is_not_needed_is_dropped(void **state)
 	harness_settle(h);
 	assert_int_equal(h->drops, 3);
 	assert_int_equal(h->deliveries, 0);
-	buf_release(&wire);
-	buf_release(&stored);
 }
 
 static void no_file_means_no_message(void **state)
 {
 	struct harness *h = *state;
-	struct buf wire = { 0 }, stored = { 0 };
 
-	make_large(&wire, &stored);
 	h->spool_failure = STORE_NO_SPACE;
 	harness_greet(h, false);
-	harness_envelope(h, "alice@example.test");
-	harness_send(h, buf_text(&wire));
+	send_large(h);
 	harness_say(h, ".\r\n");
 	harness_expect(h, "452 4.3.1 *");
 	assert_int_equal(h->deliveries, 0);
-	buf_release(&wire);
-	buf_release(&stored);
 }
 
 static void too_large_is_refused_at_the_end(void **state)
 {
 	struct harness *h = *state;
-	struct buf wire = { 0 }, stored = { 0 };
 
-	make_large(&wire, &stored);
 	harness_set(h, "message-size", "300K");
 	harness_new_client(h, false);
 	harness_expect(h, "220 *");
@@ -239,29 +230,21 @@ static void too_large_is_refused_at_the_end(void **state)
 	for (int i = 0; i < 7; i++)
 		harness_expect(h, "250-*");
 	harness_expect(h, "250 SIZE 307200");
-	harness_envelope(h, "alice@example.test");
-	harness_send(h, buf_text(&wire));
+	send_large(h);
 	harness_say(h, ".\r\n");
 	harness_expect(h, "552 5.3.4 *");
 	harness_say(h, "NOOP\r\n");
 	harness_expect(h, "250 *");
 	assert_int_equal(h->deliveries, 0);
 	assert_int_equal(h->drops, h->spools);
-	buf_release(&wire);
-	buf_release(&stored);
 }
-
-/* ---- the store goes away ---- */
 
 static void a_file_of_a_lost_store_is_no_message(void **state)
 {
 	struct harness *h = *state;
-	struct buf wire = { 0 }, stored = { 0 };
 
-	make_large(&wire, &stored);
 	harness_greet(h, false);
-	harness_envelope(h, "alice@example.test");
-	harness_send(h, buf_text(&wire));
+	send_large(h);
 	assert_int_equal(h->spools, 1);
 	harness_store_dies(h);
 	harness_wait_for_store(h);
@@ -269,23 +252,23 @@ static void a_file_of_a_lost_store_is_no_message(void **state)
 	harness_expect(h, "451 4.3.0 *");
 	assert_int_equal(h->deliveries, 0);
 	assert_int_equal(h->drops, 0);
-	buf_release(&wire);
-	buf_release(&stored);
 }
+
+#define LARGE_TEST(name) cmocka_unit_test_setup_teardown(name, make_large, drop_large)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(large_duplicates_are_named_too),
-		TEST(large_messages_go_to_a_file),
+		LARGE_TEST(large_messages_go_to_a_file),
 		TEST(large_texts_without_header_stay_bodies),
 		TEST(no_octet_is_lost_at_the_border),
 		TEST(memory_is_bounded_over_all_clients),
-		TEST(the_client_is_held_until_there_is_a_file),
-		TEST(a_file_that_is_not_needed_is_dropped),
-		TEST(no_file_means_no_message),
-		TEST(too_large_is_refused_at_the_end),
-		TEST(a_file_of_a_lost_store_is_no_message),
+		LARGE_TEST(the_client_is_held_until_there_is_a_file),
+		LARGE_TEST(a_file_that_is_not_needed_is_dropped),
+		LARGE_TEST(no_file_means_no_message),
+		LARGE_TEST(too_large_is_refused_at_the_end),
+		LARGE_TEST(a_file_of_a_lost_store_is_no_message),
 	};
 
 	log_open("test", LOG_LEVEL_ERROR);

@@ -169,9 +169,7 @@ static void a_client_that_leaves_is_forgotten(void **state)
 	harness_expect(h, "250 *");
 	harness_settle(h);
 	assert_int_equal(h->request_count, 2);
-	close(h->client);
-	h->client = -1;
-	harness_settle(h);
+	client_leaves(h);
 	assert_int_equal(h->worker->session_count, 0);
 	harness_answer(h, 0);
 	harness_answer(h, 0);

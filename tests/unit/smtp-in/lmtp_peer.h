@@ -315,6 +315,30 @@ static inline void finish_message(struct fixture *fixture)
 	lmtp_end(&fixture->lmtp);
 }
 
+/* The same at a peer that is called for the first time. */
+static inline void open_message(struct fixture *fixture)
+{
+	begin_message(fixture);
+	peer_greet(fixture, EVERYTHING);
+	peer_hear(fixture, MESSAGE);
+}
+
+/* And it has said yes to all of that. */
+static inline void open_data(struct fixture *fixture)
+{
+	open_message(fixture);
+	peer_say(fixture, "250 ok\r\n250 ok\r\n354 go\r\n");
+	expect_heard(fixture, "r250 0.0.0 ok|d354 0.0.0 go|");
+}
+
+/* Two recipients, and nothing further is asked yet. */
+static inline void begin_for_two(struct fixture *fixture)
+{
+	begin(fixture);
+	add(fixture, 0, TEXT("a@b.test"));
+	add(fixture, 1, TEXT("c@b.test"));
+}
+
 /* A kept connection, its peer at hand. */
 static inline void keep_one(struct fixture *fixture)
 {
@@ -342,6 +366,7 @@ static inline struct lmtp_counts counts(const struct fixture *fixture)
 	return found;
 }
 #define ENVELOPE MAIL "RCPT TO:<a@b.test>\r\n"
+#define ENVELOPE_FOR_TWO ENVELOPE "RCPT TO:<c@b.test>\r\n"
 
 #define WITH_DSN "250-peer\r\n250-PIPELINING\r\n250-XID\r\n250 DSN\r\n"
 

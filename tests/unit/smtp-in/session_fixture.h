@@ -164,6 +164,18 @@ static inline void server_comes(struct fixture *fixture)
 	server_comes_with(fixture, "ENHANCEDSTATUSCODES");
 }
 
+static inline void client_goes(struct fixture *fixture)
+{
+	close(fixture->client);
+	fixture->client = -1;
+}
+
+static inline void server_goes(struct fixture *fixture)
+{
+	close(fixture->server);
+	fixture->server = -1;
+}
+
 static inline void listen_anew(struct fixture *fixture)
 {
 	unlink(fixture->place.address.local.sun_path);
@@ -258,13 +270,18 @@ static inline void open_message(struct fixture *fixture, int recipients)
 	assert_null(strstr(fixture->heard + 1, "Received:"));
 }
 
+static inline void expect_accepted(struct fixture *fixture)
+{
+	hear_until(fixture, fixture->client, "\r\n");
+	assert_memory_equal(fixture->heard, "250 2.0.0 Accepted as ", 22);
+}
+
 static inline void finish_message(struct fixture *fixture)
 {
 	say(fixture->client, "x\r\n.\r\n");
 	hear(fixture, fixture->server, "x\r\n.\r\n");
 	say(fixture->server, "250 2.0.0 done\r\n");
-	hear_until(fixture, fixture->client, "\r\n");
-	assert_memory_equal(fixture->heard, "250 2.0.0 Accepted as ", 22);
+	expect_accepted(fixture);
 }
 
 static inline void assert_whole_message_works(struct fixture *fixture)

@@ -46,9 +46,7 @@ static void test_without_extensions_one_by_one(void **state)
 {
 	struct fixture *fixture = *state;
 
-	begin(fixture);
-	add(fixture, 0, TEXT("a@b.test"));
-	add(fixture, 1, TEXT("c@b.test"));
+	begin_for_two(fixture);
 	lmtp_start_message(fixture->lmtp, LMTP_BODY_STUFFED);
 	peer_greet(fixture, "250 PIPELINING is my name\r\n");
 	peer_hear(fixture, "MAIL FROM:<s@client.test>\r\n");
@@ -71,9 +69,7 @@ static void test_replies_in_pieces(void **state)
 		"250 2.1.0 ok\r", "\n250 2.1.5 good\r\n35", "4", " go\r", "\n" };
 	struct fixture *fixture = *state;
 
-	begin_message(fixture);
-	peer_greet(fixture, EVERYTHING);
-	peer_hear(fixture, MESSAGE);
+	open_message(fixture);
 	for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
 		peer_say(fixture, pieces[i]);
 		turn(fixture);
@@ -128,11 +124,7 @@ static void test_output_is_bounded(void **state)
 	size_t added = 0, taken = 0;
 
 	memset(octets, 'x', sizeof(octets));
-	begin_message(fixture);
-	peer_greet(fixture, EVERYTHING);
-	peer_hear(fixture, MESSAGE);
-	peer_say(fixture, "250 ok\r\n250 ok\r\n354 go\r\n");
-	expect_heard(fixture, "r250 0.0.0 ok|d354 0.0.0 go|");
+	open_data(fixture);
 	while (!lmtp_is_full(fixture->lmtp)) {
 		give(fixture, (struct text){ octets, sizeof(octets) }, false);
 		added += sizeof(octets);
@@ -156,11 +148,9 @@ static void test_refused_sender_is_every_verdict(void **state)
 {
 	struct fixture *fixture = *state;
 
-	begin(fixture);
-	add(fixture, 0, TEXT("a@b.test"));
-	add(fixture, 1, TEXT("c@b.test"));
+	begin_for_two(fixture);
 	peer_greet(fixture, EVERYTHING);
-	peer_hear(fixture, MAIL "RCPT TO:<a@b.test>\r\nRCPT TO:<c@b.test>\r\n");
+	peer_hear(fixture, ENVELOPE_FOR_TWO);
 	peer_say(fixture, "552 5.3.4 too big\r\n503 5.5.1 MAIL first\r\n503 5.5.1 MAIL first\r\n");
 	expect_heard(fixture, "r552 5.3.4 too big|r552 5.3.4 too big|");
 	lmtp_end(&fixture->lmtp);
@@ -176,9 +166,7 @@ static void test_refused_data(void **state)
 {
 	struct fixture *fixture = *state;
 
-	begin_message(fixture);
-	peer_greet(fixture, EVERYTHING);
-	peer_hear(fixture, MESSAGE);
+	open_message(fixture);
 	peer_say(fixture, "250 ok\r\n550 5.1.1 no\r\n503 5.5.1 no recipients\r\n");
 	expect_heard(fixture, "r550 5.1.1 no|d503 5.5.1 no recipients|");
 	lmtp_end(&fixture->lmtp);
@@ -191,9 +179,7 @@ static void test_data_for_nobody_is_cut(void **state)
 {
 	struct fixture *fixture = *state;
 
-	begin_message(fixture);
-	peer_greet(fixture, EVERYTHING);
-	peer_hear(fixture, MESSAGE);
+	open_message(fixture);
 	peer_say(fixture, "250 ok\r\n550 no\r\n354 go\r\n");
 	expect_heard(fixture, "r550 0.0.0 no|d354 0.0.0 go|");
 	lmtp_end(&fixture->lmtp);
@@ -205,11 +191,7 @@ static void test_message_given_up_is_cut(void **state)
 {
 	struct fixture *fixture = *state;
 
-	begin_message(fixture);
-	peer_greet(fixture, EVERYTHING);
-	peer_hear(fixture, MESSAGE);
-	peer_say(fixture, "250 ok\r\n250 ok\r\n354 go\r\n");
-	expect_heard(fixture, "r250 0.0.0 ok|d354 0.0.0 go|");
+	open_data(fixture);
 	give(fixture, TEXT("half\r\n"), false);
 	peer_hear(fixture, "half\r\n");
 	lmtp_end(&fixture->lmtp);
@@ -222,11 +204,9 @@ static void test_reset_swallows_what_was_awaited(void **state)
 	struct fixture *fixture = *state;
 
 	keep_one(fixture);
-	begin(fixture);
-	add(fixture, 0, TEXT("a@b.test"));
-	add(fixture, 1, TEXT("c@b.test"));
+	begin_for_two(fixture);
 	lmtp_end(&fixture->lmtp);
-	peer_hear(fixture, MAIL "RCPT TO:<a@b.test>\r\nRCPT TO:<c@b.test>\r\nRSET\r\n");
+	peer_hear(fixture, ENVELOPE_FOR_TWO "RSET\r\n");
 	peer_say(fixture, "250 ok\r\n250 ok\r\n550 no\r\n");
 	peer_hear_nothing(fixture);
 	peer_say(fixture, "250 reset\r\n");

@@ -54,9 +54,7 @@ static void test_dsn_is_handed_on(void **state)
 	struct fixture *fixture = *state;
 
 	say_dsn(fixture);
-	begin(fixture);
-	add(fixture, 0, TEXT("a@b.test"));
-	add(fixture, 1, TEXT("c@b.test"));
+	begin_for_two(fixture);
 	peer_greet(fixture, WITH_DSN);
 	peer_hear(fixture, "MAIL FROM:<s@client.test> RET=HDRS ENVID=e+2B1 XID=id1\r\n"
 			   "RCPT TO:<a@b.test> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;o@b.test\r\n"
@@ -84,9 +82,7 @@ static void test_dsn_of_one_recipient_is_not_lost(void **state)
 	struct fixture *fixture = *state;
 
 	fixture->recipient[1].dsn.notify = DSN_NOTIFY_NEVER;
-	begin(fixture);
-	add(fixture, 0, TEXT("a@b.test"));
-	add(fixture, 1, TEXT("c@b.test"));
+	begin_for_two(fixture);
 	add(fixture, 2, TEXT("d@b.test"));
 	lmtp_start_message(fixture->lmtp, LMTP_BODY_STUFFED);
 	peer_greet(fixture, EVERYTHING);

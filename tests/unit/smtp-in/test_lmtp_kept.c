@@ -59,9 +59,7 @@ static void test_fresh_and_closed_fails(void **state)
 {
 	struct fixture *fixture = *state;
 
-	begin_message(fixture);
-	peer_greet(fixture, EVERYTHING);
-	peer_hear(fixture, MESSAGE);
+	open_message(fixture);
 	peer_close(fixture);
 	expect_heard(fixture, "f|");
 	assert_idle(fixture, 0);
@@ -71,12 +69,10 @@ static void test_closed_before_the_verdict_fails(void **state)
 {
 	struct fixture *fixture = *state;
 
-	begin(fixture);
-	add(fixture, 0, TEXT("a@b.test"));
-	add(fixture, 1, TEXT("c@b.test"));
+	begin_for_two(fixture);
 	lmtp_start_message(fixture->lmtp, LMTP_BODY_STUFFED);
 	peer_greet(fixture, EVERYTHING);
-	peer_hear(fixture, MAIL "RCPT TO:<a@b.test>\r\nRCPT TO:<c@b.test>\r\nDATA\r\n");
+	peer_hear(fixture, ENVELOPE_FOR_TWO "DATA\r\n");
 	peer_say(fixture, "250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n");
 	expect_heard(fixture, "r250 0.0.0 ok|r250 0.0.0 ok|d354 0.0.0 go|");
 	give(fixture, TEXT(".\r\n"), true);
@@ -102,11 +98,7 @@ static void test_more_verdicts_than_recipients_is_closed(void **state)
 {
 	struct fixture *fixture = *state;
 
-	begin_message(fixture);
-	peer_greet(fixture, EVERYTHING);
-	peer_hear(fixture, MESSAGE);
-	peer_say(fixture, "250 ok\r\n250 ok\r\n354 go\r\n");
-	expect_heard(fixture, "r250 0.0.0 ok|d354 0.0.0 go|");
+	open_data(fixture);
 	give(fixture, TEXT(".\r\n"), true);
 	peer_hear(fixture, ".\r\n");
 	peer_say(fixture, "250 one\r\n250 two\r\n");
@@ -119,11 +111,7 @@ static void test_more_verdicts_than_recipients_in_a_hurry(void **state)
 {
 	struct fixture *fixture = *state;
 
-	begin_message(fixture);
-	peer_greet(fixture, EVERYTHING);
-	peer_hear(fixture, MESSAGE);
-	peer_say(fixture, "250 ok\r\n250 ok\r\n354 go\r\n");
-	expect_heard(fixture, "r250 0.0.0 ok|d354 0.0.0 go|");
+	open_data(fixture);
 	give(fixture, TEXT(".\r\n"), true);
 	peer_hear(fixture, ".\r\n");
 	fixture->hurried = true;

@@ -69,15 +69,11 @@ static void test_endless_reply(void **state)
 	memset(line, 'x', sizeof(line) - 1);
 	memcpy(line, "250 ", 4);
 	line[sizeof(line) - 1] = '\0';
-	begin_message(fixture);
-	peer_greet(fixture, EVERYTHING);
-	peer_hear(fixture, MESSAGE);
+	open_message(fixture);
 	peer_say(fixture, line);
 	peer_say(fixture, "\r\n");
 	expect_heard(fixture, "f|");
-	begin_message(fixture);
-	peer_greet(fixture, EVERYTHING);
-	peer_hear(fixture, MESSAGE);
+	open_message(fixture);
 	for (int i = 0; i < 200; i++)
 		peer_say(fixture, "250-more\r\n");
 	expect_heard(fixture, "f|");
@@ -192,11 +188,7 @@ static void test_slow_verdict_times_out(void **state)
 
 	fixture->options.end_seconds = 1;
 	lmtp_pool_change(fixture->pool, &fixture->options);
-	begin_message(fixture);
-	peer_greet(fixture, EVERYTHING);
-	peer_hear(fixture, MESSAGE);
-	peer_say(fixture, "250 ok\r\n250 ok\r\n354 go\r\n");
-	expect_heard(fixture, "r250 0.0.0 ok|d354 0.0.0 go|");
+	open_data(fixture);
 	give(fixture, TEXT(".\r\n"), true);
 	expect_heard(fixture, "f|");
 }

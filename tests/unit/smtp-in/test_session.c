@@ -130,8 +130,7 @@ static void test_a_message_at_fault_never_ends(void **state)
 	hear_end(fixture, fixture->server);
 	hear(fixture, fixture->client,
 		"550 5.6.0 Message refused: bare LF; lines end in CRLF\r\n250 2.0.0 Reset\r\n");
-	close(fixture->server);
-	fixture->server = -1;
+	server_goes(fixture);
 	assert_whole_message_works(fixture);
 }
 
@@ -167,8 +166,7 @@ static void test_slow_server_holds_the_client(void **state)
 	say(fixture->client, "\r\n.\r\n");
 	hear(fixture, fixture->server, "\r\n.\r\n");
 	say(fixture->server, "250 2.0.0 done\r\n");
-	hear_until(fixture, fixture->client, "\r\n");
-	assert_memory_equal(fixture->heard, "250 2.0.0 Accepted as ", 22);
+	expect_accepted(fixture);
 }
 
 static void test_client_that_has_ended_still_delivers(void **state)
@@ -195,8 +193,7 @@ static void test_client_gone_amid_a_message_cuts_it(void **state)
 	open_message(fixture, 1);
 	say(fixture->client, "half\r\n");
 	hear(fixture, fixture->server, "half\r\n");
-	close(fixture->client);
-	fixture->client = -1;
+	client_goes(fixture);
 	hear_end(fixture, fixture->server);
 	assert_int_equal(fixture->worker->total.lost_messages, 1);
 	assert_int_equal(fixture->worker->session_count, 0);
@@ -233,8 +230,7 @@ static void test_stop_ends_idle_sessions(void **state)
 	worker_stop(fixture->worker);
 	hear(fixture, fixture->client, "421 4.3.2 mx.example.test: Shutting down\r\n");
 	hear_end(fixture, fixture->client);
-	close(fixture->client);
-	fixture->client = -1;
+	client_goes(fixture);
 	turn(fixture);
 	assert_false(worker_is_busy(fixture->worker));
 }
@@ -255,8 +251,7 @@ static void test_stop_lets_a_message_finish(void **state)
 	assert_memory_equal(fixture->heard, "250 2.0.0 Accepted as ", 22);
 	assert_non_null(strstr(fixture->heard, "\r\n421 4.3.2 mx.example.test: Shutting down\r\n"));
 	hear_end(fixture, fixture->client);
-	close(fixture->client);
-	fixture->client = -1;
+	client_goes(fixture);
 	for (int i = 0; i < 5; i++)
 		turn(fixture);
 	assert_false(worker_is_busy(fixture->worker));

@@ -3,16 +3,23 @@
 
 /* ---- BDAT ---- */
 
+/* To a server that knows chunks; the client has said this behind its envelope, which was passed on. */
+static void begin_chunks(struct fixture *fixture, const char *chunks)
+{
+	client_comes(fixture);
+	server_comes_with(fixture, "CHUNKING");
+	say(fixture->client, ENVELOPE);
+	say(fixture->client, chunks);
+	hear_until(fixture, fixture->server, "RCPT TO:<a@example.test>\r\n");
+}
+
 static void test_chunks_go_through_as_chunks(void **state)
 {
 	struct fixture *fixture = *state;
 	const char *at;
 	size_t length;
 
-	client_comes(fixture);
-	server_comes_with(fixture, "CHUNKING");
-	say(fixture->client, ENVELOPE "BDAT 6\r\n.a\r\n\r\nBDAT 1 last\r\nx");
-	hear_until(fixture, fixture->server, "RCPT TO:<a@example.test>\r\n");
+	begin_chunks(fixture, "BDAT 6\r\n.a\r\n\r\nBDAT 1 last\r\nx");
 	say(fixture->server, BROUGHT);
 	/* The trace field goes with the octets, and the end of the last line is added. */
 	hear_until(fixture, fixture->server, "\r\nx\r\n");
@@ -22,8 +29,7 @@ static void test_chunks_go_through_as_chunks(void **state)
 	assert_string_equal(at + length - 9, ".a\r\n\r\nx\r\n");
 	hear(fixture, fixture->client, MAIL_OK "250 2.1.5 fine\r\n250 2.0.0 6 octets\r\n");
 	say(fixture->server, "250 2.0.0 done\r\n");
-	hear_until(fixture, fixture->client, "\r\n");
-	assert_memory_equal(fixture->heard, "250 2.0.0 Accepted as ", 22);
+	expect_accepted(fixture);
 	assert_whole_message_works(fixture);
 }
 
@@ -41,8 +47,7 @@ static void test_chunks_go_through_as_data(void **state)
 	say(fixture->client, "BDAT 0 LAST\r\n");
 	hear(fixture, fixture->server, ".\r\n");
 	say(fixture->server, "250 2.0.0 done\r\n");
-	hear_until(fixture, fixture->client, "\r\n");
-	assert_memory_equal(fixture->heard, "250 2.0.0 Accepted as ", 22);
+	expect_accepted(fixture);
 	assert_whole_message_works(fixture);
 }
 
@@ -73,10 +78,7 @@ static void test_no_recipient_for_a_chunk(void **state)
 {
 	struct fixture *fixture = *state;
 
-	client_comes(fixture);
-	server_comes_with(fixture, "CHUNKING");
-	say(fixture->client, ENVELOPE "BDAT 6 LAST\r\nNOOP\r\n");
-	hear_until(fixture, fixture->server, "RCPT TO:<a@example.test>\r\n");
+	begin_chunks(fixture, "BDAT 6 LAST\r\nNOOP\r\n");
 	say(fixture->server, "250 2.1.0 ok\r\n550 5.1.1 no\r\n");
 	hear(fixture, fixture->client, MAIL_OK "550 5.1.1 no\r\n554 5.5.1 No valid recipients\r\n");
 	hear(fixture, fixture->server, "RSET\r\n");
@@ -88,14 +90,10 @@ static void test_server_goes_amid_chunks(void **state)
 {
 	struct fixture *fixture = *state;
 
-	client_comes(fixture);
-	server_comes_with(fixture, "CHUNKING");
-	say(fixture->client, ENVELOPE "BDAT 3\r\na\r\n");
-	hear_until(fixture, fixture->server, "RCPT TO:<a@example.test>\r\n");
+	begin_chunks(fixture, "BDAT 3\r\na\r\n");
 	say(fixture->server, BROUGHT);
 	hear(fixture, fixture->client, MAIL_OK "250 2.1.5 fine\r\n250 2.0.0 3 octets\r\n");
-	close(fixture->server);
-	fixture->server = -1;
+	server_goes(fixture);
 	say(fixture->client, "BDAT 6 LAST\r\nNOOP\r\n");
 	hear(fixture, fixture->client, AWAY);
 	assert_whole_message_works(fixture);
@@ -106,14 +104,10 @@ static void test_client_goes_amid_chunks(void **state)
 {
 	struct fixture *fixture = *state;
 
-	client_comes(fixture);
-	server_comes_with(fixture, "CHUNKING");
-	say(fixture->client, ENVELOPE "BDAT 3\r\na\r\nBDAT 100 LAST\r\nb");
-	hear_until(fixture, fixture->server, "RCPT TO:<a@example.test>\r\n");
+	begin_chunks(fixture, "BDAT 3\r\na\r\nBDAT 100 LAST\r\nb");
 	say(fixture->server, BROUGHT);
 	hear(fixture, fixture->client, MAIL_OK "250 2.1.5 fine\r\n250 2.0.0 3 octets\r\n");
-	close(fixture->client);
-	fixture->client = -1;
+	client_goes(fixture);
 	hear(fixture, fixture->server, "RSET\r\n");
 	assert_int_equal(fixture->worker->total.lost_messages, 1);
 }
@@ -121,6 +115,23 @@ static void test_client_goes_amid_chunks(void **state)
 /* ---- PRDR ---- */
 
 #define EACH "353 What each recipient has to say, then the end\r\n"
+
+/* A message for two, whose text may come. */
+static void open_for_each(struct fixture *fixture)
+{
+	say(fixture->client, "MAIL FROM:<s@client.test> PRDR\r\nRCPT TO:<a@b.test>\r\n"
+			     "RCPT TO:<c@b.test>\r\nDATA\r\n");
+	hear_until(fixture, fixture->server, "DATA\r\n");
+	say(fixture->server, BROUGHT "250 2.1.5 fine\r\n354 go\r\n");
+	hear(fixture, fixture->client, MAIL_OK "250 2.1.5 fine\r\n250 2.1.5 fine\r\n" GO);
+}
+
+/* And it has come. */
+static void send_text(struct fixture *fixture)
+{
+	say(fixture->client, "x\r\n.\r\n");
+	hear_until(fixture, fixture->server, "x\r\n.\r\n");
+}
 
 static void test_verdicts_one_by_one(void **state)
 {
@@ -144,21 +155,15 @@ static void test_verdicts_one_by_one(void **state)
 	client_comes(fixture);
 	server_comes(fixture);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		say(fixture->client, "MAIL FROM:<s@client.test> PRDR\r\nRCPT TO:<a@b.test>\r\n"
-				     "RCPT TO:<c@b.test>\r\nDATA\r\n");
-		hear_until(fixture, fixture->server, "DATA\r\n");
-		say(fixture->server, BROUGHT "250 2.1.5 fine\r\n354 go\r\n");
-		hear(fixture, fixture->client, MAIL_OK "250 2.1.5 fine\r\n250 2.1.5 fine\r\n" GO);
-		say(fixture->client, "x\r\n.\r\n");
-		hear_until(fixture, fixture->server, "x\r\n.\r\n");
+		open_for_each(fixture);
+		send_text(fixture);
 		say(fixture->server, cases[i].said);
 		hear(fixture, fixture->client, cases[i].heard);
 		if (cases[i].last) {
 			hear(fixture, fixture->client, cases[i].last);
 			continue;
 		}
-		hear_until(fixture, fixture->client, "\r\n");
-		assert_memory_equal(fixture->heard, "250 2.0.0 Accepted as ", 22);
+		expect_accepted(fixture);
 	}
 	assert_whole_message_works(fixture);
 }
@@ -174,15 +179,10 @@ static void test_prdr_with_nothing_to_list(void **state)
 	hear_until(fixture, fixture->server, "DATA\r\n");
 	say(fixture->server, BROUGHT "354 go\r\n");
 	hear(fixture, fixture->client, MAIL_OK "250 2.1.5 fine\r\n" GO);
-	say(fixture->client, "x\r\n.\r\n");
-	hear_until(fixture, fixture->server, "x\r\n.\r\n");
+	send_text(fixture);
 	say(fixture->server, "552 5.2.2 full\r\n");
 	hear(fixture, fixture->client, "552 5.2.2 full\r\n");
-	say(fixture->client, "MAIL FROM:<s@client.test> PRDR\r\nRCPT TO:<a@b.test>\r\n"
-			     "RCPT TO:<c@b.test>\r\nDATA\r\n");
-	hear_until(fixture, fixture->server, "DATA\r\n");
-	say(fixture->server, BROUGHT "250 2.1.5 fine\r\n354 go\r\n");
-	hear(fixture, fixture->client, MAIL_OK "250 2.1.5 fine\r\n250 2.1.5 fine\r\n" GO);
+	open_for_each(fixture);
 	say(fixture->client, "a\nb\r\n.\r\n");
 	hear(fixture, fixture->client, "550 5.6.0 Message refused: bare LF; lines end in CRLF\r\n");
 	hear_end(fixture, fixture->server);
@@ -195,16 +195,10 @@ static void test_prdr_and_the_server_goes(void **state)
 
 	client_comes(fixture);
 	server_comes(fixture);
-	say(fixture->client, "MAIL FROM:<s@client.test> PRDR\r\nRCPT TO:<a@b.test>\r\n"
-			     "RCPT TO:<c@b.test>\r\nDATA\r\n");
-	hear_until(fixture, fixture->server, "DATA\r\n");
-	say(fixture->server, BROUGHT "250 2.1.5 fine\r\n354 go\r\n");
-	hear(fixture, fixture->client, MAIL_OK "250 2.1.5 fine\r\n250 2.1.5 fine\r\n" GO);
-	say(fixture->client, "x\r\n.\r\n");
-	hear_until(fixture, fixture->server, "x\r\n.\r\n");
+	open_for_each(fixture);
+	send_text(fixture);
 	say(fixture->server, "250 2.0.0 a\r\n");
-	close(fixture->server);
-	fixture->server = -1;
+	server_goes(fixture);
 	hear(fixture, fixture->client, EACH "250 2.0.0 a\r\n" AWAY "250 2.0.0 Accepted as ");
 }
 
