@@ -159,16 +159,30 @@ static bool read_subscriptions(struct text folders, struct buf *names)
 	return good;
 }
 
+static void reply_end(struct session *session, uint32_t tag, enum store_failure failure)
+{
+	session_reply_import_end(
+		session, tag, &(struct store_import_end_reply){ .failure = failure }, -1);
+}
+
+static void on_end(void *owner, const struct engine_result *result)
+{
+	struct request *request = owner;
+
+	if (request->session)
+		reply_end(request->session, request->tag, result->failure);
+	request_end(request);
+}
+
 void command_import_end(
 	struct session *session, uint32_t tag, const struct store_import_end *request)
 {
 	struct buf names = { 0 };
-	enum store_failure failure = STORE_INVALID;
 
 	if (read_subscriptions(request->subscriptions, &names))
-		failure =
-			engine_import_end(session->server->engine, request->user, buf_text(&names));
+		engine_import_end(session->server->engine, request->user, buf_text(&names), on_end,
+			request_begin(session, tag, true));
+	else
+		reply_end(session, tag, STORE_INVALID);
 	buf_release(&names);
-	session_reply_import_end(
-		session, tag, &(struct store_import_end_reply){ .failure = failure }, -1);
 }

@@ -484,6 +484,15 @@ void create_undo(struct change *change, struct mailbox *mailbox);
 int create_log_file(struct engine *engine, struct env_txn *txn, struct change *change,
 	struct mailbox *mailbox, uint32_t ceiling, struct text keywords);
 
+/* subscribe.c */
+/*
+ * The list of subscriptions with these names, too. Staged when it gives STORE_OK; change->settled is the
+ * caller's and calls subscriptions_shown().
+ */
+enum store_failure subscriptions_add(
+	struct engine *engine, struct change *change, struct account *account, struct text names);
+void subscriptions_shown(struct account *account);
+
 /* reshape.c */
 /* Whether names of the account are changing: then none may be added. */
 bool reshape_is_under_way(const struct account *account);

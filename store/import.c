@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -73,75 +72,65 @@ enum store_failure engine_import_begin(struct engine *engine, struct text user, 
 	return pinned ? STORE_BUSY : STORE_OK;
 }
 
-static int compare(const void *a, const void *b)
-{
-	return text_compare(*(const struct text *)a, *(const struct text *)b);
-}
-
-/* The two lists as one, in order, each name once. */
-static void merge(struct text one, struct text other, struct buf *out)
-{
-	struct text lists[2] = { one, other }, line;
-	struct buf lines = { 0 };
-
-	for (size_t i = 0; i < 2; i++) {
-		while (lists[i].len && text_split(&lists[i], '\n', &line)) {
-			if (line.len)
-				buf_add(&lines,
-					(struct text){ .ptr = (char *)&line, .len = sizeof(line) });
-		}
-	}
-	struct text *names = (struct text *)(void *)buf_text(&lines).ptr;
-	const size_t count = buf_length(&lines) / sizeof(line);
-	if (count)
-		qsort(names, count, sizeof(*names), compare);
-	for (size_t i = 0; i < count; i++) {
-		if (i == 0 || !text_equal(names[i], names[i - 1]))
-			buf_format(out, "%.*s\n", TEXT_ARG(names[i]));
-	}
-	buf_release(&lines);
-}
-
-static enum store_failure subscribe(int fd, struct text names)
-{
-	struct buf merged = { 0 };
-	size_t size = 0;
-	char *octets = sys_read_file(fd, MAILDIR_SUBSCRIPTIONS, STORE_SUBSCRIPTIONS_LIMIT, &size);
-
-	if (!octets && errno != ENOENT)
-		return engine_errno_failure(errno);
-	const struct text before = { .ptr = octets, .len = size };
-	enum store_failure failure = STORE_OK;
-	merge(octets ? before : TEXT(""), names, &merged);
-	const struct text after = buf_text(&merged);
-	if (after.len > STORE_SUBSCRIPTIONS_LIMIT)
-		failure = STORE_INVALID;
-	else if (!text_equal(after, before) &&
-		 sys_replace_file(
-			 fd, MAILDIR_SUBSCRIPTIONS, after.ptr, after.len, S_IRUSR | S_IWUSR) != 0)
-		failure = engine_errno_failure(errno);
-	buf_release(&merged);
-	mem_free(octets);
-	return failure;
-}
-
-enum store_failure engine_import_end(
-	struct engine *engine, struct text user, struct text subscriptions)
-{
+struct ending {
 	struct account *account;
-	enum store_failure failure = closed_account(engine, user, &account);
-	const int fd = failure == STORE_OK ? mailbox_directory(engine, account->mailboxes[0]) : -1;
+	struct text subscriptions;
+};
 
-	if (failure == STORE_OK)
-		failure = fd < 0 ? engine_errno_failure(errno) : subscribe(fd, subscriptions);
-	if (failure != STORE_OK)
-		return failure;
-	if ((sys.unlinkat(fd, IMPORT_FILE, 0) != 0 && errno != ENOENT) || sys.fsync(fd) != 0)
-		return engine_errno_failure(errno);
+/*
+ * Only now that the list of subscriptions is durable the user is opened: a crash before leaves the import
+ * unfinished, and it is done again.
+ */
+static bool ended(struct change *change)
+{
+	const struct ending *ending = change->context;
+	struct account *account = ending->account;
+	struct engine *engine = change->engine;
+	const int fd = mailbox_directory(engine, account->mailboxes[0]);
+
+	subscriptions_shown(account);
+	if (fd < 0 || (sys.unlinkat(fd, IMPORT_FILE, 0) != 0 && errno != ENOENT) ||
+		sys.fsync(fd) != 0) {
+		change->result.failure = engine_errno_failure(errno);
+		return false;
+	}
 	account->user->importing = false;
 	users_announce(engine);
-	LOG_INFO("import-ends", LOG_TEXT("user", user));
-	return STORE_OK;
+	LOG_INFO("import-ends", LOG_TEXT("user", account->user->public.address));
+	return false;
+}
+
+static bool end_in_turn(struct engine *engine, struct change *change)
+{
+	const struct ending *ending = change->context;
+	enum store_failure failure = STORE_REFUSED;
+
+	if (ending->account->user->importing) {
+		change->settled = ended;
+		failure = subscriptions_add(engine, change, ending->account, ending->subscriptions);
+	}
+	if (failure != STORE_OK)
+		change_ready(change, failure);
+	return true;
+}
+
+void engine_import_end(struct engine *engine, struct text user, struct text subscriptions,
+	engine_done *done, void *owner)
+{
+	struct change *change = change_new(engine, done, owner);
+	struct account *account;
+	const enum store_failure failure =
+		engine->closing ? STORE_BUSY : closed_account(engine, user, &account);
+
+	if (failure != STORE_OK) {
+		change_ready(change, failure);
+		return;
+	}
+	struct ending *ending = arena_take(change->arena, sizeof(*ending));
+	*ending = (struct ending){ .account = account,
+		.subscriptions = text_copy(change->arena, subscriptions) };
+	change->context = ending;
+	task_queue(engine, account->mailboxes[0], change, end_in_turn);
 }
 
 /* ---- one mailbox ---- */

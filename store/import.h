@@ -42,10 +42,10 @@ enum store_failure engine_import_uids(struct engine *engine, struct text user, s
 	uint32_t *uidnext, struct buf *uids);
 
 /*
- * Subscribe the user to these mailboxes, too (names, one a line), and open it again. Blocks for a moment.
- * STORE_INVALID: no names, or too many.
+ * Subscribe the user to these mailboxes, too (names, one a line), and open it again when that is durable.
+ * STORE_INVALID: too many; STORE_REFUSED: the user is not closed.
  */
-enum store_failure engine_import_end(
-	struct engine *engine, struct text user, struct text subscriptions);
+void engine_import_end(struct engine *engine, struct text user, struct text subscriptions,
+	engine_done *done, void *owner);
 
 #endif

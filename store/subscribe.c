@@ -3,6 +3,7 @@
  * there is of them; the journal brings it over a crash like any other file.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -56,11 +57,16 @@ static bool alter(struct text names, struct text wanted, bool on, struct buf *ou
 	return found != on;
 }
 
+void subscriptions_shown(struct account *account)
+{
+	account->subscribing--;
+}
+
 static bool subscribed(struct change *change)
 {
 	const struct subscription *subscription = change->context;
 
-	subscription->account->subscribing--;
+	subscriptions_shown(subscription->account);
 	return false;
 }
 
@@ -91,31 +97,91 @@ static enum store_failure log_list(
 	return error ? engine_env_failure(engine, "subscribe", error) : STORE_OK;
 }
 
+/* What the list is once all that is under way has happened, into account->subscriptions. */
+static enum store_failure read_list(struct engine *engine, struct account *account)
+{
+	if (account->subscribing)
+		return STORE_OK;
+	buf_clear(&account->subscriptions);
+	return read_file(engine, account, &account->subscriptions);
+}
+
+/* A list that is as it was is only waited for. */
+static enum store_failure put_list(
+	struct engine *engine, struct change *change, struct account *account, struct text list)
+{
+	enum store_failure failure = STORE_OK;
+
+	if (list.len > STORE_SUBSCRIPTIONS_LIMIT)
+		failure = STORE_INVALID;
+	else if (!text_equal(list, buf_text(&account->subscriptions)))
+		failure = log_list(engine, change, account, list);
+	if (failure != STORE_OK)
+		return failure;
+	buf_clear(&account->subscriptions);
+	buf_add(&account->subscriptions, list);
+	account->subscribing++;
+	change_stage(change);
+	return STORE_OK;
+}
+
 static enum store_failure subscribe(struct engine *engine, struct change *change)
 {
 	const struct subscription *subscription = change->context;
 	struct account *account = subscription->account;
-	enum store_failure failure = STORE_OK;
+	enum store_failure failure = read_list(engine, account);
 	struct buf list = { 0 };
 
-	if (!account->subscribing) {
-		buf_clear(&account->subscriptions);
-		failure = read_file(engine, account, &account->subscriptions);
-	}
 	if (failure == STORE_OK && !alter(buf_text(&account->subscriptions), subscription->name,
 					   subscription->on, &list)) {
 		change_follow(change);
 	} else if (failure == STORE_OK) {
-		failure = buf_length(&list) > STORE_SUBSCRIPTIONS_LIMIT
-				  ? STORE_INVALID
-				  : log_list(engine, change, account, buf_text(&list));
-		if (failure == STORE_OK) {
-			buf_clear(&account->subscriptions);
-			buf_add(&account->subscriptions, buf_text(&list));
-			account->subscribing++;
-			change->settled = subscribed;
-			change_stage(change);
+		change->settled = subscribed;
+		failure = put_list(engine, change, account, buf_text(&list));
+	}
+	buf_release(&list);
+	return failure;
+}
+
+static int compare(const void *a, const void *b)
+{
+	return text_compare(*(const struct text *)a, *(const struct text *)b);
+}
+
+/* The two lists as one, in order, each name once. */
+static void merge(struct text one, struct text other, struct buf *out)
+{
+	struct text lists[2] = { one, other }, line;
+	struct buf lines = { 0 };
+
+	for (size_t i = 0; i < 2; i++) {
+		while (lists[i].len && text_split(&lists[i], '\n', &line)) {
+			if (line.len)
+				buf_add(&lines,
+					(struct text){ .ptr = (char *)&line, .len = sizeof(line) });
 		}
+	}
+	struct text *names = (struct text *)(void *)buf_text(&lines).ptr;
+	const size_t count = buf_length(&lines) / sizeof(line);
+	if (count)
+		qsort(names, count, sizeof(*names), compare);
+	for (size_t i = 0; i < count; i++) {
+		if (i == 0 || !text_equal(names[i], names[i - 1]))
+			buf_format(out, "%.*s\n", TEXT_ARG(names[i]));
+	}
+	buf_release(&lines);
+}
+
+enum store_failure subscriptions_add(
+	struct engine *engine, struct change *change, struct account *account, struct text names)
+{
+	enum store_failure failure =
+		STAILQ_EMPTY(&engine->late) ? read_list(engine, account) : STORE_BUSY;
+	struct buf list = { 0 };
+
+	if (failure == STORE_OK) {
+		merge(buf_text(&account->subscriptions), names, &list);
+		failure = put_list(engine, change, account, buf_text(&list));
 	}
 	buf_release(&list);
 	return failure;

@@ -509,7 +509,7 @@ static void stop_store(void)
 }
 
 /* An earlier input may have removed one, closed it, or given a password of its own. */
-static void on_alias_gone(void *owner, const struct engine_result *result)
+static void on_restored(void *owner, const struct engine_result *result)
 {
 	(void)result;
 	*(bool *)owner = true;
@@ -517,13 +517,17 @@ static void on_alias_gone(void *owner, const struct engine_result *result)
 
 static void restore_user(const char *address)
 {
-	engine_import_end(host.engine, text_of(address), TEXT(""));
-	const struct engine_user *user = engine_user_find(host.engine, text_of(address));
 	bool done = false;
+
+	engine_import_end(host.engine, text_of(address), TEXT(""), on_restored, &done);
+	if (!host_run_until(&host, &done))
+		violated("the engine does not answer");
+	const struct engine_user *user = engine_user_find(host.engine, text_of(address));
+	done = false;
 
 	if (!user) {
 		/* An alias of that name would keep it. */
-		engine_alias_remove(host.engine, text_of(address), NULL, 0, on_alias_gone, &done);
+		engine_alias_remove(host.engine, text_of(address), NULL, 0, on_restored, &done);
 		if (!host_run_until(&host, &done))
 			violated("the engine does not answer");
 		host_add_user(&host, address);

@@ -1,3 +1,6 @@
+#include <signal.h>
+#include <sys/wait.h>
+
 #include "store/import.h"
 #include "tests/unit/store/engine_fixture.h"
 
@@ -75,7 +78,12 @@ static void expect_begun(struct fixture *fixture, bool expected)
 
 static enum store_failure end(struct fixture *fixture, const char *subscriptions)
 {
-	return engine_import_end(fixture->engine, TEXT(ALICE), text_of(subscriptions));
+	struct fixture_answer answer = { 0 };
+
+	engine_import_end(
+		fixture->engine, TEXT(ALICE), text_of(subscriptions), fixture_done, &answer);
+	fixture_wait(fixture, &answer);
+	return answer.result.failure;
 }
 
 static void expect_imported(struct fixture *fixture)
@@ -188,6 +196,36 @@ static void test_refused(void **state)
 	assert_int_equal(fixture_deliver(fixture, ALICE, "x\n"), STORE_OK);
 }
 
+/* What was subscribed before an import is redone from the log after it; neither takes the other's place. */
+static void test_killed_after(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fixture_answer answer = { 0 };
+	struct buf names = { 0 };
+	int status;
+
+	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
+	fixture_stop(fixture);
+	const pid_t child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		fixture_start(fixture);
+		engine_subscribe(
+			fixture->engine, TEXT(ALICE), TEXT("a"), true, fixture_done, &answer);
+		fixture_wait(fixture, &answer);
+		if (begin(fixture) == STORE_OK && end(fixture, "b\nINBOX\n") == STORE_OK)
+			raise(SIGKILL);
+		_exit(1);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSIGNALED(status));
+	fixture_start(fixture);
+	assert_int_equal(engine_subscriptions(fixture->engine, TEXT(ALICE), &names), STORE_OK);
+	assert_int_equal(buf_length(&names), strlen("INBOX\na\nb\n"));
+	assert_memory_equal(buf_text(&names).ptr, "INBOX\na\nb\n", buf_length(&names));
+	buf_release(&names);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -196,6 +234,7 @@ int main(void)
 		TEST(test_taken_over),
 		TEST(test_goes_on),
 		TEST(test_refused),
+		TEST(test_killed_after),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
