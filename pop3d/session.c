@@ -397,7 +397,7 @@ void session_fetch(struct session *session, uint32_t number, int64_t lines)
 
 static void update_failed(struct session *session, enum store_failure failure)
 {
-	session_refuse(session, "SYS/TEMP", "nothing was deleted: the store could not do it now");
+	session_refuse(session, "SYS/TEMP", "not all was deleted: the store could not do it now");
 	LOG_WARNING("update-failed", LOG_STRING("user", session->user),
 		LOG_STRING("failure", store_failure_name(failure)));
 	session_finish(session, "update failed");

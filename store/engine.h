@@ -36,6 +36,7 @@ struct engine_options {
 	uint64_t log_octets;     /* of one file of the log, 1 MiB or more; 0: as the disk allows */
 	uint64_t checkpoint_octets;  /* of log between two checkpoints; 0: 32 MiB */
 	unsigned checkpoint_seconds; /* 0: 60 */
+	unsigned update_messages;    /* in one transaction of an update; 0: 100 */
 	unsigned once_days; /* without being asked for, and a once-key is forgotten; 0: never */
 	/*
 	 * The engine can no longer tell what is durable (a flush failed, the index is in panic). All that was
@@ -89,7 +90,7 @@ struct engine_result {
 	struct text sentence; /* directory.h: for the admin, or empty */
 	struct text times;    /* once: a run of i64 */
 	uint32_t changed;     /* update: messages altered or expunged; directory.h: aliases */
-	uint64_t modseq;      /* update: of the change */
+	uint64_t modseq;      /* update: of its last transaction */
 	uint32_t uidvalidity; /* create, copy: of the mailbox made or copied to */
 	const uint32_t *from; /* copy: UIDs there were, by ascending UID … */
 	const uint32_t *to;   /* … and those they got, in the same order */
@@ -273,7 +274,11 @@ enum store_failure engine_view_listing(
 enum store_failure engine_view_fetch(
 	struct engine_view *view, uint32_t uid, int *fd, uint64_t *size);
 
-/* One transaction. UIDs that are gone are passed over; uids need not be sorted. STORE_REFUSED: read-only. */
+/*
+ * By ascending UID, engine_options.update_messages of them in a transaction; what was altered before one of
+ * these failed stays so, and result.changed counts it. UIDs that are gone are passed over; uids need not be
+ * sorted. STORE_REFUSED: read-only.
+ */
 void engine_view_update(struct engine_view *view, enum store_update_kind kind, uint32_t flags,
 	struct text keywords, const uint32_t *uids, size_t count, engine_done *done, void *owner);
 

@@ -526,7 +526,7 @@ void spools_after_checkpoint(struct engine *engine, uint64_t shown);
 /* Descriptor of one nobody writes any more; -1 with errno (EBUSY: somebody does). */
 int spool_claim(struct engine *engine, struct spool *spool);
 
-/* view.c: selects and updates wait here for their turn */
+/* view.c: selects, and whatever else asks for a turn at a mailbox, wait here for it */
 /*
  * Calls run() in its turn, again and again until it gives true: then the change is answered or staged.
  * What comes later for the same mailbox waits behind it.
@@ -576,11 +576,6 @@ size_t batch_count(const struct batch *batch);
 /* Commits and stages the change, or takes everything back. Nothing done: nothing is staged. */
 enum store_failure batch_end(struct batch *batch, enum store_failure failure);
 void batch_leaf(const struct index_message *row, char leaf[MAILDIR_LEAF_LIMIT + 1]);
-
-/* update.c */
-enum store_failure update_run(struct engine *engine, struct mailbox *mailbox,
-	enum store_update_kind kind, uint32_t flags, struct text keywords, uint32_t *uids,
-	size_t count, struct change *change);
 
 /* scan.c */
 bool scan_is_due(struct engine *engine, struct mailbox *mailbox);

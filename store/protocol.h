@@ -274,7 +274,10 @@ struct store_listing {
 #define STORE_FETCH_FIELDS(F) F(text, uids, STORE_FETCH_LIMIT * 4)
 #define STORE_FETCH_REPLY_FIELDS(F) F(u8, failure, 0) F(u8, last, 0) F(u32, uid, 0) F(u64, size, 0)
 
-/* One transaction, durable when answered. UIDs that are gone are passed over. */
+/*
+ * Durable when answered. UIDs that are gone are passed over. Many messages are altered in several
+ * transactions, by ascending UID: on failure the first ones may have been, and `changed` counts these.
+ */
 #define STORE_UPDATE_FIELDS(F) \
 	F(u8, kind, 0) F(u32, flags, 0) F(text, keywords, STORE_KEYWORDS_LIMIT) \
 	F(text, uids, STORE_UIDS_LIMIT)

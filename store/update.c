@@ -1,17 +1,31 @@
 /*
  * Flags, keywords and expunges.
+ *
+ * Many messages are altered piece by piece, each piece a transaction that is visible before the next one
+ * begins: so an expunge of a whole mailbox holds up nobody but those who wait for their turn at the same
+ * mailbox.
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "store/engine_private.h"
 
-enum { FLAGS = 63 };
+enum { FLAGS = 63, PIECE = 100 };
 
+/* In the change's arena. */
 struct update {
+	struct mailbox *mailbox;
 	enum store_update_kind kind;
 	uint32_t flags;
+	struct text names; /* of keywords */
 	uint64_t keywords;
+	uint32_t *uids; /* by ascending UID from the first piece on */
+	size_t count, done;
+	uint32_t uidnext; /* as it was visible when the first piece began; 0: not begun */
+	uint64_t await;   /* engine.shown_count from which on the last piece is visible */
+	uint32_t changed;
+	uint64_t modseq;
 };
 
 static int compare(const void *a, const void *b)
@@ -78,8 +92,7 @@ static void update_one(struct batch *batch, const struct update *update, uint32_
 }
 
 /* The bits of the names; new names get theirs, in a text file that is logged before their first use. */
-static enum store_failure name_keywords(
-	struct batch *batch, struct update *update, struct text keywords)
+static enum store_failure name_keywords(struct batch *batch, struct update *update)
 {
 	struct mailbox *mailbox = batch->mailbox;
 	struct buf names = { 0 };
@@ -87,7 +100,7 @@ static enum store_failure name_keywords(
 	if (update->kind == STORE_UPDATE_EXPUNGE || batch->error)
 		return STORE_OK;
 	buf_add(&names, mailbox->row.keywords);
-	enum store_failure failure = mailbox_keyword_bits(keywords, &names, &update->keywords);
+	enum store_failure failure = mailbox_keyword_bits(update->names, &names, &update->keywords);
 	/* Nothing has a keyword that is new here: taking it away needs no name for it. */
 	const bool more = failure == STORE_OK && update->kind != STORE_UPDATE_FLAGS_REMOVE &&
 			  buf_length(&names) > mailbox->row.keywords.len;
@@ -101,28 +114,108 @@ static enum store_failure name_keywords(
 	return failure;
 }
 
-enum store_failure update_run(struct engine *engine, struct mailbox *mailbox,
-	enum store_update_kind kind, uint32_t flags, struct text keywords, uint32_t *uids,
-	size_t count, struct change *change)
+/* What nobody had seen when it began cannot be meant. */
+static enum store_failure run_piece(
+	struct engine *engine, struct update *update, size_t end, struct change *change)
 {
-	struct update update = { .kind = kind, .flags = flags & FLAGS };
 	struct index_message row;
 	struct buf value = { 0 };
 	struct batch batch;
 
-	if (count)
-		qsort(uids, count, sizeof(*uids), compare);
-	batch_begin(&batch, engine, mailbox, change);
-	const enum store_failure failure = name_keywords(&batch, &update, keywords);
-	for (size_t i = 0; i < count && failure == STORE_OK && batch.error == 0; i++) {
-		/* What nobody has seen yet cannot be meant. */
-		if ((i && uids[i] == uids[i - 1]) || uids[i] >= mailbox->visible.uidnext)
+	batch_begin(&batch, engine, update->mailbox, change);
+	enum store_failure failure = name_keywords(&batch, update);
+	for (size_t i = update->done; i < end && failure == STORE_OK && batch.error == 0; i++) {
+		const uint32_t uid = update->uids[i];
+		if ((i && uid == update->uids[i - 1]) || uid >= update->uidnext)
 			continue;
-		if (get_row(&batch, uids[i], &value, &row) == 1)
-			update_one(&batch, &update, uids[i], &row);
+		if (get_row(&batch, uid, &value, &row) == 1)
+			update_one(&batch, update, uid, &row);
 	}
 	buf_release(&value);
-	change->result.changed = (uint32_t)batch_count(&batch);
-	change->result.modseq = change->result.changed ? batch.modseq : mailbox->row.modseq;
-	return batch_end(&batch, failure);
+	const uint32_t changed = (uint32_t)batch_count(&batch);
+	const uint64_t modseq = batch.modseq;
+	failure = batch_end(&batch, failure);
+	if (failure != STORE_OK)
+		return failure;
+	update->done = end;
+	update->changed += changed;
+	if (changed)
+		update->modseq = modseq;
+	return STORE_OK;
+}
+
+static bool are_in_order(const uint32_t *uids, size_t count)
+{
+	size_t i = 1;
+
+	while (i < count && uids[i - 1] <= uids[i])
+		i++;
+	return i >= count;
+}
+
+static void begin(struct update *update)
+{
+	update->uidnext = update->mailbox->visible.uidnext;
+	update->modseq = update->mailbox->row.modseq;
+	if (!are_in_order(update->uids, update->count))
+		qsort(update->uids, update->count, sizeof(*update->uids), compare);
+}
+
+static bool run_in_turn(struct engine *engine, struct change *change)
+{
+	const size_t piece =
+		engine->options.update_messages ? engine->options.update_messages : PIECE;
+	struct update *update = change->context;
+	enum store_failure failure = STORE_OK;
+
+	if (update->mailbox->leaving || engine->shown_count < update->await)
+		return false;
+	if (update->uidnext == 0)
+		begin(update);
+	const bool is_last = update->count - update->done <= piece;
+	const uint32_t before = update->changed;
+	struct change *part = is_last ? change : change_new(engine, NULL, NULL);
+	failure = update->mailbox->gone
+			  ? STORE_NO_SUCH_MAILBOX
+			  : run_piece(engine, update,
+				    is_last ? update->count : update->done + piece, part);
+	change->result.changed = update->changed;
+	change->result.modseq = update->modseq;
+	if (failure != STORE_OK) {
+		if (!is_last)
+			change_release(part);
+		change_ready(change, failure);
+		return true;
+	}
+	/* The state that is left as it is may not be durable yet. */
+	if (is_last && update->changed == before)
+		change_follow(change);
+	/* By way of a flush: others get their turn of the loop. */
+	if (!is_last && update->changed == before)
+		change_stage(part);
+	update->await = engine->staged_count;
+	return is_last;
+}
+
+void engine_view_update(struct engine_view *view, enum store_update_kind kind, uint32_t flags,
+	struct text keywords, const uint32_t *uids, size_t count, engine_done *done, void *owner)
+{
+	struct engine *engine = view->engine;
+	struct change *change = change_new(engine, done, owner);
+
+	if (engine->broken || view->mode == STORE_SELECT_READ_ONLY) {
+		change_ready(change, engine->broken ? STORE_BUSY : STORE_REFUSED);
+		return;
+	}
+	struct update *update = arena_take(change->arena, sizeof(*update));
+	*update = (struct update){ .mailbox = view->mailbox,
+		.kind = kind,
+		.flags = flags & FLAGS,
+		.names = text_copy(change->arena, keywords),
+		.uids = arena_take(change->arena, (count + 1) * sizeof(*uids)),
+		.count = count };
+	if (count)
+		memcpy(update->uids, uids, count * sizeof(*uids));
+	change->context = update;
+	task_queue(engine, view->mailbox, change, run_in_turn);
 }

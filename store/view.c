@@ -20,19 +20,12 @@ struct task {
 	STAILQ_ENTRY(task) link;
 	struct mailbox *mailbox;
 	struct change *change; /* whose callback answers the request */
-	bool (*run)(struct engine *engine, struct change *change); /* NULL: a select or an update */
-	bool is_select;
+	bool (*run)(struct engine *engine, struct change *change); /* NULL: a select */
 	/* Of a select. */
 	enum store_select_mode mode;
 	uint64_t await;  /* engine.shown_count from which on the last adoption is visible */
 	unsigned passes; /* adoptions so far */
 	bool looked;     /* and there is nothing more to adopt */
-	/* Of an update. */
-	enum store_update_kind kind;
-	uint32_t flags;
-	struct text keywords; /* in the change's arena, as are the UIDs */
-	uint32_t *uids;
-	size_t count;
 };
 
 static void task_add(struct engine *engine, struct task *task)
@@ -91,7 +84,6 @@ void engine_select(struct engine *engine, struct text user, struct text name,
 	struct task *task = mem_new(sizeof(*task));
 	task->mailbox = mailbox;
 	task->change = change;
-	task->is_select = true;
 	task->mode = mode;
 	task_add(engine, task);
 }
@@ -187,50 +179,6 @@ void views_close(struct engine *engine)
 	}
 }
 
-/* ---- update ---- */
-
-void engine_view_update(struct engine_view *view, enum store_update_kind kind, uint32_t flags,
-	struct text keywords, const uint32_t *uids, size_t count, engine_done *done, void *owner)
-{
-	struct engine *engine = view->engine;
-	struct change *change = change_new(engine, done, owner);
-
-	if (engine->broken || view->mode == STORE_SELECT_READ_ONLY) {
-		change_ready(change, engine->broken ? STORE_BUSY : STORE_REFUSED);
-		return;
-	}
-	struct task *task = mem_new(sizeof(*task));
-	task->mailbox = view->mailbox;
-	task->change = change;
-	task->kind = kind;
-	task->flags = flags;
-	task->keywords = text_copy(change->arena, keywords);
-	task->uids = arena_take(change->arena, (count + 1) * sizeof(*uids));
-	if (count)
-		memcpy(task->uids, uids, count * sizeof(*uids));
-	task->count = count;
-	task_add(engine, task);
-}
-
-static bool update_task_run(struct engine *engine, struct task *task)
-{
-	if (task->mailbox->leaving)
-		return false;
-	if (task->mailbox->gone) {
-		change_ready(task->change, STORE_NO_SUCH_MAILBOX);
-		return true;
-	}
-	const enum store_failure failure = update_run(engine, task->mailbox, task->kind,
-		task->flags, task->keywords, task->uids, task->count, task->change);
-
-	if (failure != STORE_OK)
-		change_ready(task->change, failure);
-	else if (task->change->result.changed == 0)
-		change_follow(
-			task->change); /* the state it leaves as it is may not be durable yet */
-	return true;
-}
-
 /* ---- tasks ---- */
 
 void tasks_run(struct engine *engine)
@@ -242,9 +190,7 @@ void tasks_run(struct engine *engine)
 	while (!engine->broken && (task = STAILQ_FIRST(&engine->tasks)) != NULL) {
 		STAILQ_REMOVE_HEAD(&engine->tasks, link);
 		if (task->mailbox->waits != pass &&
-			(task->run                ? task->run(engine, task->change)
-				: task->is_select ? select_run(engine, task)
-						  : update_task_run(engine, task))) {
+			(task->run ? task->run(engine, task->change) : select_run(engine, task))) {
 			task_free(task);
 			continue;
 		}
@@ -271,10 +217,10 @@ void tasks_fail(struct engine *engine, enum store_failure failure)
 
 	while ((task = STAILQ_FIRST(&engine->tasks)) != NULL) {
 		STAILQ_REMOVE_HEAD(&engine->tasks, link);
-		if (task->is_select)
-			end_select(task, failure);
-		else
+		if (task->run)
 			change_ready(task->change, failure);
+		else
+			end_select(task, failure);
 		task_free(task);
 	}
 }

@@ -1,0 +1,233 @@
+/*
+ * Updates of many messages: piece by piece, so that others are not held up, and by ascending UID, so that
+ * it is known what a crash leaves.
+ */
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "tests/unit/store/engine_fixture.h"
+
+#define ALICE "alice@example.test"
+#define BOB "bob@example.test"
+
+enum { MESSAGES = 9, PIECE = 2 };
+
+static void prepare(struct fixture *fixture)
+{
+	fixture->options.update_messages = PIECE;
+	fixture_restart(fixture);
+	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
+	assert_int_equal(fixture_add_user(fixture, BOB), STORE_OK);
+	for (int i = 0; i < MESSAGES; i++)
+		assert_int_equal(fixture_deliver(fixture, ALICE, "x\n"), STORE_OK);
+}
+
+static void deliver(struct fixture *fixture, const char *user, struct fixture_answer *answer)
+{
+	const struct engine_recipient recipient = {
+		.user = text_of(user), .mailbox = TEXT(""), .keywords = TEXT("")
+	};
+
+	engine_deliver(fixture->engine,
+		&(struct engine_delivery){ .id = TEXT(""),
+			.once = TEXT(""),
+			.body = TEXT("y\n"),
+			.recipients = &recipient,
+			.count = 1 },
+		fixture_done, answer);
+}
+
+static void expect_uids(struct engine_view *view, const uint32_t *uids, size_t count)
+{
+	struct store_listing *listing = fixture_list(view, NULL);
+
+	assert_int_equal(listing->count, count);
+	for (size_t i = 0; i < count; i++)
+		assert_int_equal(listing->entry[i].uid, uids[i]);
+	free(listing);
+}
+
+/* In any order, named twice, gone before, or arriving while it goes on. */
+static void test_expunge(void **state)
+{
+	static const uint32_t first[] = { 4 }, left[] = { 9, 10 },
+			      uids[] = { 8, 1, 2, 3, 10, 3, 5, 4, 6, 7 };
+	struct fixture *fixture = *state;
+	struct fixture_answer expunged = { 0 }, to_alice = { 0 }, to_bob = { 0 };
+	struct engine_status status;
+
+	prepare(fixture);
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+	fixture_update(fixture, view, STORE_UPDATE_EXPUNGE, 0, "", first, 1);
+	engine_view_update(view, STORE_UPDATE_EXPUNGE, 0, TEXT(""), uids,
+		sizeof(uids) / sizeof(uids[0]), fixture_done, &expunged);
+	deliver(fixture, ALICE, &to_alice);
+	deliver(fixture, BOB, &to_bob);
+	fixture_wait(fixture, &to_bob);
+	/* Nobody else waits for the last piece, and every piece can be seen. */
+	assert_false(expunged.done);
+	struct store_listing *listing = fixture_list(view, NULL);
+	assert_in_range(listing->count, 3, MESSAGES);
+	free(listing);
+	fixture_wait(fixture, &expunged);
+	assert_true(to_alice.done);
+	assert_int_equal(expunged.result.failure, STORE_OK);
+	assert_int_equal(expunged.result.changed, 7);
+	expect_uids(view, left, 2);
+	free(fixture_list(view, &status));
+	assert_int_equal(expunged.result.modseq, status.modseq);
+	engine_view_close(&view);
+}
+
+static void test_flags(void **state)
+{
+	static const uint32_t uids[] = { 1, 2, 3, 4, 5 }, gone[] = { 1, 2, 3, 4 };
+	struct fixture *fixture = *state;
+	struct engine_status status;
+
+	prepare(fixture);
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+	struct engine_result result = fixture_update(
+		fixture, view, STORE_UPDATE_FLAGS_ADD, STORE_FLAG_SEEN, "work", uids, 5);
+	assert_int_equal(result.changed, 5);
+	struct store_listing *listing = fixture_list(view, &status);
+	assert_string_equal(status.keywords.ptr, "work");
+	for (size_t i = 0; i < MESSAGES; i++) {
+		assert_int_equal(listing->entry[i].flags, i < 5 ? STORE_FLAG_SEEN : 0);
+		assert_int_equal(listing->entry[i].keywords, i < 5);
+	}
+	free(listing);
+	/* Pieces that alter nothing, before one that does. */
+	fixture_update(fixture, view, STORE_UPDATE_EXPUNGE, 0, "", gone, 4);
+	result = fixture_update(
+		fixture, view, STORE_UPDATE_FLAGS_SET, STORE_FLAG_DELETED, "new", uids, 5);
+	assert_int_equal(result.failure, STORE_OK);
+	assert_int_equal(result.changed, 1);
+	/* And none at all. */
+	result = fixture_update(
+		fixture, view, STORE_UPDATE_FLAGS_SET, STORE_FLAG_DELETED, "", gone, 4);
+	assert_int_equal(result.failure, STORE_OK);
+	assert_int_equal(result.changed, 0);
+	engine_view_close(&view);
+}
+
+/* Another session's request for the same mailbox does not get in between. */
+static void test_in_turn(void **state)
+{
+	static const uint32_t uids[] = { 1, 2, 3, 4, 5, 6 };
+	struct fixture *fixture = *state;
+	struct fixture_answer marked = { 0 }, expunged = { 0 };
+
+	prepare(fixture);
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+	struct engine_view *other = fixture_open(fixture, ALICE, "INBOX");
+	engine_view_update(view, STORE_UPDATE_FLAGS_ADD, STORE_FLAG_SEEN, TEXT(""), uids, 6,
+		fixture_done, &marked);
+	engine_view_update(
+		other, STORE_UPDATE_EXPUNGE, 0, TEXT(""), uids, 6, fixture_done, &expunged);
+	fixture_wait(fixture, &expunged);
+	assert_true(marked.done);
+	assert_int_equal(marked.result.changed, 6);
+	assert_int_equal(expunged.result.changed, 6);
+	engine_view_close(&view);
+	engine_view_close(&other);
+}
+
+static void test_mailbox_deleted(void **state)
+{
+	static const uint32_t uids[] = { 1, 2, 3, 4, 5, 6 };
+	struct fixture *fixture = *state;
+	struct fixture_answer renamed = { 0 }, marked = { 0 }, deleted = { 0 };
+
+	prepare(fixture);
+	engine_rename(
+		fixture->engine, TEXT(ALICE), TEXT("INBOX"), TEXT("Old"), fixture_done, &renamed);
+	fixture_wait(fixture, &renamed);
+	assert_int_equal(renamed.result.failure, STORE_OK);
+	struct engine_view *view = fixture_open(fixture, ALICE, "Old");
+	engine_view_update(view, STORE_UPDATE_FLAGS_ADD, STORE_FLAG_SEEN, TEXT(""), uids, 6,
+		fixture_done, &marked);
+	while (!event_base_loop(fixture->loop, EVLOOP_ONCE)) {
+		struct store_listing *listing = fixture_list(view, NULL);
+		const uint32_t flags = listing->entry[0].flags;
+		free(listing);
+		if (flags)
+			break;
+	}
+	assert_false(marked.done);
+	engine_delete(fixture->engine, TEXT(ALICE), TEXT("Old"), fixture_done, &deleted);
+	fixture_wait(fixture, &deleted);
+	assert_int_equal(deleted.result.failure, STORE_OK);
+	if (!marked.done)
+		fixture_wait(fixture, &marked);
+	if (marked.result.failure == STORE_OK)
+		assert_int_equal(marked.result.changed, 6);
+	else
+		assert_int_equal(marked.result.failure, STORE_NO_SUCH_MAILBOX);
+	assert_in_range(marked.result.changed, PIECE, 6);
+	engine_view_close(&view);
+}
+
+static void killed_between(struct fixture *fixture)
+{
+	static const uint32_t uids[] = { 1, 2, 3, 4, 5, 6, 8 };
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+	struct fixture_answer expunged = { 0 };
+	uint64_t count = MESSAGES;
+
+	engine_view_update(
+		view, STORE_UPDATE_EXPUNGE, 0, TEXT(""), uids, 7, fixture_done, &expunged);
+	while (count == MESSAGES) {
+		event_base_loop(fixture->loop, EVLOOP_ONCE);
+		struct store_listing *listing = fixture_list(view, NULL);
+		count = listing->count;
+		free(listing);
+	}
+	raise(SIGKILL);
+}
+
+static void test_killed(void **state)
+{
+	static const uint32_t order[] = { 1, 2, 3, 4, 5, 6, 8 };
+	struct fixture *fixture = *state;
+	int status;
+
+	prepare(fixture);
+	fixture_stop(fixture);
+	const pid_t child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		fixture_start(fixture);
+		killed_between(fixture);
+		_exit(1);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSIGNALED(status));
+	fixture_start(fixture);
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+	struct store_listing *listing = fixture_list(view, NULL);
+	const uint64_t gone = MESSAGES - listing->count;
+	assert_in_range(gone, PIECE, sizeof(order) / sizeof(order[0]));
+	assert_true(gone % PIECE == 0 || gone == sizeof(order) / sizeof(order[0]));
+	for (uint64_t i = 0; i < gone; i++) {
+		for (uint64_t at = 0; at < listing->count; at++)
+			assert_int_not_equal(listing->entry[at].uid, order[i]);
+	}
+	free(listing);
+	engine_view_close(&view);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_expunge),
+		TEST(test_flags),
+		TEST(test_in_turn),
+		TEST(test_mailbox_deleted),
+		TEST(test_killed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
