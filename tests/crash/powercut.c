@@ -68,6 +68,18 @@ struct trial {
 	bool verbose;
 };
 
+/* What a trial is like beyond its cut, each by itself. */
+enum dice { DICE_SECTORS = 1, DICE_AGAIN, DICE_THOROUGH };
+
+static bool one_in(uint32_t count, uint32_t seed, enum dice dice)
+{
+	uint64_t hash = (uint64_t)seed << 8 | dice;
+
+	hash = (hash ^ hash >> 31) * UINT64_C(0xbf58476d1ce4e5b9);
+	hash = (hash ^ hash >> 29) * UINT64_C(0x94d049bb133111eb);
+	return (hash >> 33) % count == 0;
+}
+
 /* ---- the power goes again, while the store recovers ---- */
 
 static struct {
@@ -156,9 +168,10 @@ static bool try_cut(const struct trial *trial, const struct record_cut *cut)
 			abort();
 		record_rebuild(cut, first);
 		snprintf(last, sizeof(last), "%s", first);
-		if (cut->seed % 3 == 1)
+		if (one_in(3, cut->seed, DICE_AGAIN))
 			cut_again(trial->workload, cut, first, last);
-		if (workload_check(trial->workload, last, cut->at, cut->seed % 4 == 0))
+		if (workload_check(
+			    trial->workload, last, cut->at, one_in(4, cut->seed, DICE_THOROUGH)))
 			_exit(0);
 		printf("cut at %zu, seed %u%s: %s\n", cut->at, cut->seed,
 			cut->sectors ? ", sectors" : "", workload_finding(trial->workload));
@@ -259,9 +272,10 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	broken.marker = broken.flush = false;
 	for (unsigned i = 0; i < cuts && !(lie && found); i++) {
+		const uint32_t number = seed * 100000 + i;
 		const struct record_cut cut = { .at = only ? only : choose(seed * 7919 + i, calls),
-			.seed = seed * 100000 + i,
-			.sectors = i % 3 == 0 };
+			.seed = number,
+			.sectors = one_in(3, number, DICE_SECTORS) };
 		found += !try_cut(&trial, &cut);
 	}
 	printf("%u cuts, %u with a finding\n", cuts, found);
