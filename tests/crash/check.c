@@ -93,7 +93,20 @@ static bool check_missing(struct checking *checking)
 	return true;
 }
 
-/* An expunge takes all or nothing, and so does a delivery. */
+/* A move takes all or nothing. So does each piece of an expunge, and they come one after the other. */
+static bool check_expunge(struct checking *checking, const struct copy *a, const struct copy *b)
+{
+	if (a->found == b->found || a->expunge != b->expunge || !is_asked(checking, a->expunged))
+		return true;
+	if (a->piece == b->piece)
+		return workload_found(
+			checking->workload, "expunge %u took a part of a piece", a->expunge);
+	const struct copy *left = a->found ? a : b, *gone = a->found ? b : a;
+	return left->piece > gone->piece ||
+	       workload_found(checking->workload, "expunge %u took a later piece", a->expunge);
+}
+
+/* A delivery comes to all or to none. */
 static bool check_together(struct checking *checking)
 {
 	struct workload *workload = checking->workload;
@@ -112,10 +125,10 @@ static bool check_together(struct checking *checking)
 				!a->transferred && !b->transferred)
 				return workload_found(
 					workload, "message %u came to some only", a->message);
-			if (a->expunge && a->expunge == b->expunge && a->found != b->found &&
-				is_asked(checking, a->expunged))
-				return workload_found(
-					workload, "expunge %u took some only", a->expunge);
+		}
+		for (size_t j = 0; a->expunge && j < i; j++) {
+			if (!check_expunge(checking, a, &workload->copies[j]))
+				return false;
 		}
 	}
 	return true;
@@ -236,7 +249,8 @@ bool workload_check(struct workload *workload, const char *directory, size_t at,
 	workload->finding[0] = '\0';
 	if (!workload_open(workload, directory))
 		return false;
-	bool right = check_all(&checking) && add_more(&checking) && check_all(&checking);
+	bool right = workload_finish_imports(workload, at) && check_all(&checking) &&
+		     add_more(&checking) && check_all(&checking);
 	workload_close(workload);
 	if (!right || !workload_open(workload, directory))
 		return false;

@@ -1,12 +1,14 @@
 """What the host has promised so far, and whether what is there keeps it.
 
 A promise is an answer that a client has read in full: 250 after DATA, +OK after QUIT, a UID in a listing. What
-was under way when the host died may have happened or not, but never half and never twice.
+was under way when the host died may have happened or not, but never half and never twice. Deletions are the
+exception: they go by ascending UID, PIECE at a time, and each piece has happened or not.
 """
 
 import hashlib
 import threading
 
+PIECE = 100  # of an update (store/update.c)
 SENT, ACKNOWLEDGED = "under way", "acknowledged"
 
 
@@ -135,13 +137,15 @@ class Ledger:
 
     @staticmethod
     def _settle_quits(user, drop, present):
-        """A later session shows what became of a QUIT that was not answered: all of it or nothing."""
+        """A later session shows what became of a QUIT that was not answered: all of it, nothing, or the first pieces."""
         for together in {frozenset(message.deletion) for message in drop.messages.values() if message.deletion}:
-            left = sum(message.uid in present for message in together)
-            if left not in (0, len(together)):
-                raise Broken(f"{user}: {left} are left of {len(together)} messages that one QUIT deleted")
+            uids = sorted(message.uid for message in together)
+            left = [uid for uid in uids if uid in present]
+            gone = len(uids) - len(left)
+            if left and (gone % PIECE or uids[gone:] != left):
+                raise Broken(f"{user}: UIDs {left} are left of {uids} that one QUIT deleted")
             for message in together:
-                message.deleted, message.deletion = left == 0, None
+                message.deleted, message.deletion = message.uid not in present, None
 
     @staticmethod
     def _judge(user, key, message, is_there):

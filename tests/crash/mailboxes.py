@@ -1,7 +1,7 @@
 """What a user's mailboxes must hold, by the ledger of tests/clients/storeload.c and what was delivered.
 
 A promise is an answer that the client has read. The one request without an answer, when the store was killed, has
-happened as a whole or not at all.
+happened as a whole or not at all; an update of many messages, piece by piece as ledger.py has it.
 """
 
 import collections
@@ -15,7 +15,7 @@ import subprocess
 import threading
 
 from host import PASSWORD, address, build_dir, wait_for, wait_for_group
-from ledger import Broken
+from ledger import PIECE, Broken
 from load import Gone, Wire, make_message, stuffed
 
 INBOX = "INBOX"
@@ -238,12 +238,12 @@ class Mailboxes:
     def check(self, shown):
         """What storeload shows of everything, against what is known, with or without the request under way."""
         faults = []
-        for happened in (False, True):
+        for happened in (None, *self.outcomes()):
             candidate = copy.copy(self)
             candidate.boxes, candidate.subscriptions = copy.deepcopy((self.boxes, self.subscriptions))
             candidate.found = []
             try:
-                if happened and not candidate.happen():
+                if happened and not candidate.happen(*happened):
                     continue
                 candidate.check_all(shown)
             except Broken as fault:
@@ -255,10 +255,18 @@ class Mailboxes:
             return
         raise Broken("; or, had it happened, ".join(faults) + f" (under way: {self.asked})")
 
-    def happen(self):
+    def outcomes(self):
+        """What may have happened of the request under way."""
         if not self.asked or self.asked[0] in ("login", "select"):
-            return False
-        verb, *arguments = self.asked
+            return
+        if self.asked[0] == "update":
+            *request, uids = self.asked
+            uids = sorted(numbers(uids))
+            for count in range(PIECE, len(uids), PIECE):
+                yield (*request, ",".join(map(str, uids[:count])))
+        yield self.asked
+
+    def happen(self, verb, *arguments):
         try:
             getattr(self, "do_" + verb)(*arguments)
         except Broken:

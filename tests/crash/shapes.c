@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "store/import.h"
 #include "tests/crash/workload_private.h"
 
 enum { FIRST_MESSAGE = 2000000, NAMES = 8 };
@@ -233,14 +234,73 @@ static void come_or_go(struct workload *workload)
 		workload->coming_count--;
 }
 
+/* ---- imports ---- */
+
+/* Of nothing but two subscriptions: messages and mailboxes come by the ways of others. */
+static void import(struct workload *workload)
+{
+	struct import *importing = &workload->imports[workload->import_count];
+	const unsigned user = workload_draw(workload, USERS);
+	const unsigned one = workload_draw(workload, SUBSCRIBABLE),
+		       other = workload_draw(workload, SUBSCRIBABLE);
+	struct answer answer = { .workload = workload, .when = &importing->when };
+	char both[64];
+	bool resumed;
+
+	if (workload->users[user].kept == SIZE_MAX)
+		return;
+	const struct request now = { .asked = workload_now(workload), .kept = SIZE_MAX };
+	*importing = (struct import){ .user = user, .when = now };
+	workload->import_count++;
+	const enum store_failure begun =
+		engine_import_begin(workload->engine, text_of(workload_users[user]), &resumed);
+	if (begun != STORE_OK && begun != STORE_BUSY)
+		return;
+	struct subscription *first = &workload->subscriptions[workload->subscription_count];
+	first[0] = (struct subscription){ .user = user, .name = one, .on = true, .when = now };
+	first[1] = (struct subscription){ .user = user, .name = other, .on = true, .when = now };
+	workload->subscription_count += 2;
+	snprintf(both, sizeof(both), "%s\n%s\n", lists[one], lists[other]);
+	engine_import_end(workload->engine, text_of(workload_users[user]), text_of(both),
+		workload_answered, &answer);
+	/* The both may have come all the same when it was refused: then the user is still closed. */
+	outcome(workload, &answer, &workload->open_subscriptions);
+	first[0].when.kept = first[1].when.kept = importing->when.kept;
+}
+
+bool workload_finish_imports(struct workload *workload, size_t at)
+{
+	for (size_t i = 0; i < workload->import_count; i++) {
+		const struct import *importing = &workload->imports[i];
+		const struct text user = text_of(workload_users[importing->user]);
+		struct answer answer = { .workload = workload };
+		bool resumed;
+		if (importing->when.asked > at || importing->when.kept <= at)
+			continue;
+		const enum store_failure begun =
+			engine_import_begin(workload->engine, user, &resumed);
+		if (begun == STORE_NO_SUCH_USER)
+			continue;
+		engine_import_end(workload->engine, user, TEXT(""), workload_answered, &answer);
+		workload_wait(workload, &answer.done);
+		if (begun != STORE_OK || answer.result.failure != STORE_OK)
+			return workload_found(workload, "an import cannot be done again: %s, %s",
+				store_failure_name(begun),
+				store_failure_name(answer.result.failure));
+	}
+	return true;
+}
+
 void workload_shape(struct workload *workload)
 {
-	const uint32_t kind = workload_draw(workload, 8);
+	const uint32_t kind = workload_draw(workload, 9);
 
 	if (kind < 5)
 		work_on_albums(workload);
 	else if (kind < 7)
 		subscribe(workload);
+	else if (kind < 8)
+		import(workload);
 	else
 		come_or_go(workload);
 }

@@ -161,6 +161,7 @@ bool workload_open(struct workload *workload, const char *directory)
 	const struct engine_options options = { .hostname = "mail.example.test",
 		.checkpoint_octets = CHECKPOINT,
 		.log_octets = LOG_FILE,
+		.update_messages = PIECE,
 		.broken = on_broken,
 		.owner = workload };
 
@@ -422,6 +423,16 @@ static void choose(struct workload *workload, unsigned slot, struct choice *choi
 	}
 }
 
+/* How many of them come before it. */
+static size_t rank_of(const struct choice *choice, uint32_t uid)
+{
+	size_t rank = 0;
+
+	for (size_t i = 0; i < choice->count; i++)
+		rank += choice->uids[i] < uid;
+	return rank;
+}
+
 static void update(struct workload *workload, unsigned slot, struct engine_view *view)
 {
 	const struct request now = { .asked = workload_now(workload), .kept = SIZE_MAX };
@@ -439,6 +450,7 @@ static void update(struct workload *workload, unsigned slot, struct engine_view 
 	for (size_t i = 0; i < choice.count; i++) {
 		struct copy *copy = choice.copies[i];
 		copy->expunge = expunge ? workload->expunges : copy->expunge;
+		copy->piece = rank_of(&choice, copy->uid) / PIECE;
 		if (expunge)
 			copy->expunged = now;
 		else
@@ -492,6 +504,7 @@ static void transfer(struct workload *workload, unsigned slot, struct engine_vie
 		if (move) {
 			made->moved_from = copy;
 			copy->expunge = workload->expunges;
+			copy->piece = 0;
 			copy->expunged = now;
 		}
 	}
@@ -599,6 +612,7 @@ struct workload *workload_new(uint32_t seed, size_t (*now)(void))
 	workload->room = 100000;
 	workload->copies = calloc(workload->room, sizeof(*workload->copies));
 	workload->subscriptions = calloc(workload->room, sizeof(*workload->subscriptions));
+	workload->imports = calloc(workload->room, sizeof(*workload->imports));
 	workload->albums = calloc(ALBUMS, sizeof(*workload->albums));
 	workload->comings = calloc(workload->room, sizeof(*workload->comings));
 	for (unsigned i = 0; i < USERS; i++)
@@ -614,6 +628,7 @@ void workload_free(struct workload **workload)
 {
 	free((*workload)->copies);
 	free((*workload)->subscriptions);
+	free((*workload)->imports);
 	free((*workload)->albums);
 	free((*workload)->comings);
 	free(*workload);

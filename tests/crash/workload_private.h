@@ -5,6 +5,7 @@
 #include "tests/crash/workload.h"
 
 enum { USERS = 3, BOXES = 2, SLOTS = USERS * BOXES, VERSIONS = 12, NEVER = 0, EXTRA = 1000000 };
+enum { PIECE = 3 }; /* messages that go in one transaction of an expunge */
 
 /* When something was asked for and answered with success; SIZE_MAX: not. */
 struct request {
@@ -27,7 +28,8 @@ struct copy {
 	struct version versions[VERSIONS]; /* of its flags; the first is how it came */
 	unsigned version_count;
 	struct request expunged;
-	unsigned expunge; /* copies with the same number go together */
+	unsigned expunge; /* copies with the same number go together … */
+	size_t piece;     /* … piece by piece */
 	bool transferred; /* it is a copy of another, or has moved here */
 	struct copy *moved_from;
 	/* As a listing showed it last. */
@@ -43,6 +45,12 @@ enum { SUBSCRIBABLE = 5, ALBUMS = 200, ALBUM_NAMES = 12, ALBUM_MESSAGES = 8 };
 struct subscription {
 	unsigned user, name;
 	bool on;
+	struct request when;
+};
+
+/* The user is closed in between. */
+struct import {
+	unsigned user;
 	struct request when;
 };
 
@@ -77,6 +85,8 @@ struct workload {
 	unsigned expunges, pending;
 	struct subscription *subscriptions;
 	size_t subscription_count;
+	struct import *imports;
+	size_t import_count;
 	struct album *albums;
 	size_t album_count;
 	struct coming *comings;
@@ -126,8 +136,10 @@ struct copy *workload_find(struct workload *workload, uint32_t message, unsigned
 void workload_deliver(struct workload *workload, uint32_t message, unsigned slots, bool once,
 	struct answer *answer);
 
-/* shapes.c: mailboxes that are renamed and deleted, subscriptions, a user who comes and goes */
+/* shapes.c: mailboxes that are renamed and deleted, subscriptions, a user who comes and goes, imports */
 void workload_shape(struct workload *workload);
+/* Imports that may have been under way are done again, as a person would: their users are open then. */
+bool workload_finish_imports(struct workload *workload, size_t at);
 bool workload_check_shapes(struct workload *workload, size_t at);
 uint32_t workload_draw(struct workload *workload, uint32_t below);
 
