@@ -67,12 +67,15 @@ int limits_make(unsigned workers)
 {
 	const int seals = F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
 	unsigned char key[KEY];
-	const int fd = memfd_create("limits", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
+	errno = EINVAL;
+	if (workers == 0 || workers > LIMITS_WORKERS)
+		return -1;
+	const int fd = memfd_create("limits", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)
 		return -1;
 	/* Sealed, or one worker could cut it short and the others would die of it. */
-	if (workers && workers <= LIMITS_WORKERS && ftruncate(fd, (off_t)size_for(workers)) == 0 &&
+	if (ftruncate(fd, (off_t)size_for(workers)) == 0 &&
 		getrandom(key, sizeof(key), 0) == sizeof(key) &&
 		pwrite(fd, key, sizeof(key), 0) == sizeof(key) &&
 		fcntl(fd, F_ADD_SEALS, seals) == 0)

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/sys.h"
@@ -315,10 +316,9 @@ unsigned host_settings_workers(const struct host_settings *settings, enum host_r
 
 	if (!value)
 		return 1;
-	if (*value)
-		return *value < 256 ? (unsigned)*value : 256;
 	const long cores = sysconf(_SC_NPROCESSORS_ONLN);
-	return cores < 1 ? 1 : cores < 256 ? (unsigned)cores : 256;
+	const uint64_t wanted = *value ? *value : cores < 1 ? 1 : (uint64_t)cores;
+	return wanted < LIMITS_WORKERS ? (unsigned)wanted : LIMITS_WORKERS;
 }
 
 unsigned host_settings_socket_mode(const struct host_settings *settings)

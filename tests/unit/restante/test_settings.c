@@ -1,4 +1,6 @@
 /* The settings of the whole host: what the tables must have, overrides, lines of mistakes, the demo's. */
+#include <dlfcn.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "base/limits.h"
 #include "base/mem.h"
 #include "restante/demo_settings.h"
 #include "restante/settings.h"
@@ -32,6 +35,16 @@ static int remove_directory(void **state)
 	snprintf(file, sizeof(file), "%s/file", directory);
 	unlink(file);
 	return rmdir(directory);
+}
+
+/* Stands before the C library's: machines with more cores than are here. 0: as many as there are. */
+static long cores;
+
+long sysconf(int name)
+{
+	long (*real)(int) = (long (*)(int))dlsym(RTLD_NEXT, "sysconf");
+
+	return cores && name == _SC_NPROCESSORS_ONLN ? cores : real(name);
 }
 
 static const char *write_file(const char *octets, size_t size)
@@ -93,6 +106,32 @@ static void test_tables_have_what_we_ask_for(void **state)
 	assert_int_equal(host_settings_workers(settings, HOST_STORE), 1);
 	host_settings_free(&settings);
 	assert_null(settings);
+}
+
+/* The table of limits has columns for so many, and a host that wants more does not start. */
+static void test_many_cores(void **state)
+{
+	static const struct {
+		long cores;
+		unsigned workers;
+	} cases[] = { { 1, 1 }, { 64, 64 }, { 65, 64 }, { 256, 64 }, { -1, 1 } };
+	struct host_settings *settings;
+	struct heard heard;
+
+	(void)state;
+	assert_int_equal(read_settings("", NULL, 0, &settings, &heard), 0);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		cores = cases[i].cores;
+		const unsigned workers = host_settings_workers(settings, HOST_SMTP_IN);
+		assert_int_equal(workers, cases[i].workers);
+		const int fd = limits_make(workers);
+		assert_true(fd >= 0);
+		close(fd);
+	}
+	cores = 0;
+	assert_int_equal(limits_make(LIMITS_WORKERS + 1), -1);
+	assert_int_equal(errno, EINVAL);
+	host_settings_free(&settings);
 }
 
 /* "xn--a" claims to be an A-label and is none. */
@@ -241,6 +280,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_tables_have_what_we_ask_for),
+		cmocka_unit_test(test_many_cores),
 		cmocka_unit_test(test_domains_are_names),
 		cmocka_unit_test(test_recipients_are_kept),
 		cmocka_unit_test(test_mistakes_have_lines),
