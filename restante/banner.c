@@ -1,5 +1,7 @@
 #include "restante/banner.h"
 
+#include <string.h>
+
 #include "restante/demo_settings.h"
 
 /* The IPv4 address of a service, which every demo has; "" when it was taken out of the settings. */
@@ -55,8 +57,16 @@ static void print_commands(struct buf *out, const struct listeners *listeners)
 	buf_add_string(out, "  With -v, curl shows every line that is said.\n\n");
 }
 
-static void print_quoted(struct buf *out, const char *path)
+/* As a shell reads it; most paths need nothing. */
+static void print_path(struct buf *out, const char *path)
 {
+	static const char plain[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-";
+
+	if (path[strspn(path, plain)] == '\0') {
+		buf_add_string(out, path);
+		return;
+	}
 	buf_add_char(out, '\'');
 	for (; *path; path++) {
 		if (*path == '\'')
@@ -67,15 +77,17 @@ static void print_quoted(struct buf *out, const char *path)
 	buf_add_char(out, '\'');
 }
 
-static void print_trace(struct buf *out, const char *directory)
+static void print_trace(struct buf *out, const char *program, const char *directory)
 {
-	buf_format(out, "  See what happened to it:\n\n    restante trace %s@%s -c ", demo_users[1],
-		DEMO_DOMAIN);
-	print_quoted(out, directory);
+	buf_add_string(out, "  See what happened to it:\n\n    ");
+	print_path(out, program);
+	buf_format(out, " trace %s@%s -c ", demo_users[1], DEMO_DOMAIN);
+	print_path(out, directory);
 	buf_add_string(out, "/restante.conf\n\n");
 }
 
-void banner_print(struct buf *out, const struct listeners *listeners, const char *directory)
+void banner_print(struct buf *out, const struct listeners *listeners, const char *program,
+	const char *directory)
 {
 	static const struct row rows[] = {
 		{ "push", "smtp", "SMTP, with STARTTLS" },
@@ -92,7 +104,7 @@ void banner_print(struct buf *out, const struct listeners *listeners, const char
 	print_users(out);
 	buf_format(out, "    kept   %s\n\n", directory);
 	print_commands(out, listeners);
-	print_trace(out, directory);
+	print_trace(out, program, directory);
 	buf_add_string(out, "  Ctrl-C ends it; the mail is kept.\n\n");
 }
 

@@ -48,16 +48,19 @@ static int fail(const struct demo *demo, const char *what)
 static void show_banner(struct demo *demo)
 {
 	struct buf ports = { 0 }, banner = { 0 };
+	char *program = host_program();
 
 	banner_print_ports(&ports, &demo->host.listeners);
 	if (sys_replace_file(
 		    demo->directory, "ports", buf_text(&ports).ptr, buf_length(&ports), 0644) != 0)
 		LOG_ERROR("ports-not-written", LOG_ERRNO(errno));
-	banner_print(&banner, &demo->host.listeners, demo->options.directory);
+	banner_print(&banner, &demo->host.listeners, program ? program : "restante",
+		demo->options.directory);
 	fwrite(buf_text(&banner).ptr, 1, buf_length(&banner), stdout);
 	fflush(stdout);
 	buf_release(&ports);
 	buf_release(&banner);
+	mem_free(program);
 }
 
 static void try_again(struct demo *demo)

@@ -117,10 +117,19 @@ static bool has_roles(const char *directory)
 	return found;
 }
 
+char *host_program(void)
+{
+	char *self = realpath("/proc/self/exe", NULL);
+	char *copy = self ? mem_copy(self, strlen(self)) : NULL;
+
+	free(self);
+	return copy;
+}
+
 char *host_libexec(char *error, size_t error_size)
 {
 	static const char *const places[] = { "/libexec", "/../libexec/restante" };
-	char *self = realpath("/proc/self/exe", NULL);
+	char *self = host_program();
 
 	if (!self) {
 		snprintf(error, error_size, "/proc/self/exe: %s", log_errno(errno));
@@ -131,7 +140,7 @@ char *host_libexec(char *error, size_t error_size)
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
 		char *path = join(directory, places[i]);
 		if (has_roles(path)) {
-			free(self);
+			mem_free(self);
 			return path;
 		}
 		mem_free(path);
@@ -140,7 +149,7 @@ char *host_libexec(char *error, size_t error_size)
 		"the programs of the roles are neither in %.*s/libexec nor in "
 		"%.*s/../libexec/restante; install them",
 		TEXT_ARG(directory), TEXT_ARG(directory));
-	free(self);
+	mem_free(self);
 	return NULL;
 }
 

@@ -44,6 +44,9 @@ void host_free(struct host *host);
 /* The user and group id of a role: the setting's as root, else 0: it stays what we are. */
 uid_t host_uid(const struct host_settings *settings, enum host_role_id role);
 
+/* The path of this program, without links, on the heap. NULL with errno. */
+char *host_program(void);
+
 /* The directory of the roles' programs beside this one's, built or installed. NULL with a sentence. */
 char *host_libexec(char *error, size_t error_size);
 

@@ -60,8 +60,8 @@ static const struct subcommand subcommands[] = {
 		"when that is not a terminal. user quota ADDRESS OCTETS [MESSAGES] sets what the "
 		"user may\n"
 		"have: a number (K, M, G and T are understood), none, or default. A user who is "
-		"removed leaves the mail behind, set "
-		"aside.\n",
+		"removed\n"
+		"leaves the mail behind, set aside in STATE/store/removed.\n",
 		.function = command_user },
 	{ .name = "alias",
 		.usage = "add|remove|list|show|import [ADDRESS [MEMBER]... | FILE] [--list] "
@@ -93,21 +93,27 @@ static const struct subcommand subcommands[] = {
 		"mail.\n",
 		.function = command_domain },
 	{ .name = "store",
-		.usage = "verify [ADDRESS] | rebuild | stats [-c FILE]",
-		.purpose = "hold the index against the Maildirs, make it anew, count",
+		.usage = "verify [ADDRESS] | rebuild | stats | import --from dovecot DIR [-c FILE]",
+		.purpose = "hold the index against the Maildirs, make it anew, count, import",
 		.help = SETTINGS_HELP
+		"  --from dovecot         import: what made the Maildir in DIR\n"
+		"  --user ADDRESS         import: whose mail it becomes (the last part of DIR)\n"
 		"\n"
 		"verify prints every difference, a line each, and changes nothing; its exit status "
 		"is 65\n"
 		"when there is one. rebuild makes the index from the Maildirs, with the UIDs as "
 		"they "
 		"were.\n"
-		"All three work while the host runs, too; a rebuild then stops the mail for that "
+		"import takes over a user's mailboxes from another mail server, UIDs, flags and "
+		"all; done\n"
+		"again it goes on where it was.\n"
+		"All of it works while the host runs, too; a rebuild then stops the mail for that "
 		"time.\n",
 		.function = command_store },
 	{ .name = "bridge",
 		.usage = "add NAME SETTING=VALUE... | list | remove NAME | test NAME | run NAME "
-			 "[-c FILE]",
+			 "[-c FILE] "
+			 "[-o NAME=VALUE]...",
 		.purpose = "pull mail from accounts elsewhere, by IMAP or POP3",
 		.help = SETTINGS_HELP OVERRIDE_HELP
 		"\n"

@@ -53,7 +53,10 @@ const struct settings_list *host_settings_list(
 const char *host_settings_string(
 	const struct host_settings *settings, enum host_role_id role, const char *name);
 
-/* How many processes of a role there shall be: its "workers", 0 meaning one a core, LIMITS_WORKERS at most; else 1. */
+/*
+ * How many processes of a role there shall be: its "workers", 0 meaning one a core, LIMITS_WORKERS at most;
+ * else 1.
+ */
 unsigned host_settings_workers(const struct host_settings *settings, enum host_role_id role);
 
 /* The mode of the mda's public socket. Its text is checked when settings are read. */

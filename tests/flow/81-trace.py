@@ -5,7 +5,7 @@ import smtplib
 import subprocess
 import unittest
 
-from host import Host, build_dir, wait_for
+from host import Host, wait_for
 
 
 class Trace(unittest.TestCase):
@@ -76,9 +76,9 @@ class Trace(unittest.TestCase):
         self.assertEqual(self.trace("a1", "--log", "/nowhere/log", check=False).returncode, 66)
 
     def test_the_banner_tells_of_it(self):
-        command = re.search(r"^ +restante (trace .*)$", self.host.banner(), re.M)[1]
+        command = re.search(r"^ +(\S+ trace .*)$", self.host.banner(), re.M)[1]
         self.push("bob@example.test")
-        done = subprocess.run(f"{build_dir()}/restante {command}", shell=True, capture_output=True, timeout=60)
+        done = subprocess.run(command, shell=True, capture_output=True, timeout=60)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn(b"delivered to bob@example.test", done.stdout)
 

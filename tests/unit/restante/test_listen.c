@@ -144,12 +144,13 @@ static void test_banner_names_what_there_is(void **state)
 
 	(void)state;
 	assert_int_equal(listeners_bind(&listeners, settings, NULL, hear, NULL), 0);
-	banner_print(&banner, &listeners, "/some/where");
+	banner_print(&banner, &listeners, "/it's here/restante", "/some/where");
 	buf_add_char(&banner, '\0');
 	const char *text = buf_text(&banner).ptr;
 	assert_non_null(strstr(text, find(&listeners, "smtp")->where));
 	assert_non_null(strstr(text, find(&listeners, "pop3")->where));
-	assert_non_null(strstr(text, "/some/where"));
+	assert_non_null(strstr(text, "    '/it'\\''s here/restante' trace bob@example.test -c "
+				     "/some/where/restante.conf\n"));
 	assert_non_null(strstr(text, "| curl "));
 	assert_null(strstr(text, "submission"));
 	buf_release(&banner);
