@@ -83,12 +83,18 @@ static bool is_sensible(struct text wanted)
 static int tell(struct text log, const char *wanted)
 {
 	struct buf out = { 0 };
-	const size_t count = trace_tell(&out, log, text_of(wanted));
+	size_t left_out;
+	const size_t count = trace_tell(&out, log, text_of(wanted), &left_out);
 
 	fwrite(buf_text(&out).ptr, 1, buf_length(&out), stdout);
 	buf_release(&out);
 	if (fflush(stdout) != 0)
 		return EX_IOERR;
+	if (left_out)
+		fprintf(stderr,
+			"restante: the last %zu messages are told, %zu earlier ones are left out; "
+			"for one of those give its id\n",
+			count, left_out);
 	if (count)
 		return EX_OK;
 	fprintf(stderr, "restante: the log says nothing of it\n");

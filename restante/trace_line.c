@@ -93,22 +93,41 @@ bool trace_list_has(struct text list, struct text item)
 	return false;
 }
 
-bool trace_runs_have(struct text runs, uint64_t number)
+/* The next run that is one. */
+static bool take_run(struct text *runs, uint64_t *first, uint64_t *last)
 {
 	struct text run;
 
-	while (runs.len && text_split(&runs, ',', &run)) {
+	while (runs->len && text_split(runs, ',', &run)) {
 		const ptrdiff_t dash = text_find(run, '-');
-		uint64_t first, last;
 		if (text_to_number(
-			    dash < 0 ? run : text_head(run, (size_t)dash), UINT32_MAX, &first) != 0)
+			    dash < 0 ? run : text_head(run, (size_t)dash), UINT32_MAX, first) != 0)
 			continue;
-		last = first;
-		if (dash >= 0 &&
-			text_to_number(text_from(run, (size_t)dash + 1), UINT32_MAX, &last) != 0)
-			continue;
+		*last = *first;
+		if (dash < 0 ||
+			text_to_number(text_from(run, (size_t)dash + 1), UINT32_MAX, last) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool trace_runs_have(struct text runs, uint64_t number)
+{
+	uint64_t first, last;
+
+	while (take_run(&runs, &first, &last)) {
 		if (number >= first && number <= last)
 			return true;
 	}
 	return false;
+}
+
+void trace_runs_bounds(struct text runs, uint64_t *least, uint64_t *most)
+{
+	uint64_t first, last;
+
+	while (take_run(&runs, &first, &last)) {
+		*least = first < *least ? first : *least;
+		*most = last > *most ? last : *most;
+	}
 }

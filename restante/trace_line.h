@@ -37,4 +37,7 @@ bool trace_list_has(struct text list, struct text item);
 /* Whether "1,3-9" has this number. */
 bool trace_runs_have(struct text runs, uint64_t number);
 
+/* Lowers *least and raises *most to take in all its numbers. */
+void trace_runs_bounds(struct text runs, uint64_t *least, uint64_t *most);
+
 #endif

@@ -1,7 +1,8 @@
 #include "restante/trace_tell.h"
 
+#include <stdlib.h>
+
 #include "base/arena.h"
-#include "base/mem.h"
 #include "restante/terminal.h"
 #include "restante/trace_line.h"
 
@@ -10,19 +11,33 @@ enum { MESSAGES_LIMIT = 1000, STORED_LIMIT = 16 };
 /* In the order in which they are told; those of one stage in the order of the log. */
 enum stage { STAGE_RECEIVED, STAGE_DELIVERED, STAGES };
 
-/* A line that may matter. */
+/* A line about a message. */
 struct record {
 	struct text octets;
-	struct text id; /* "": a session of pop3d */
+	struct text id;
+	size_t at; /* which line it is */
+	bool concerns;
+};
+
+/* A session of pop3d in which messages were pulled or deleted: their UIDs lie between these two. */
+struct pull {
+	struct text octets;
+	struct text user;
+	uint64_t first, last;
+};
+
+/* The records of one message. */
+struct message {
+	const struct record *records;
+	size_t count;
 };
 
 struct story {
 	struct buf *out;
 	struct text wanted;
-	struct record *records;
-	size_t record_count, record_room;
-	struct text ids[MESSAGES_LIMIT];
-	size_t count;
+	size_t lines;
+	struct buf records;    /* struct record each */
+	struct buf pulls;      /* struct pull each */
 	struct arena *arena;   /* what lasts */
 	struct arena *scratch; /* of one line */
 };
@@ -153,7 +168,10 @@ static void tell_delivered(struct buf *out, const struct trace_line *line)
 /* "user/mailbox:uid" into its parts. */
 static bool split_stored(struct text stored, struct text *user, struct text *mailbox, uint64_t *uid)
 {
-	const ptrdiff_t slash = text_find(stored, '/'), colon = text_find_last(stored, ':');
+	/* A local part may hold slashes, a domain holds none. */
+	const ptrdiff_t at = text_find(stored, '@'), colon = text_find_last(stored, ':');
+	const ptrdiff_t behind = text_find(text_from(stored, at < 0 ? 0 : (size_t)at), '/');
+	const ptrdiff_t slash = behind < 0 || at < 0 ? behind : at + behind;
 
 	if (slash < 0 || colon < slash ||
 		text_to_number(text_from(stored, (size_t)colon + 1), UINT32_MAX, uid) != 0)
@@ -207,18 +225,20 @@ static void tell_session(
 
 static void tell_pulls_of(struct story *story, struct text stored)
 {
+	const struct pull *pulls = (const void *)buf_text(&story->pulls).ptr;
+	const size_t count = buf_length(&story->pulls) / sizeof(*pulls);
 	struct text user, mailbox;
 	struct trace_line line;
 	uint64_t uid;
 
 	if (!split_stored(stored, &user, &mailbox, &uid))
 		return;
-	for (size_t i = 0; i < story->record_count; i++) {
-		const struct record *record = &story->records[i];
+	for (size_t i = 0; i < count; i++) {
+		const struct pull *pull = &pulls[i];
+		if (uid < pull->first || uid > pull->last || !text_equal_nocase(pull->user, user))
+			continue;
 		arena_empty(story->scratch);
-		if (record->id.len == 0 &&
-			trace_line_parse(story->scratch, record->octets, &line) &&
-			text_equal_nocase(get(&line, "user"), user))
+		if (trace_line_parse(story->scratch, pull->octets, &line))
 			tell_session(story, &line, mailbox, uid);
 	}
 }
@@ -253,21 +273,19 @@ static void note_places(struct story *story, struct text stored, struct text *pl
 		places[(*count)++] = text_copy(story->arena, one);
 }
 
-static void tell_message(struct story *story, struct text id)
+static void tell_message(struct story *story, const struct message *message)
 {
 	struct text places[STORED_LIMIT];
 	struct trace_line line;
 	size_t count = 0;
 
 	buf_add_string(story->out, "message ");
-	terminal_add(story->out, id);
+	terminal_add(story->out, message->records[0].id);
 	buf_add_char(story->out, '\n');
 	for (enum stage stage = STAGE_RECEIVED; stage < STAGES; stage++) {
-		for (size_t i = 0; i < story->record_count; i++) {
-			const struct record *record = &story->records[i];
+		for (size_t i = 0; i < message->count; i++) {
 			arena_empty(story->scratch);
-			if (!text_equal(record->id, id) ||
-				!trace_line_parse(story->scratch, record->octets, &line))
+			if (!trace_line_parse(story->scratch, message->records[i].octets, &line))
 				continue;
 			tell_line(story, &line, stage);
 			if (stage == STAGE_DELIVERED)
@@ -305,14 +323,18 @@ static bool concerns(const struct story *story, const struct trace_line *line)
 	       is_stored_for(get(line, "stored"), wanted);
 }
 
-static void note_message(struct story *story, struct text id)
+/* ---- the log ---- */
+
+static void note_pull(struct story *story, struct text octets, const struct trace_line *line)
 {
-	for (size_t i = story->count; i > 0; i--) {
-		if (text_equal(story->ids[i - 1], id))
-			return;
-	}
-	if (story->count < MESSAGES_LIMIT)
-		story->ids[story->count++] = id;
+	struct pull pull = { .octets = octets, .first = UINT64_MAX };
+
+	trace_runs_bounds(get(line, "pulled"), &pull.first, &pull.last);
+	trace_runs_bounds(get(line, "removed"), &pull.first, &pull.last);
+	if (pull.first > pull.last)
+		return;
+	pull.user = text_copy(story->arena, get(line, "user"));
+	buf_add(&story->pulls, (struct text){ .ptr = (const char *)&pull, .len = sizeof(pull) });
 }
 
 static void note_line(struct story *story, struct text octets)
@@ -323,36 +345,78 @@ static void note_line(struct story *story, struct text octets)
 	if (!trace_line_parse(story->scratch, octets, &line))
 		return;
 	const struct text id = get(&line, "id");
-	if (id.len == 0 && !text_equal(get(&line, "role"), TEXT("pop3d")))
+	if (id.len == 0) {
+		if (text_equal(get(&line, "role"), TEXT("pop3d")))
+			note_pull(story, octets, &line);
 		return;
-	if (story->record_count == story->record_room) {
-		story->record_room = story->record_room ? 2 * story->record_room : 1024;
-		story->records =
-			mem_resize(story->records, story->record_room * sizeof(*story->records));
 	}
-	struct record *record = &story->records[story->record_count++];
-	*record = (struct record){ .octets = octets, .id = text_copy(story->arena, id) };
-	if (id.len && concerns(story, &line))
-		note_message(story, record->id);
+	const struct record record = { .octets = octets,
+		.id = text_copy(story->arena, id),
+		.at = story->lines++,
+		.concerns = concerns(story, &line) };
+	buf_add(&story->records,
+		(struct text){ .ptr = (const char *)&record, .len = sizeof(record) });
 }
 
-size_t trace_tell(struct buf *out, struct text log, struct text wanted)
+static int compare_records(const void *left, const void *right)
 {
-	struct story *story = mem_new(sizeof(*story));
-	struct text rest = log, octets;
+	const struct record *a = left, *b = right;
+	const int order = text_compare(a->id, b->id);
 
-	story->out = out;
-	story->wanted = wanted;
-	story->arena = arena_new(4096);
-	story->scratch = arena_new(4096);
+	return order ? order : a->at < b->at ? -1 : a->at > b->at;
+}
+
+static int compare_messages(const void *left, const void *right)
+{
+	const struct message *a = left, *b = right;
+
+	return a->records->at < b->records->at ? -1 : a->records->at > b->records->at;
+}
+
+/* The messages that are wanted (struct message each), in the order of their first lines. */
+static void find_messages(struct story *story, struct buf *messages)
+{
+	struct record *records = (void *)buf_text(&story->records).ptr;
+	const size_t count = buf_length(&story->records) / sizeof(*records);
+	size_t next;
+
+	if (count)
+		qsort(records, count, sizeof(*records), compare_records);
+	for (size_t i = 0; i < count; i = next) {
+		bool concerned = false;
+		for (next = i; next < count && text_equal(records[next].id, records[i].id); next++)
+			concerned |= records[next].concerns;
+		const struct message message = { .records = &records[i], .count = next - i };
+		if (concerned)
+			buf_add(messages, (struct text){ .ptr = (const char *)&message,
+						  .len = sizeof(message) });
+	}
+	struct message *found = (void *)buf_text(messages).ptr;
+	if (buf_length(messages))
+		qsort(found, buf_length(messages) / sizeof(*found), sizeof(*found),
+			compare_messages);
+}
+
+size_t trace_tell(struct buf *out, struct text log, struct text wanted, size_t *left_out)
+{
+	struct story story = {
+		.out = out, .wanted = wanted, .arena = arena_new(4096), .scratch = arena_new(4096)
+	};
+	struct text rest = log, octets;
+	struct buf messages = { 0 };
+
 	while (rest.len && text_split(&rest, '\n', &octets))
-		note_line(story, octets);
-	for (size_t i = 0; i < story->count; i++)
-		tell_message(story, story->ids[i]);
-	const size_t count = story->count;
-	arena_free(&story->arena);
-	arena_free(&story->scratch);
-	mem_free(story->records);
-	mem_free(story);
-	return count;
+		note_line(&story, octets);
+	find_messages(&story, &messages);
+	const struct message *list = (const void *)buf_text(&messages).ptr;
+	const size_t count = buf_length(&messages) / sizeof(*list);
+	*left_out = count > MESSAGES_LIMIT ? count - MESSAGES_LIMIT : 0;
+	for (size_t i = *left_out; i < count; i++)
+		tell_message(&story, &list[i]);
+	buf_release(&messages);
+	buf_release(&story.records);
+	buf_release(&story.pulls);
+	arena_free(&story.arena);
+	arena_free(&story.scratch);
+	return count - *left_out;
 }

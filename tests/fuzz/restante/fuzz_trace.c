@@ -15,8 +15,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size)
 
 	for (size_t i = 0; i < 2; i++) {
 		struct buf out = { 0 };
+		size_t left_out;
 
-		trace_tell(&out, log, text_of(wanted[i]));
+		trace_tell(&out, log, text_of(wanted[i]), &left_out);
 		for (struct text told = buf_text(&out); told.len;) {
 			const unsigned char octet = (unsigned char)told.ptr[0];
 			const size_t length =

@@ -143,18 +143,50 @@ static void stories_are_told(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct buf out = { 0 }, wanted = { 0 };
-		size_t count = 0;
+		size_t count = 0, left_out;
 
 		for (; count < 3 && cases[i].told[count]; count++)
 			buf_add_string(&wanted, cases[i].told[count]);
 		buf_add_char(&wanted, '\0');
 		assert_int_equal(
-			trace_tell(&out, text_of(sample), text_of(cases[i].wanted)), count);
+			trace_tell(&out, text_of(sample), text_of(cases[i].wanted), &left_out),
+			count);
+		assert_int_equal(left_out, 0);
 		buf_add_char(&out, '\0');
 		assert_string_equal(buf_text(&out).ptr, buf_text(&wanted).ptr);
 		buf_release(&out);
 		buf_release(&wanted);
 	}
+}
+
+/* The last ones, each with the session that pulled it and no other. */
+static void of_many_the_last_are_told(void **state)
+{
+	enum { ALL = 1200, TOLD = 1000 };
+	struct buf log = { 0 }, out = { 0 };
+	size_t left_out, pulls = 0;
+
+	(void)state;
+	for (unsigned i = 1; i <= ALL; i++)
+		buf_format(&log,
+			"t=2026-11-22T05:12:06Z event=delivered role=mda id=m%u to=bob@x "
+			"stored=b/ob@x/INBOX:%u\n"
+			"t=2026-11-22T05:12:07Z event=session role=pop3d user=B/ob@x "
+			"pulled=%u removed=...\n"
+			"t=2026-11-22T05:12:07Z event=session role=pop3d user=other@x pulled=%u\n",
+			i, i, i, i);
+	assert_int_equal(trace_tell(&out, buf_text(&log), TEXT("bob@x"), &left_out), TOLD);
+	assert_int_equal(left_out, ALL - TOLD);
+	buf_add_char(&out, '\0');
+	const char *told = buf_text(&out).ptr;
+	assert_memory_equal(told, "message m201\n", 13);
+	assert_non_null(strstr(told, "message m1200\n"));
+	for (; (told = strstr(told, " B/ob@x pulled it by POP3")); told++)
+		pulls++;
+	assert_int_equal(pulls, TOLD);
+	assert_null(strstr(buf_text(&out).ptr, "other@x"));
+	buf_release(&log);
+	buf_release(&out);
 }
 
 /* A log that somebody else wrote may hold anything; a terminal must not act on it. */
@@ -164,9 +196,10 @@ static void nothing_acts_on_a_terminal(void **state)
 				      "from=\"\x1b]0;x\x07\" helo=\xff\xc2\x9b code=250 "
 				      "reply=\"\x7f\r\b\xe2\x80\xa8\"\n";
 	struct buf out = { 0 };
+	size_t left_out;
 
 	(void)state;
-	assert_int_equal(trace_tell(&out, text_of(hostile), TEXT("m1")), 1);
+	assert_int_equal(trace_tell(&out, text_of(hostile), TEXT("m1"), &left_out), 1);
 	const struct text told = buf_text(&out);
 	for (size_t i = 0; i < told.len; i++) {
 		const unsigned char octet = (unsigned char)told.ptr[i];
@@ -181,6 +214,7 @@ int main(void)
 		cmocka_unit_test(lines_are_read),
 		cmocka_unit_test(lists_are_searched),
 		cmocka_unit_test(stories_are_told),
+		cmocka_unit_test(of_many_the_last_are_told),
 		cmocka_unit_test(nothing_acts_on_a_terminal),
 	};
 
