@@ -34,6 +34,7 @@ struct reading {
 	host_report *report;
 	void *owner;
 	unsigned findings, includes;
+	size_t included; /* octets */
 	struct entry *entries;
 	size_t count, room;
 	struct entry *entry; /* under way */
@@ -206,8 +207,10 @@ static void include(struct reading *reading, const struct aliases_item *item)
 		return;
 	}
 	char *path = find_included(reading, item);
-	char *octets = path ? sys_read_file(AT_FDCWD, path, FILE_LIMIT, &size) : NULL;
+	char *octets =
+		path ? sys_read_file(AT_FDCWD, path, FILE_LIMIT - reading->included, &size) : NULL;
 	if (octets) {
+		reading->included += size;
 		/* The texts of its members point into it. */
 		reader.rest = text_copy(
 			reading->file->arena, (struct text){ .ptr = octets, .len = size });
@@ -377,18 +380,24 @@ void aliases_release(struct aliases_file *file)
 	*file = (struct aliases_file){ 0 };
 }
 
+static int compare_line(const void *key, const void *element)
+{
+	return text_compare(
+		*(const struct text *)key, ((const struct aliases_line *)element)->address);
+}
+
 /* The line of the first alias that a sentence names; 0: of none. */
 static unsigned line_of(const struct aliases_file *file, struct text sentence)
 {
 	struct text rest = sentence, word;
 
-	while (text_split(&rest, ' ', &word)) {
+	while (file->count && text_split(&rest, ' ', &word)) {
 		if (word.len && word.ptr[word.len - 1] == ':')
 			word.len--;
-		for (size_t i = 0; i < file->count; i++) {
-			if (text_equal(file->lines[i].address, word))
-				return file->lines[i].line;
-		}
+		const struct aliases_line *line =
+			bsearch(&word, file->lines, file->count, sizeof(*line), compare_line);
+		if (line)
+			return line->line;
 	}
 	return 0;
 }

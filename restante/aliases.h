@@ -2,8 +2,8 @@
  * A file of aliases(5) as a request to the store.
  *
  * Names without a domain get the one given here. "owner-x" makes x a list whose errors go to owner-x.
- * :include: reads files in the directory of the aliases file, or below it, and no others; commands and
- * files as members are refused: nothing here runs programs or writes files for mail.
+ * :include: reads files in the directory of the aliases file, or below it, and no others, 64 MiB of them;
+ * commands and files as members are refused: nothing here runs programs or writes files for mail.
  */
 #ifndef RESTANTE_ALIASES_H
 #define RESTANTE_ALIASES_H
@@ -19,9 +19,10 @@ struct aliases_line {
 /* {0}, then aliases_read(). */
 struct aliases_file {
 	struct arena *arena;
-	const char *name;           /* of the file; the caller's */
-	struct buf run;             /* of STORE_ALIAS */
-	struct aliases_line *lines; /* where each is, in the order of the run */
+	const char *name; /* of the file; the caller's */
+	struct buf run;   /* of STORE_ALIAS */
+	struct aliases_line
+		*lines; /* where each is, in the order of the run, which is by address */
 	size_t count;
 };
 
