@@ -85,6 +85,15 @@ static int add(struct desk *desk, const struct host_settings *settings, struct r
 	return status;
 }
 
+/* An alias that is whoever is not there is nobody's member. */
+static void warn_of_members(struct desk *desk, const struct request *request, struct text gone)
+{
+	struct address address;
+
+	if (address_parse(request->arena, gone, true, &address) == ADDRESS_OK)
+		directory_warn_of_members(desk, address_canonical(request->arena, &address));
+}
+
 static int remove_it(
 	struct desk *desk, const struct host_settings *settings, struct request *request)
 {
@@ -100,6 +109,8 @@ static int remove_it(
 		store_client_alias_remove(desk_client(desk), &gone, answer_take, &request->answer);
 		status = answer_wait(desk, &request->answer, "alias remove");
 	}
+	if (status == 0 && request->words->count == 2)
+		warn_of_members(desk, request, gone.address);
 	buf_release(&members);
 	return status;
 }

@@ -90,6 +90,59 @@ int directory_serve(const char *settings_file,
 	return status;
 }
 
+struct search {
+	struct arena *arena;
+	struct text gone;
+	struct text from; /* of the next page */
+	bool done, more;
+};
+
+static bool leads_nowhere(const struct search *search, const struct store_alias *alias)
+{
+	struct message_reader run = { .at = alias->members.ptr, .left = alias->members.len };
+	struct store_member member;
+
+	while (run.left && store_member_unpack_from(&run, &member) == 0) {
+		if (member.missing && text_equal(member.address, search->gone))
+			return true;
+	}
+	return false;
+}
+
+static void on_aliases(void *owner, struct store_reply *reply)
+{
+	struct search *search = owner;
+	const struct store_aliases_reply *page = &reply->of.aliases;
+	struct message_reader run = { .at = page->aliases.ptr, .left = page->aliases.len };
+	struct store_alias alias;
+
+	search->done = true;
+	search->more = reply->failure == STORE_OK && page->more && run.left;
+	while (reply->failure == STORE_OK && run.left &&
+		store_alias_unpack_from(&run, &alias) == 0) {
+		const struct text name = directory_print(search->arena, alias.address);
+		if (leads_nowhere(search, &alias))
+			fprintf(stderr,
+				"restante: %.*s still has this address among its members; restante "
+				"alias remove %.*s %.*s\n",
+				TEXT_ARG(name), TEXT_ARG(name),
+				TEXT_ARG(directory_print(search->arena, search->gone)));
+		search->from = text_copy(search->arena, alias.address);
+	}
+}
+
+void directory_warn_of_members(struct desk *desk, struct text gone)
+{
+	struct search search = { .arena = arena_new(4096), .gone = gone, .from = TEXT("") };
+
+	do {
+		search.done = false;
+		store_client_aliases(desk_client(desk),
+			&(struct store_aliases){ .from = search.from }, on_aliases, &search);
+	} while (desk_wait(desk, &search.done) == 0 && search.more);
+	arena_free(&search.arena);
+}
+
 struct text directory_domain(const struct host_settings *settings)
 {
 	const struct settings_list *domains = &host_settings_common(settings)->domains;

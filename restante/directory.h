@@ -30,6 +30,9 @@ int directory_serve(const char *settings_file,
 	int (*serve)(struct desk *desk, const struct host_settings *settings, void *owner),
 	void *owner);
 
+/* This address (canonical) was removed: name the aliases that have it among their members and miss it. */
+void directory_warn_of_members(struct desk *desk, struct text gone);
+
 /* The first domain of the settings, or "". */
 struct text directory_domain(const struct host_settings *settings);
 

@@ -100,6 +100,26 @@ static enum store_failure list_accounts(struct work *work)
 	return work->failure;
 }
 
+/* Said with what to do about it. user: "" when it is about nobody in particular. An exit status. */
+static int complain(enum store_failure failure, struct text user)
+{
+	const char *what = store_failure_name(failure);
+	int status = EX_UNAVAILABLE;
+
+	if (failure == STORE_NO_SUCH_USER) {
+		what = "there is no such user; restante user list tells whom there is";
+		status = EX_NOUSER;
+	} else if (failure == STORE_BUSY) {
+		what = "the store was busy with it all the time; try again";
+		status = EX_TEMPFAIL;
+	} else if (failure == STORE_AWAY) {
+		what = "the store has ended; its log tells why. Try again";
+		status = EX_TEMPFAIL;
+	}
+	fprintf(stderr, "restante: %.*s%s%s\n", TEXT_ARG(user), user.len ? ": " : "", what);
+	return status;
+}
+
 /* ---- verify ---- */
 
 static void on_verified(void *owner, struct store_reply *reply)
@@ -152,12 +172,12 @@ static int verify(struct work *work, struct text only)
 	uint64_t users = 0;
 
 	if (list_accounts(work) != STORE_OK)
-		return EX_UNAVAILABLE;
+		return complain(work->failure, TEXT(""));
 	if (!only.len) {
 		const enum store_failure failure =
 			verify_account(work, &(struct account){ .address = TEXT("") });
 		if (failure != STORE_OK)
-			return failure == STORE_BUSY ? EX_TEMPFAIL : EX_UNAVAILABLE;
+			return complain(failure, TEXT(""));
 	}
 	for (struct account *account = work->accounts; account; account = account->next) {
 		if (only.len && !text_equal(only, account->address))
@@ -167,8 +187,10 @@ static int verify(struct work *work, struct text only)
 		/* Removed while we were at it: nothing is wrong with that. */
 		if (failure == STORE_NO_SUCH_USER && !only.len)
 			continue;
-		if (failure != STORE_OK)
-			return failure == STORE_BUSY ? EX_TEMPFAIL : EX_UNAVAILABLE;
+		if (failure != STORE_OK) {
+			progress_clear(&work->bar);
+			return complain(failure, account->address);
+		}
 		users++;
 		if (!work->bar.on)
 			printf("%.*s: %llu finding%s\n", TEXT_ARG(account->address),
@@ -176,10 +198,8 @@ static int verify(struct work *work, struct text only)
 				work->findings - before == 1 ? "" : "s");
 	}
 	progress_clear(&work->bar);
-	if (only.len && users == 0) {
-		work->failure = STORE_NO_SUCH_USER;
-		return EX_NOUSER;
-	}
+	if (only.len && users == 0)
+		return complain(STORE_NO_SUCH_USER, only);
 	printf("%llu users, %llu messages, %llu findings\n", (unsigned long long)users,
 		(unsigned long long)work->done_messages, (unsigned long long)work->findings);
 	return work->findings ? EX_DATAERR : EX_OK;
@@ -208,7 +228,7 @@ static int stats(struct work *work, struct text only)
 	store_client_stats(
 		desk_client(work->desk), &(struct store_stats){ .options = 0 }, on_stats, work);
 	if (wait_for_answer(work) != STORE_OK || list_accounts(work) != STORE_OK)
-		return EX_UNAVAILABLE;
+		return complain(work->failure, TEXT(""));
 	printf("%-22s %12llu\n", "messages-kept", (unsigned long long)work->messages);
 	return EX_OK;
 }
@@ -229,7 +249,7 @@ static int rebuild(struct work *work, struct text only)
 	(void)only;
 	store_client_rebuild(
 		desk_client(work->desk), &(struct store_rebuild){ .really = 1 }, on_answer, work);
-	return wait_for_answer(work) == STORE_OK ? EX_OK : EX_UNAVAILABLE;
+	return wait_for_answer(work) == STORE_OK ? EX_OK : complain(work->failure, TEXT(""));
 }
 
 static int await_rebuilt(struct work *work, struct text only)
@@ -286,8 +306,6 @@ static int serve(const char *file, store_duty *duty, struct text only)
 			desk_leave(&work.desk);
 		}
 	}
-	if (work.failure != STORE_OK && status != EX_TEMPFAIL)
-		fprintf(stderr, "restante: store: %s\n", store_failure_name(work.failure));
 	event_del(&timer);
 	host_free(&host);
 	buf_release(&work.mailbox);
@@ -306,7 +324,12 @@ static int serve_rebuild(const char *file)
 		status = EX_OK;
 		usleep(BUSY_MICROSECONDS);
 	}
-	return status == EX_OK ? EX_TEMPFAIL : status;
+	if (status != EX_OK)
+		return status;
+	fprintf(stderr,
+		"restante: the store still makes its index; the host's log tells when it has "
+		"it\n");
+	return EX_TEMPFAIL;
 }
 
 static int read_address(

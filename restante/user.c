@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "mail/address.h"
 #include "restante/command.h"
-#include "restante/desk.h"
+#include "restante/directory.h"
 #include "restante/password.h"
 
 struct request {
@@ -151,8 +151,10 @@ static int report_failure(const struct request *request)
 		status = EX_CANTCREAT;
 		break;
 	case STORE_INVALID:
-		what = request->hashed ? "not an address and a crypt(5) hash that the store takes"
-				       : "not an address and a password that the store takes";
+		what = request->hashed
+			       ? "not a crypt(5) hash that the store takes: yescrypt, bcrypt or "
+				 "sha512-crypt"
+			       : "not an address or a password that the store takes";
 		status = EX_DATAERR;
 		break;
 	case STORE_NO_SPACE:
@@ -176,7 +178,8 @@ static int report_failure(const struct request *request)
 	case STORE_FAILURES:
 		break;
 	}
-	fprintf(stderr, "restante: %s %.*s: %s\n", request->verb, TEXT_ARG(request->address), what);
+	fprintf(stderr, "restante: %s%s%.*s: %s\n", request->verb, request->address.len ? " " : "",
+		TEXT_ARG(request->address), what);
 	return status;
 }
 
@@ -223,6 +226,8 @@ static int serve(const char *file, struct request *request)
 			status = report_failure(request);
 			if (status == EX_OK && strcmp(request->verb, "add") == 0)
 				warn_of_domain(desk, request);
+			if (status == EX_OK && strcmp(request->verb, "remove") == 0)
+				directory_warn_of_members(desk, request->address);
 			desk_leave(&desk);
 		}
 	}

@@ -51,6 +51,19 @@ class Addresses(unittest.TestCase):
         self.assertIn("nobody", self.restante("alias", "show", "sales", code=67))
         self.assertIn("no alias", self.restante("alias", "remove", "sales", code=67))
 
+    def test_what_leads_to_nobody_is_named(self):
+        self.begin()
+        self.restante("alias", "add", "team", "Bob@Example.Test", "carol")
+        self.restante("alias", "add", "all", "team", "alice")
+        self.assertIn("restante alias remove all@example.test team@example.test\n",
+                      self.restante("alias", "remove", "team"))
+        self.restante("alias", "add", "team", "bob")
+        self.restante("alias", "add", "other", "alice")
+        self.assertEqual(self.restante("alias", "remove", "other"), "")
+        said = self.restante("user", "remove", "bob@example.test")
+        self.assertEqual(said, "restante: team@example.test still has this address among its members; "
+                               "restante alias remove team@example.test bob@example.test\n")
+
     def test_slips_are_named(self):
         self.begin()
         self.restante("alias", "add", "a", "alice")
