@@ -40,8 +40,15 @@ static void keep_common(struct common_settings *old, struct common_settings *new
 		needs_restart("", "uid-base");
 		new->uid_base = old->uid_base;
 	}
-	if (old->syslog != new->syslog)
+	if (old->syslog != new->syslog) {
 		needs_restart("", "syslog");
+		new->syslog = old->syslog;
+	}
+	/* Roles can be given another file to write to, but not none. */
+	if (old->log_size && !new->log_size) {
+		needs_restart("", "log-size");
+		new->log_size = old->log_size;
+	}
 }
 
 static void compare_bound(const struct host_settings *old, const struct host_settings *new)

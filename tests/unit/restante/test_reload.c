@@ -55,7 +55,8 @@ static void test_taken_over(void **state)
 {
 	struct host *host = *state;
 
-	write_settings("hostname = new.example\nstate = /new\nuid-base = 5000\n"
+	write_settings("hostname = new.example\nstate = /new\nuid-base = 5000\nsyslog = yes\n"
+		       "log-size = 0\n"
 		       "pop3d { clients = 7\nlisten = { 127.0.0.1:1 } }\n");
 	const uint64_t uid_base = host_settings_common(host->settings)->uid_base;
 	assert_int_equal(host_reload(host), 0);
@@ -63,6 +64,11 @@ static void test_taken_over(void **state)
 	/* Processes run there, under those users: only a restart can change it. */
 	assert_string_equal(host_settings_common(host->settings)->state, "/old");
 	assert_int_equal(host_settings_common(host->settings)->uid_base, uid_base);
+	assert_false(host_settings_common(host->settings)->syslog);
+	assert_int_equal(host_settings_common(host->settings)->log_size, 16 << 20);
+	write_settings("state = /old\nlog-size = 1M\n");
+	assert_int_equal(host_reload(host), 0);
+	assert_int_equal(host_settings_common(host->settings)->log_size, 1 << 20);
 }
 
 static void test_mistakes_change_nothing(void **state)
