@@ -18,7 +18,7 @@ void refused_load(struct refused *refused, struct text hint)
 		uint64_t when;
 		if (!text_split(&line, ' ', &word) || !text_equal(word, TEXT("refused")) ||
 			!text_split(&line, ' ', &word) || word.len != ONCE_LENGTH ||
-			text_to_number(line, INT64_MAX, &when) != 0)
+			text_find(word, '\0') >= 0 || text_to_number(line, INT64_MAX, &when) != 0)
 			continue;
 		memcpy(key.string, word.ptr, word.len);
 		key.string[word.len] = '\0';
