@@ -15,11 +15,13 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -101,6 +103,34 @@ static inline int fixture_teardown(void **state)
 	fixture_remove_tree(fixture->directory);
 	free(fixture);
 	return 0;
+}
+
+/* As by kill -9: nothing is closed, and what was not flushed is gone. */
+static inline void fixture_die(void)
+{
+	raise(SIGKILL);
+}
+
+/*
+ * Work at the store in a process of its own, which must die of fixture_die(). Afterwards the parent's engine
+ * is not open.
+ */
+static inline void fixture_in_child(struct fixture *fixture, void (*work)(struct fixture *fixture))
+{
+	int status;
+
+	if (fixture->loop)
+		fixture_stop(fixture);
+	const pid_t child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		fixture_start(fixture);
+		work(fixture);
+		_exit(1); /* the work was to be cut short */
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGKILL);
 }
 
 static inline void fixture_done(void *owner, const struct engine_result *result)

@@ -1,9 +1,6 @@
 /*
  * Log files made ahead of time: only whole ones are used, and recovery reads what was written into them.
  */
-#include <signal.h>
-#include <sys/wait.h>
-
 #include "base/sys.h"
 #include "store/ahead.h"
 #include "tests/unit/store/engine_fixture.h"
@@ -198,29 +195,23 @@ static unsigned deliver_until(struct fixture *fixture, bool made)
 static int dying_fsync(int fd)
 {
 	(void)fd;
-	raise(SIGKILL);
+	fixture_die();
 	return -1;
 }
 
-static void killed_child(struct fixture *fixture, bool while_taking)
+static void work_until_taken(struct fixture *fixture)
 {
-	int status;
+	deliver_until(fixture, true);
+	deliver_until(fixture, false);
+	fixture_deliver(fixture, ALICE, body);
+	fixture_die();
+}
 
-	fixture_stop(fixture);
-	const pid_t child = fork();
-	assert_true(child >= 0);
-	if (child == 0) {
-		fixture_start(fixture);
-		deliver_until(fixture, true);
-		if (while_taking)
-			sys.fsync = dying_fsync;
-		deliver_until(fixture, false);
-		fixture_deliver(fixture, ALICE, body);
-		raise(SIGKILL);
-	}
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_true(WIFSIGNALED(status));
-	fixture_start(fixture);
+static void work_until_taking(struct fixture *fixture)
+{
+	deliver_until(fixture, true);
+	sys.fsync = dying_fsync;
+	deliver_until(fixture, false);
 }
 
 static void expect_gapless(struct fixture *fixture)
@@ -244,7 +235,8 @@ static void test_recovery_reads_it(void **state)
 	struct fixture *fixture = *state;
 
 	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
-	killed_child(fixture, false);
+	fixture_in_child(fixture, work_until_taken);
+	fixture_start(fixture);
 	expect_gapless(fixture);
 }
 
@@ -253,7 +245,8 @@ static void test_killed_while_taking_it(void **state)
 	struct fixture *fixture = *state;
 
 	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
-	killed_child(fixture, true);
+	fixture_in_child(fixture, work_until_taking);
+	fixture_start(fixture);
 	expect_gapless(fixture);
 }
 

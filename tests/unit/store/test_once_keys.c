@@ -1,8 +1,6 @@
 /*
  * Once-keys: over a lost index, over torn lines, and until they are forgotten.
  */
-#include <signal.h>
-#include <sys/wait.h>
 #include <time.h>
 
 #include "base/sys.h"
@@ -66,24 +64,20 @@ static void test_index_lost(void **state)
 	expect_messages(fixture, 4);
 }
 
+static void offer_and_die(struct fixture *fixture)
+{
+	offer(fixture, TEXT("key 1"));
+	fixture_die();
+}
+
 /* Killed before any checkpoint: the log alone has the keys, whether or not the tables can be used. */
 static void test_killed(void **state)
 {
 	struct fixture *fixture = *state;
 	char path[256];
-	int status;
 
 	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
-	fixture_stop(fixture);
-	const pid_t child = fork();
-	assert_true(child >= 0);
-	if (child == 0) {
-		fixture_start(fixture);
-		offer(fixture, TEXT("key 1"));
-		raise(SIGKILL);
-	}
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_true(WIFSIGNALED(status));
+	fixture_in_child(fixture, offer_and_die);
 	snprintf(path, sizeof(path), "%s/env/once.db", fixture->directory);
 	assert_int_equal(truncate(path, 100), 0);
 	log_open("test", LOG_LEVEL_ERROR + 1);

@@ -2,9 +2,6 @@
  * What a crash leaves. A child process opens the store, works, and is killed at a chosen point; whatever
  * it had answered by then must be there after the next start, even when every Maildir file is gone.
  */
-#include <signal.h>
-#include <sys/wait.h>
-
 #include "base/sys.h"
 #include "tests/unit/store/engine_fixture.h"
 
@@ -12,30 +9,6 @@
 #define BOB "bob@example.test"
 
 static const char *const both[] = { ALICE, BOB };
-
-/* Runs in a process of its own that never returns. Afterwards the parent's engine is not open. */
-static void in_child(struct fixture *fixture, void (*work)(struct fixture *fixture))
-{
-	int status;
-
-	if (fixture->loop)
-		fixture_stop(fixture);
-	const pid_t child = fork();
-	assert_true(child >= 0);
-	if (child == 0) {
-		fixture_start(fixture);
-		work(fixture);
-		_exit(1); /* the work was to be cut short */
-	}
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_true(WIFSIGNALED(status));
-	assert_int_equal(WTERMSIG(status), SIGKILL);
-}
-
-static void die(void)
-{
-	raise(SIGKILL);
-}
 
 static int remove_message(const char *path, const struct stat *st, int flag, struct FTW *ftw)
 {
@@ -100,7 +73,7 @@ static void work_of_all_kinds(struct fixture *fixture)
 	const uint32_t flagged[] = { 2, 4 }, gone[] = { 1, 4 };
 	fixture_update(fixture, view, STORE_UPDATE_FLAGS_ADD, STORE_FLAG_SEEN, "work", flagged, 2);
 	fixture_update(fixture, view, STORE_UPDATE_EXPUNGE, 0, "", gone, 2);
-	die();
+	fixture_die();
 }
 
 static void expect_all_kinds(struct fixture *fixture)
@@ -128,7 +101,7 @@ static void test_killed_after_answers(void **state)
 	struct fixture *fixture = *state;
 
 	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
-	in_child(fixture, work_of_all_kinds);
+	fixture_in_child(fixture, work_of_all_kinds);
 	fixture_start(fixture);
 	expect_all_kinds(fixture);
 }
@@ -138,7 +111,7 @@ static void test_files_lost(void **state)
 	struct fixture *fixture = *state;
 
 	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
-	in_child(fixture, work_of_all_kinds);
+	fixture_in_child(fixture, work_of_all_kinds);
 	lose_files(fixture);
 	fixture_start(fixture);
 	expect_all_kinds(fixture);
@@ -158,7 +131,7 @@ static void test_files_and_tables_lost(void **state)
 	struct engine_status status;
 
 	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
-	in_child(fixture, work_of_all_kinds);
+	fixture_in_child(fixture, work_of_all_kinds);
 	lose_files(fixture);
 	for (size_t i = 0; i < 5; i++) {
 		char path[256];
@@ -189,7 +162,7 @@ static int (*real_renameat)(int, const char *, int, const char *);
 static int dying_renameat(int from_dir, const char *from, int to_dir, const char *to)
 {
 	if (countdown-- == 0)
-		die();
+		fixture_die();
 	return real_renameat(from_dir, from, to_dir, to);
 }
 
@@ -206,7 +179,7 @@ static void test_killed_while_recovering(void **state)
 	int status;
 
 	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
-	in_child(fixture, work_of_all_kinds);
+	fixture_in_child(fixture, work_of_all_kinds);
 	lose_files(fixture);
 	for (int renames = 0; renames < 8; renames++) {
 		const pid_t child = fork();
@@ -235,7 +208,7 @@ static void test_killed_before_rename(void **state)
 
 	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
 	assert_int_equal(fixture_deliver(fixture, ALICE, "first\n"), STORE_OK);
-	in_child(fixture, work_until_rename);
+	fixture_in_child(fixture, work_until_rename);
 	assert_int_equal(fixture_count(fixture, "mail/example.test/alice/tmp"), 1);
 	fixture_start(fixture);
 	expect_count(fixture, ALICE, "INBOX", 2);
@@ -260,7 +233,7 @@ static void test_killed_amid_renames(void **state)
 	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(fixture_deliver(fixture, ALICE, "x\n"), STORE_OK);
-	in_child(fixture, work_until_second_rename);
+	fixture_in_child(fixture, work_until_second_rename);
 	assert_int_equal(fixture_count(fixture, "mail/example.test/alice/cur"), 1);
 	fixture_start(fixture);
 	assert_int_equal(fixture_count(fixture, "mail/example.test/alice/cur"), 3);
@@ -284,7 +257,7 @@ static void work_without_flush(struct fixture *fixture)
 			.recipients = &recipient,
 			.count = 1 },
 		fixture_done, &answer);
-	die(); /* committed; the log is in memory only */
+	fixture_die(); /* committed; the log is in memory only */
 }
 
 static void test_killed_before_flush(void **state)
@@ -293,7 +266,7 @@ static void test_killed_before_flush(void **state)
 	struct engine_view *view;
 
 	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
-	in_child(fixture, work_without_flush);
+	fixture_in_child(fixture, work_without_flush);
 	fixture_start(fixture);
 	expect_count(fixture, ALICE, "INBOX", 0);
 	assert_int_equal(fixture_select(fixture, ALICE, "Lists", STORE_SELECT_SHARED, &view),
@@ -317,7 +290,7 @@ static void work_leaving_tmp(struct fixture *fixture)
 			.recipients = &recipient,
 			.count = 1 },
 		fixture_done, &answer);
-	die();
+	fixture_die();
 }
 
 static void test_leftovers(void **state)
@@ -325,7 +298,7 @@ static void test_leftovers(void **state)
 	struct fixture *fixture = *state;
 
 	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
-	in_child(fixture, work_leaving_tmp);
+	fixture_in_child(fixture, work_leaving_tmp);
 	fixture_write(fixture, "mail/example.test/alice/tmp/1.somebody-else", "half a mess");
 	assert_int_equal(fixture_count(fixture, "mail/example.test/alice/tmp"), 2);
 	fixture_start(fixture);
@@ -355,7 +328,7 @@ static void work_with_spool(struct fixture *fixture)
 	engine_deliver(fixture->engine, &delivery, fixture_done, &answer);
 	fixture_wait(fixture, &answer);
 	assert_int_equal(answer.result.failure, STORE_OK);
-	die();
+	fixture_die();
 }
 
 static void test_large_file_lost(void **state)
@@ -366,7 +339,7 @@ static void test_large_file_lost(void **state)
 
 	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
 	assert_int_equal(fixture_add_user(fixture, BOB), STORE_OK);
-	in_child(fixture, work_with_spool);
+	fixture_in_child(fixture, work_with_spool);
 	lose_files(fixture);
 	fixture_start(fixture);
 	expect_count(fixture, BOB, "INBOX", 1);
@@ -389,7 +362,7 @@ static void work_on_users(struct fixture *fixture)
 	assert_int_equal(removed.result.failure, STORE_OK);
 	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
 	assert_int_equal(fixture_deliver(fixture, ALICE, "new\n"), STORE_OK);
-	die();
+	fixture_die();
 }
 
 static void test_user_made_anew(void **state)
@@ -397,7 +370,7 @@ static void test_user_made_anew(void **state)
 	struct fixture *fixture = *state;
 
 	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
-	in_child(fixture, work_on_users);
+	fixture_in_child(fixture, work_on_users);
 	fixture_start(fixture);
 	expect_count(fixture, ALICE, "INBOX", 1);
 	expect(fixture, ALICE, "INBOX", 1, "new\n", 0);
@@ -413,7 +386,7 @@ static int (*real_syncfs)(int fd);
 static int dying_syncfs(int fd)
 {
 	real_syncfs(fd);
-	die();
+	fixture_die();
 	return -1;
 }
 
@@ -435,7 +408,7 @@ static void test_killed_in_checkpoint(void **state)
 
 	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
 	fixture->options.checkpoint_octets = 10000;
-	in_child(fixture, work_until_checkpoint);
+	fixture_in_child(fixture, work_until_checkpoint);
 	const int count = fixture_count(fixture, "mail/example.test/alice/new");
 	assert_true(count > 3);
 	lose_files(fixture);
