@@ -45,9 +45,9 @@ static void every_block_is_aligned_zeroed_and_its_own(void **state)
 static void an_empty_arena_keeps_one_chunk(void **state)
 {
 	struct arena *arena = arena_new(4096);
-	void *first = arena_take(arena, 100);
 
 	(void)state;
+	arena_take(arena, 100);
 	for (int i = 0; i < 100; i++)
 		arena_take(arena, 3000);
 	arena_take(arena, 100000);
@@ -56,7 +56,6 @@ static void an_empty_arena_keeps_one_chunk(void **state)
 	arena_empty(arena);
 	if (!BASE_ADDRESS_SANITIZER)
 		assert_ptr_equal(arena_take(arena, 10), again);
-	assert_non_null(first);
 	arena_free(&arena);
 }
 

@@ -174,6 +174,7 @@ static void long_words_are_folded_and_bounded(void **state)
 		received.helo = (struct text){ .ptr = octets, .len = length };
 		trace_add_received(&out, &received, "\n");
 		rest = buf_text(&out);
+		assert_true(text_begins(rest, TEXT("Received: ")));
 		while (text_split(&rest, '\n', &line)) {
 			/* Only a line of one word may be long. */
 			if (line.len >= 78)

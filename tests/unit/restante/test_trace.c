@@ -201,6 +201,7 @@ static void nothing_acts_on_a_terminal(void **state)
 	(void)state;
 	assert_int_equal(trace_tell(&out, text_of(hostile), TEXT("m1"), &left_out), 1);
 	const struct text told = buf_text(&out);
+	assert_true(told.len > 0);
 	for (size_t i = 0; i < told.len; i++) {
 		const unsigned char octet = (unsigned char)told.ptr[i];
 		assert_true(octet == '\n' || (octet >= ' ' && octet < 0x7f));

@@ -1,6 +1,3 @@
-#include <signal.h>
-#include <sys/wait.h>
-
 #include "store/import.h"
 #include "tests/unit/store/engine_fixture.h"
 
@@ -196,29 +193,24 @@ static void test_refused(void **state)
 	assert_int_equal(fixture_deliver(fixture, ALICE, "x\n"), STORE_OK);
 }
 
+static void subscribe_and_import(struct fixture *fixture)
+{
+	struct fixture_answer answer = { 0 };
+
+	engine_subscribe(fixture->engine, TEXT(ALICE), TEXT("a"), true, fixture_done, &answer);
+	fixture_wait(fixture, &answer);
+	if (begin(fixture) == STORE_OK && end(fixture, "b\nINBOX\n") == STORE_OK)
+		fixture_die();
+}
+
 /* What was subscribed before an import is redone from the log after it; neither takes the other's place. */
 static void test_killed_after(void **state)
 {
 	struct fixture *fixture = *state;
-	struct fixture_answer answer = { 0 };
 	struct buf names = { 0 };
-	int status;
 
 	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
-	fixture_stop(fixture);
-	const pid_t child = fork();
-	assert_true(child >= 0);
-	if (child == 0) {
-		fixture_start(fixture);
-		engine_subscribe(
-			fixture->engine, TEXT(ALICE), TEXT("a"), true, fixture_done, &answer);
-		fixture_wait(fixture, &answer);
-		if (begin(fixture) == STORE_OK && end(fixture, "b\nINBOX\n") == STORE_OK)
-			raise(SIGKILL);
-		_exit(1);
-	}
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_true(WIFSIGNALED(status));
+	fixture_in_child(fixture, subscribe_and_import);
 	fixture_start(fixture);
 	assert_int_equal(engine_subscriptions(fixture->engine, TEXT(ALICE), &names), STORE_OK);
 	assert_int_equal(buf_length(&names), strlen("INBOX\na\nb\n"));

@@ -2,9 +2,6 @@
  * Updates of many messages: piece by piece, so that others are not held up, and by ascending UID, so that
  * it is known what a crash leaves.
  */
-#include <signal.h>
-#include <sys/wait.h>
-
 #include "tests/unit/store/engine_fixture.h"
 
 #define ALICE "alice@example.test"
@@ -168,7 +165,7 @@ static void test_mailbox_deleted(void **state)
 	engine_view_close(&view);
 }
 
-static void killed_between(struct fixture *fixture)
+static void work_until_a_piece(struct fixture *fixture)
 {
 	static const uint32_t uids[] = { 1, 2, 3, 4, 5, 6, 8 };
 	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
@@ -183,26 +180,16 @@ static void killed_between(struct fixture *fixture)
 		count = listing->count;
 		free(listing);
 	}
-	raise(SIGKILL);
+	fixture_die();
 }
 
 static void test_killed(void **state)
 {
 	static const uint32_t order[] = { 1, 2, 3, 4, 5, 6, 8 };
 	struct fixture *fixture = *state;
-	int status;
 
 	prepare(fixture);
-	fixture_stop(fixture);
-	const pid_t child = fork();
-	assert_true(child >= 0);
-	if (child == 0) {
-		fixture_start(fixture);
-		killed_between(fixture);
-		_exit(1);
-	}
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_true(WIFSIGNALED(status));
+	fixture_in_child(fixture, work_until_a_piece);
 	fixture_start(fixture);
 	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
 	struct store_listing *listing = fixture_list(view, NULL);
