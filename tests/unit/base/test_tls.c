@@ -276,6 +276,48 @@ static void old_and_weak_is_not_spoken(void **state)
 	tls_drop(&tls);
 }
 
+static void only_aes256(SSL_CTX *context)
+{
+	SSL_CTX_set_ciphersuites(context, "TLS_AES_256_GCM_SHA384");
+}
+
+static void rather_chacha(SSL_CTX *context)
+{
+	SSL_CTX_set_ciphersuites(context, "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384:"
+					  "TLS_AES_128_GCM_SHA256");
+}
+
+static void rather_chacha_and_tls12(SSL_CTX *context)
+{
+	only_tls12(context);
+	SSL_CTX_set_cipher_list(context, "ECDHE+CHACHA20:ECDHE+AESGCM");
+}
+
+static void the_cheapest_cipher_is_taken_but_for_those_without_hardware(void **state)
+{
+	static const struct {
+		void (*configure)(SSL_CTX *);
+		const char *wanted;
+	} table[] = {
+		{ configure_nothing, "TLS_AES_128_GCM_SHA256" },
+		{ only_tls12, "ECDHE-ECDSA-AES128-GCM-SHA256" },
+		{ only_aes256, "TLS_AES_256_GCM_SHA384" },
+		{ rather_chacha, "TLS_CHACHA20_POLY1305_SHA256" },
+		{ rather_chacha_and_tls12, "ECDHE-ECDSA-CHACHA20-POLY1305" },
+	};
+	struct tls *tls = tls_of(&ecdsa);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		SSL *client, *server;
+		assert_int_equal(
+			try_handshake(tls, NULL, table[i].configure, NULL, &client, &server), 0);
+		assert_string_equal(SSL_get_cipher_name(server), table[i].wanted);
+		drop_both(client, server);
+	}
+	tls_drop(&tls);
+}
+
 static void resume(void (*configure)(SSL_CTX *))
 {
 	struct tls *tls = tls_of(&ecdsa), *replaced = tls_of(&ecdsa);
@@ -403,6 +445,7 @@ int main(void)
 		cmocka_unit_test(the_same_certificate_twice_is_refused),
 		cmocka_unit_test(the_certificate_follows_name_and_key_type),
 		cmocka_unit_test(old_and_weak_is_not_spoken),
+		cmocka_unit_test(the_cheapest_cipher_is_taken_but_for_those_without_hardware),
 		cmocka_unit_test(sessions_are_resumed_by_ticket),
 		cmocka_unit_test(ticket_keys_are_replaced),
 		cmocka_unit_test(a_context_lives_as_long_as_its_users),
