@@ -84,9 +84,14 @@ void conn_io_keep(struct conn *conn)
 	conn->view = (struct text){ 0 };
 }
 
+int conn_io_flags(const struct conn *conn)
+{
+	return conn->state == CONN_STATE_OPEN ? MSG_NOSIGNAL : MSG_NOSIGNAL | MSG_MORE;
+}
+
 static enum conn_io clear_write(struct conn *conn, struct text octets, size_t *sent)
 {
-	ssize_t n = send(conn->fd, octets.ptr, octets.len, MSG_NOSIGNAL);
+	ssize_t n = send(conn->fd, octets.ptr, octets.len, conn_io_flags(conn));
 
 	if (n >= 0) {
 		*sent = (size_t)n;

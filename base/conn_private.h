@@ -116,6 +116,12 @@ void conn_io_keep(struct conn *conn);
 /* One attempt to send all of conn->out. DONE: nothing is left. */
 enum conn_io conn_io_write(struct conn *conn);
 
+/*
+ * For send(2). The last words wait in the kernel for what ends them, a moment later: they leave in one packet
+ * with it, and the peer wakes up once.
+ */
+int conn_io_flags(const struct conn *conn);
+
 /* No more octets from us; EOF when the peer has ended, too. */
 enum conn_io conn_io_shut(struct conn *conn);
 enum conn_io conn_io_discard(struct conn *conn);

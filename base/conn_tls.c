@@ -39,7 +39,7 @@ static int bio_read(BIO *bio, char *to, int room)
 static int bio_write(BIO *bio, const char *octets, int size)
 {
 	const struct conn *conn = BIO_get_data(bio);
-	ssize_t n = send(conn->fd, octets, (size_t)size, MSG_NOSIGNAL);
+	ssize_t n = send(conn->fd, octets, (size_t)size, conn_io_flags(conn));
 
 	BIO_clear_retry_flags(bio);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
