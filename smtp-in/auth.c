@@ -111,7 +111,7 @@ static void refuse_login(struct session *session)
 	struct auth *auth = session->auth;
 
 	session->worker->total.login_failures++;
-	session_delay(session, guard_login_failed(&session->worker->guard, &session->guard));
+	guard_login_failed(&session->worker->guard, &session->guard);
 	log_failure(session, "wrong user or password");
 	session_reply(session, REPLY(535, 5, 7, 8, "Wrong user or password"));
 	if (++auth->failures >= worker_settings(session->worker)->login_failures)

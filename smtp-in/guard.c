@@ -173,28 +173,22 @@ unsigned guard_growing_delay(uint64_t nth, uint64_t first_ms, uint64_t most_ms)
 }
 
 /* Counts one more failure. The n-th within the hour is the n-th of its row of delays. */
-static unsigned fail(struct guard *guard, const struct guard_client *client, enum limits_rate rate,
-	uint64_t count, uint64_t count_total)
+unsigned guard_recipient_failed(struct guard *guard, const struct guard_client *client)
 {
 	const struct smtp_in_settings *settings = settings_of(guard);
+	const struct limits_allowance allowance = per_hour(settings->failed_recipients_per_hour);
 	struct limits *limits = limits_of(guard);
 	const int64_t now = worker_milliseconds();
 
 	if (!client->limited)
 		return 0;
-	limits_charge(limits, &client->address, rate, per_hour(count), now);
-	limits_charge(limits, &client->everybody, rate, per_hour(count_total), now);
-	const uint64_t level = limits_level(limits, &client->address, rate, per_hour(count), now);
-	return guard_growing_delay(
+	limits_charge(limits, &client->address, LIMITS_FAILED_RECIPIENTS, allowance, now);
+	limits_charge(limits, &client->everybody, LIMITS_FAILED_RECIPIENTS,
+		per_hour(settings->failed_recipients_per_hour_total), now);
+	const uint64_t level =
+		limits_level(limits, &client->address, LIMITS_FAILED_RECIPIENTS, allowance, now);
+	const unsigned delay = guard_growing_delay(
 		level, settings->failure_delay * 1000, settings->failure_delay_most * 1000);
-}
-
-unsigned guard_recipient_failed(struct guard *guard, const struct guard_client *client)
-{
-	const struct smtp_in_settings *settings = settings_of(guard);
-	const unsigned delay = fail(guard, client, LIMITS_FAILED_RECIPIENTS,
-		settings->failed_recipients_per_hour, settings->failed_recipients_per_hour_total);
-
 	guard->refused.delayed_recipients += delay > 0;
 	return delay;
 }
@@ -208,10 +202,12 @@ bool guard_takes_logins(struct guard *guard, const struct guard_client *client)
 	return false;
 }
 
-unsigned guard_login_failed(struct guard *guard, const struct guard_client *client)
+void guard_login_failed(struct guard *guard, const struct guard_client *client)
 {
-	return fail(
-		guard, client, LIMITS_FAILED_LOGINS, settings_of(guard)->failed_logins_per_hour, 0);
+	if (client->limited)
+		limits_charge(limits_of(guard), &client->address, LIMITS_FAILED_LOGINS,
+			per_hour(settings_of(guard)->failed_logins_per_hour),
+			worker_milliseconds());
 }
 
 bool guard_is_slow(const struct guard *guard, uint64_t octets, int64_t milliseconds)

@@ -63,8 +63,8 @@ unsigned guard_recipient_failed(struct guard *guard, const struct guard_client *
 /* AUTH. False: too many logins failed; no more are tried. */
 bool guard_takes_logins(struct guard *guard, const struct guard_client *client);
 
-/* A login has failed. Milliseconds before the client is told. */
-unsigned guard_login_failed(struct guard *guard, const struct guard_client *client);
+/* A login has failed. The store has put the answer off (store/login.h): it knows of those at every port. */
+void guard_login_failed(struct guard *guard, const struct guard_client *client);
 
 /* Octets of a message that came within so many milliseconds are too few. */
 bool guard_is_slow(const struct guard *guard, uint64_t octets, int64_t milliseconds);

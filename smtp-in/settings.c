@@ -238,9 +238,9 @@ static const struct settings_item items[] = {
 		.preset = "1s",
 		.most = 240,
 		.offset = AT(failure_delay),
-		.help = "How long a client waits to hear that a recipient or a login failed: the "
-			"first "
-			"time so long, then twice as long each time. 0 is not at all." },
+		.help = "How long a client waits to hear that a recipient failed: the first time "
+			"so long, then twice as long each time. 0 is not at all. When a failed "
+			"login is told, the store decides (login-delay)." },
 	{ .name = "failure-delay-most",
 		.type = SETTINGS_SECONDS,
 		.preset = "30s",

@@ -259,8 +259,10 @@ class Limits(unittest.TestCase):
             self.assertTrue(quick.reply().startswith("250 2.0.0"))
             self.assertEqual(counters(host)["slow-senders"], 1)
 
-    def test_a_failed_login_is_told_later_and_then_none_is_tried(self):
-        with limited(failed_logins_per_hour="2", failure_delay="1s", failure_delay_most="1s", workers="1") as host:
+    def test_a_failed_login_is_told_later_by_the_store_alone_and_then_none_is_tried(self):
+        settings = {**BASE, "smtp-in.failed-logins-per-hour": "2", "smtp-in.failure-delay": "100s",
+                    "smtp-in.failure-delay-most": "100s", "smtp-in.workers": "1", "store.login-delay": "1s"}
+        with Host(limits=True, set=settings) as host:
             wrong = base64.b64encode(b"\0alice@example.test\0wrong").decode()
 
             def guess(source):
