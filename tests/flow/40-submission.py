@@ -157,6 +157,53 @@ class Submission(unittest.TestCase):
         client.rset()
         client.sendmail("alice@example.test", ["bob@example.test"], MESSAGE)
 
+    def dies_over(self, question, ready, answer):
+        """
+        The reply to a question that a store was asked and never answered. `answer` is a live store's: the question came too
+        late to die with the one before.
+        """
+        def reply():
+            wait_for(ready, "a store that answers")
+            [store] = wait_for(lambda: self.host.pids("store"), "a store")
+            os.kill(store, signal.SIGSTOP)
+            client = question()
+            os.kill(store, signal.SIGKILL)
+            said = client.getreply()
+            return said if said[0] != answer else None
+        return wait_for(reply, "a store that dies in time")
+
+    def knows_sender(self, client):
+        client.rset()
+        return client.docmd("MAIL", "FROM:<alice@example.test>")[0] == 250
+
+    def test_store_away_when_it_is_asked_about_the_sender(self):
+        client = self.client()
+
+        def question():
+            client.rset()
+            client.putcmd("MAIL", "FROM:<alice@example.test>")
+            return client
+        reply = self.dies_over(question, lambda: self.knows_sender(client), 250)
+        self.assertEqual(reply, (451, b"4.3.0 Try again later"))
+        self.assertEqual(client.docmd("RCPT", "TO:<bob@example.test>")[0], 503)
+        wait_for(lambda: self.knows_sender(client), "a sender who is known again")
+
+    def test_store_away_when_it_is_asked_about_an_author(self):
+        """The message has come as a whole, and the envelope was good: nobody has it all the same."""
+        client = self.client()
+        message = MESSAGE.replace(b"Alice <alice@example.test>", b"alice@example.test, bob@example.test")
+
+        def ready():
+            return self.knows_sender(client) and client.docmd("RCPT", "TO:<bob@example.test>")[0] == 250 \
+                and client.docmd("DATA")[0] == 354
+
+        def question():
+            client.send(message + b".\r\n")
+            return client
+        self.assertEqual(self.dies_over(question, ready, 550), (451, b"4.3.0 Try again later"))
+        wait_for(lambda: self.knows_sender(client), "a sender who is known again")
+        self.assertEqual(self.host.messages("bob"), [])
+
 
 class Guessing(unittest.TestCase):
     def test_refused_before_it_is_tried(self):
