@@ -116,6 +116,7 @@ static void refuse(struct transaction *transaction, struct reply verdict)
 
 	transaction->verdict = verdict;
 	transaction->refused_at = size < limit ? size : limit;
+	transaction->invited = false;
 	lmtp_end(&transaction->lmtp);
 }
 
@@ -194,15 +195,29 @@ static void turn_down(struct transaction *transaction, struct reply reply)
 	}
 }
 
+static void invite(struct transaction *transaction)
+{
+	struct session *session = transaction->session;
+
+	transaction->begun = true;
+	session_begin_octets(session, SESSION_MESSAGE);
+	session_reply(session, REPLY(354, 0, 0, 0, "Send the message, end with <CRLF>.<CRLF>"));
+	session_resume(session);
+}
+
 void message_start(struct transaction *transaction, enum lmtp_body body)
 {
 	transaction->session->state = SESSION_ASKING;
 	transaction->chunked = body == LMTP_BODY_PLAIN;
 	transaction->data.plain = transaction->chunked;
-	if (transaction_take_up(transaction))
-		lmtp_start_message(transaction->lmtp, body);
-	else
+	if (!transaction_take_up(transaction)) {
 		turn_down(transaction, transaction_unavailable());
+		return;
+	}
+	lmtp_start_message(transaction->lmtp, body);
+	transaction->invited = !transaction->chunked && transaction->awaited == 0;
+	if (transaction->invited)
+		invite(transaction);
 }
 
 void message_on_data(void *owner, const struct reply *reply)
@@ -210,7 +225,13 @@ void message_on_data(void *owner, const struct reply *reply)
 	struct transaction *transaction = owner;
 	struct session *session = transaction->session;
 
-	if (transaction->accepted == 0) {
+	if (transaction->invited) {
+		transaction->invited = false;
+		if (reply->code == 354)
+			session_resume(session);
+		else
+			message_on_refused(transaction, reply);
+	} else if (transaction->accepted == 0) {
 		turn_down(transaction, REPLY(554, 5, 5, 1, "No valid recipients"));
 	} else if (transaction->lapsed) {
 		turn_down(transaction, transaction_unavailable());
@@ -220,11 +241,7 @@ void message_on_data(void *owner, const struct reply *reply)
 		transaction->begun = true;
 		take_chunks(session);
 	} else {
-		transaction->begun = true;
-		session_begin_octets(session, SESSION_MESSAGE);
-		session_reply(
-			session, REPLY(354, 0, 0, 0, "Send the message, end with <CRLF>.<CRLF>"));
-		session_resume(session);
+		invite(transaction);
 	}
 }
 
@@ -380,7 +397,7 @@ bool message_read(struct transaction *transaction)
 	const bool header = in_header(transaction);
 	size_t used;
 
-	if (in.len == 0 || transaction->judging)
+	if (in.len == 0 || transaction->judging || transaction->invited)
 		return false;
 	if (header)
 		in = filter(transaction, in);
@@ -423,8 +440,8 @@ size_t message_take_chunk(struct transaction *transaction, struct text octets, b
 
 bool message_is_full(const struct transaction *transaction)
 {
-	return transaction &&
-	       (transaction->judging || (transaction->lmtp && lmtp_is_full(transaction->lmtp)));
+	return transaction && (transaction->judging || transaction->invited ||
+				      (transaction->lmtp && lmtp_is_full(transaction->lmtp)));
 }
 
 /* ---- the LMTP server says no, or is away ---- */

@@ -15,7 +15,11 @@
 
 struct transaction;
 
-/* DATA, or the first BDAT. The session is ASKING, until the LMTP server is ready for it or refuses. */
+/*
+ * DATA, or the first BDAT. The session is ASKING, until the LMTP server is ready for it or refuses. When
+ * all recipients are accepted, DATA does not wait for that: the client is told to go on, and its octets wait
+ * for the server. What the server has against the message then is told at its end.
+ */
 void message_start(struct transaction *transaction, enum lmtp_body body);
 
 /* Take octets of DATA from the session's input. False: there is nothing to be done for now. */
@@ -25,8 +29,8 @@ bool message_read(struct transaction *transaction);
 size_t message_take_chunk(struct transaction *transaction, struct text octets, bool last);
 
 /*
- * The LMTP server is behind, or the store's answer is awaited: take no more for now. transaction: NULL for
- * octets of nobody's.
+ * The LMTP server is behind or not ready, or the store's answer is awaited: take no more for now.
+ * transaction: NULL for octets of nobody's.
  */
 bool message_is_full(const struct transaction *transaction);
 

@@ -41,6 +41,7 @@ struct transaction {
 	size_t accepted;
 
 	bool begun;   /* the client was told to send the message, or sends it by BDAT */
+	bool invited; /* by DATA, and the LMTP server has not said yet that it will take it */
 	bool chunked; /* by BDAT */
 	bool traced;  /* our trace field was passed on */
 	struct wire_data data;

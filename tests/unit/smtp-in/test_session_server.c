@@ -245,6 +245,62 @@ static void test_a_server_that_has_gone_meanwhile(void **state)
 	assert_whole_message_works(fixture);
 }
 
+/* ---- DATA when all recipients are accepted ---- */
+
+/* The client is told to go on, and sends a message, before the server has said that it will take it. */
+static void send_ahead(struct fixture *fixture)
+{
+	client_comes(fixture);
+	say(fixture->client, "MAIL FROM:<s@client.test>\r\nRCPT TO:<a@example.test>\r\n");
+	server_comes(fixture);
+	hear_until(fixture, fixture->server, "example.test>\r\n");
+	say(fixture->server, BROUGHT);
+	hear(fixture, fixture->client, MAIL_OK "250 2.1.5 fine\r\n");
+	say(fixture->client, "DATA\r\n");
+	hear(fixture, fixture->client, GO);
+	hear(fixture, fixture->server, "DATA\r\n");
+	say(fixture->client, "Subject: x\r\n\r\nx\r\n.\r\n");
+	hear_nothing(fixture, fixture->server);
+	hear_nothing(fixture, fixture->client);
+}
+
+static void test_a_message_waits_for_the_server(void **state)
+{
+	struct fixture *fixture = *state;
+
+	send_ahead(fixture);
+	say(fixture->server, "354 go\r\n");
+	hear_until(fixture, fixture->server, "\r\nSubject: x\r\n\r\nx\r\n.\r\n");
+	hear_nothing(fixture, fixture->client);
+	say(fixture->server, "250 2.0.0 kept\r\n");
+	hear_until(fixture, fixture->client, "\r\n");
+	assert_memory_equal(fixture->heard, "250 2.0.0 Accepted as ", 22);
+	assert_whole_message_works(fixture);
+}
+
+static void test_a_server_that_refuses_data_is_heard_at_the_end(void **state)
+{
+	struct fixture *fixture = *state;
+
+	send_ahead(fixture);
+	say(fixture->server, "452 4.3.1 full\r\n");
+	hear(fixture, fixture->client, "452 4.3.1 full\r\n");
+	hear(fixture, fixture->server, "RSET\r\n");
+	say(fixture->server, "250 2.0.0 ok\r\n");
+	assert_whole_message_works(fixture);
+}
+
+static void test_broken_off_before_it_takes_data(void **state)
+{
+	struct fixture *fixture = *state;
+
+	send_ahead(fixture);
+	close(fixture->server);
+	fixture->server = -1;
+	hear(fixture, fixture->client, AWAY);
+	assert_whole_message_works(fixture);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -262,6 +318,9 @@ int main(void)
 		TEST(a_silent_client_gives_the_connection_back),
 		TEST(a_recipient_that_has_gone_meanwhile),
 		TEST(a_server_that_has_gone_meanwhile),
+		TEST(a_message_waits_for_the_server),
+		TEST(a_server_that_refuses_data_is_heard_at_the_end),
+		TEST(broken_off_before_it_takes_data),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
