@@ -2,11 +2,12 @@
  * A front end that changes a user's mailboxes without pause, one request at a time, over the store protocol
  * of imapd, and says on standard output what it asks for and what it was promised:
  *
- *	storeload SOCKET USER PASSWORD SEED    until standard input ends or the store is away
- *	storeload SOCKET USER PASSWORD         what there is, all of it; exit status 0 when it is whole
+ *	storeload SOCKET USER PASSWORD SEED PREFIX    until standard input ends or the store is away
+ *	storeload SOCKET USER PASSWORD                what there is, all of it; exit status 0 when it is whole
  *
  * A line each, fields with tabs between: "ask" before a request; "got" and a failure for its answer, so that
- * an "ask" without one may have happened or not. A listing goes on with "message" lines (UID, flags,
+ * an "ask" without one may have happened or not. All names but INBOX begin with PREFIX, so that several can
+ * work for one user. A listing goes on with "message" lines (UID, flags,
  * keywords, X-Crash-Key, digest from there on) and "end".
  */
 #include <endian.h>
@@ -28,13 +29,14 @@ enum {
 	MANY = 80,                /* in a mailbox, and most of them go */
 	FEW = 20,
 	MAILBOXES = 64,
+	TRIES = 20,
 };
 
-static const char *const names[] = { "INBOX", "INBOX", "Box", "Box/a", "Box/b/c",
-	"Gr\303\266\303\237e", "Other", "Other/a" };
+static const char *const endings[] = { "Box", "Box/a", "Box/b/c", "Gr\303\266\303\237e", "Other",
+	"Other/a" };
 static const char *const keyword_sets[] = { "", "", "work", "work later", "$Forwarded" };
 
-enum { NAMES = sizeof(names) / sizeof(names[0]) };
+enum { NAMES = 2 + sizeof(endings) / sizeof(endings[0]) }; /* INBOX twice, as it is busier */
 
 struct load {
 	struct event_base *loop;
@@ -52,6 +54,8 @@ struct load {
 	size_t fetched; /* replies to FETCH so far */
 	bool whole;     /* the listing had no more, and every message could be read */
 
+	char names[NAMES][64];
+	uint32_t first; /* of them that mailboxes are renamed to: nobody's are to be below INBOX */
 	char found[MAILBOXES][STORE_MAILBOX_LIMIT + 1];
 	size_t found_count;
 };
@@ -290,7 +294,7 @@ static void update(struct load *load, enum store_update_kind kind, size_t wanted
 
 static void copy_or_move(struct load *load, bool move)
 {
-	const char *to = names[draw(load, NAMES)];
+	const char *to = load->names[draw(load, NAMES)];
 	struct buf uids = { 0 };
 
 	choose(load, 1 + draw(load, 6), move, &uids);
@@ -311,7 +315,7 @@ static void copy_or_move(struct load *load, bool move)
 
 static void visit(struct load *load)
 {
-	if (!look_into(load, names[draw(load, NAMES)]) || !load->whole)
+	if (!look_into(load, load->names[draw(load, NAMES)]) || !load->whole)
 		return;
 	if (load->count > MANY)
 		update(load, STORE_UPDATE_EXPUNGE, load->count - FEW);
@@ -328,20 +332,25 @@ static void visit(struct load *load)
 
 static void rename_one(struct load *load)
 {
-	const char *from = names[draw(load, NAMES)], *to = names[draw(load, NAMES)];
+	const char *from = load->names[draw(load, NAMES)];
+	const char *to = load->names[load->first + draw(load, NAMES - load->first)];
 
 	printf("ask\trename\t%s\t%s\n", from, to);
 	store_client_rename(load->client,
 		&(struct store_rename){ .mailbox = text_of(from), .to = text_of(to) }, on_reply,
 		load);
+	if (!wait_for(load, 1) || strcmp(from, "INBOX") != 0)
+		return;
 	/* What INBOX gave away is looked at before anything else happens to it. */
-	if (wait_for(load, 1) && strcmp(from, "INBOX") == 0)
-		look_into(load, to);
+	for (unsigned tries = 0; tries < TRIES && !load->away; tries++) {
+		if (look_into(load, to) && load->whole)
+			return;
+	}
 }
 
 static void reshape(struct load *load)
 {
-	const char *name = names[draw(load, NAMES)];
+	const char *name = load->names[draw(load, NAMES)];
 	const uint32_t kind = draw(load, 8);
 
 	if (kind < 3) {
@@ -420,23 +429,32 @@ static void work(struct load *load)
 	event_free(input);
 }
 
+static void name_mailboxes(struct load *load, const char *prefix)
+{
+	for (size_t i = 0; i < NAMES; i++)
+		snprintf(load->names[i], sizeof(load->names[i]), "%s%s", i < 2 ? "" : prefix,
+			i < 2 ? "INBOX" : endings[i - 2]);
+	load->first = prefix[0] ? 2 : 0;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct store_client_handlers handlers = { 0 };
 	struct load load = { 0 };
 	int status = 0;
 
-	if (argc < 4 || argc > 5)
+	if (argc != 4 && argc != 6)
 		return 64;
 	log_open("storeload", LOG_LEVEL_ERROR);
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	load.random = argc == 5 ? (uint32_t)strtoul(argv[4], NULL, 10) : 0;
+	load.random = argc == 6 ? (uint32_t)strtoul(argv[4], NULL, 10) : 0;
+	name_mailboxes(&load, argc == 6 ? argv[5] : "");
 	load.loop = event_base_new();
 	load.digest = digest_new();
 	load.client = store_client_new(load.loop, argv[1], &handlers, &load);
 	if (!log_in(&load, argv[2], argv[3]))
 		status = 1;
-	else if (argc == 5)
+	else if (argc == 6)
 		work(&load);
 	else
 		status = !show(&load);

@@ -21,9 +21,11 @@ from host import PASSWORD, USERS, Host, address, wait_for  # noqa: E402
 from ledger import Broken, Ledger  # noqa: E402
 from load import Drop, Gone, Puller, Sender  # noqa: E402
 from mailboxes import Changer, Deliverer, Mailboxes, Roster, show  # noqa: E402
+from shared import Keeper, Shared  # noqa: E402
 
 SENDERS, PULLERS = 4, 2
 CHANGED = ("gina", "hugo")  # their mailboxes are changed by a front end of their own, one request at a time
+SHARED = "ida"  # several front ends change hers at once
 COUNTED = ("update", "copy", "move", "create", "rename", "delete", "subscribe")
 RECHECK = 10  # messages that were seen before and are retrieved again, per user and round
 ALARMS = ("index-set-aside", "index-damaged", "index-rebuilt", "message-gone", "not-adopted", "spool error",
@@ -38,14 +40,15 @@ class Crash:
         # Checkpoints as often as can be: they are the moments worth being killed at.
         self.host = Host(set={"store.checkpoint-octets": "1M", "store.checkpoint-seconds": "1s"})
         self.mailboxes = [Mailboxes(user) for user in CHANGED]
+        self.shared = Shared(self.host, SHARED)
         self.users = dict.fromkeys(Roster.NAMES, False)
-        self.roster = None
+        self.admins = []
         self.rounds = 0
         self.slowest = 0.0
 
     def begin(self):
         self.host.start()
-        for user in CHANGED:
+        for user in (*CHANGED, SHARED):
             self.host.command("user", "add", address(user), "-c", str(self.host.dir / "restante.conf"),
                               input=PASSWORD.encode() + b"\n")
 
@@ -54,8 +57,12 @@ class Crash:
         clients = [Sender(self.host, self.ledger, USERS, f"{self.seed}.{self.rounds}.{n}") for n in range(SENDERS)]
         clients += [Puller(self.host, self.ledger, USERS, f"{self.seed}.{self.rounds}.{n}") for n in range(PULLERS)]
         changers = [Changer(self.host, mailboxes, self.rng.randrange(1 << 32)) for mailboxes in self.mailboxes]
-        self.roster = Roster(self.host, self.users, f"{self.seed}.{self.rounds}")
-        clients += [Deliverer(self.host, self.mailboxes, f"{self.seed}.{self.rounds}"), self.roster]
+        changers += self.shared.begin([self.rng.randrange(1 << 32) for _ in range(4)])
+        self.admins = [Roster(self.host, self.users, f"{self.seed}.{self.rounds}"),
+                       Keeper(self.host, self.shared, f"{self.seed}.{self.rounds}")]
+        clients += [Deliverer(self.host, self.mailboxes, f"{self.seed}.{self.rounds}.1"),
+                    Deliverer(self.host, [self.shared], f"{self.seed}.{self.rounds}.2"),
+                    self.shared.puller, *self.admins]
         for changer in changers:
             changer.start()
         for client in clients:
@@ -75,8 +82,10 @@ class Crash:
         for changer in changers:
             changer.join(60)
         Roster.check(self.host, self.users)
-        for mailboxes in self.mailboxes:
+        for mailboxes in (*self.mailboxes, self.shared):
             mailboxes.check(show(self.host, mailboxes.user))
+        self.shared.check_listed(self.host.command(
+            "user", "list", "-c", str(self.host.dir / "restante.conf")).stdout.decode())
         for user in USERS:
             self.look(user)
         self.verify()
@@ -90,7 +99,8 @@ class Crash:
             wait_for(lambda: self.host.pids("store") not in ([], before), "the store back", 60)
         else:
             self.host.kill()
-            self.roster.kill()
+            for admin in self.admins:
+                admin.kill()
             self.start()
         self.session(USERS[0]).wire.close()
         self.slowest = max(self.slowest, time.monotonic() - killed)
@@ -154,9 +164,9 @@ class Crash:
 
     def tell(self, minutes):
         counts = ", ".join(f"{count} {name}" for name, count in self.ledger.counts.items())
-        changes = sum((mailboxes.counts for mailboxes in self.mailboxes), Counter())
+        changes = sum((mailboxes.counts for mailboxes in (*self.mailboxes, self.shared)), Counter())
         counts += "; " + ", ".join(f"{changes[verb]} {verb}" for verb in COUNTED)
-        counts += f", {sum(len(mailboxes.sent) for mailboxes in self.mailboxes)} once-keys"
+        counts += f", {sum(len(mailboxes.sent) for mailboxes in (*self.mailboxes, self.shared))} once-keys"
         return (f"round {self.rounds}, {minutes:.1f} min: {counts}; back within {self.slowest:.1f} s at worst")
 
 

@@ -70,6 +70,7 @@ class Mailboxes:
         self.listing = self.told = None
         self.found = []           # deliveries that were seen for the first time
         self.counts = collections.Counter()
+        self.is_certain = True    # what is being done was answered
 
     def broken(self, text):
         raise Broken(f"{self.user}: {text}")
@@ -239,9 +240,7 @@ class Mailboxes:
         """What storeload shows of everything, against what is known, with or without the request under way."""
         faults = []
         for happened in (None, *self.outcomes()):
-            candidate = copy.copy(self)
-            candidate.boxes, candidate.subscriptions = copy.deepcopy((self.boxes, self.subscriptions))
-            candidate.found = []
+            candidate = self.candidate()
             try:
                 if happened and not candidate.happen(*happened):
                     continue
@@ -255,6 +254,13 @@ class Mailboxes:
             return
         raise Broken("; or, had it happened, ".join(faults) + f" (under way: {self.asked})")
 
+    def candidate(self):
+        """The same, to try what may have happened."""
+        other = copy.copy(self)
+        other.boxes, other.subscriptions = copy.deepcopy((self.boxes, self.subscriptions))
+        other.found = []
+        return other
+
     def outcomes(self):
         """What may have happened of the request under way."""
         if not self.asked or self.asked[0] in ("login", "select"):
@@ -267,6 +273,7 @@ class Mailboxes:
         yield self.asked
 
     def happen(self, verb, *arguments):
+        self.is_certain = False
         try:
             getattr(self, "do_" + verb)(*arguments)
         except Broken:
@@ -306,16 +313,16 @@ def show(host, user):
 class Changer:
     """storeload at work for one user; as the clients of load.py."""
 
-    def __init__(self, host, mailboxes, seed):
+    def __init__(self, host, mailboxes, seed, prefix=""):
         self.mailboxes = mailboxes
-        self.host, self.seed = host, seed
-        self.path = host.dir / f"ledger.{mailboxes.user}"
+        self.host, self.seed, self.prefix = host, seed, prefix
+        self.path = host.dir / f"ledger.{mailboxes.user}{prefix and '.' + prefix}"
         self.error = None
 
     def start(self):
         self.begin = self.path.stat().st_size if self.path.exists() else 0
         with open(self.path, "ab") as ledger:
-            self.process = subprocess.Popen(command(self.host, self.mailboxes.user, str(self.seed)),
+            self.process = subprocess.Popen(command(self.host, self.mailboxes.user, str(self.seed), self.prefix),
                                             stdin=subprocess.PIPE, stdout=ledger, stderr=subprocess.DEVNULL)
 
     def stop(self):
@@ -349,14 +356,14 @@ class Deliverer(threading.Thread):
             while not self.stopping.is_set():
                 try:
                     wire = wire or self.greet()
-                    while again:
-                        self.push(wire, *again[-1])
-                        again.pop()
-                    number += 1
-                    mailboxes, key = self.rng.choice(self.all_mailboxes), f"{self.seed}.{number}"
-                    if mailboxes.sent and self.rng.random() < 0.3:
-                        key = self.rng.choice(list(mailboxes.sent))
-                    self.push(wire, mailboxes, key)
+                    if not again:
+                        number += 1
+                        mailboxes, key = self.rng.choice(self.all_mailboxes), f"{self.seed}.{number}"
+                        if mailboxes.sent and self.rng.random() < 0.3:
+                            key = self.rng.choice(list(mailboxes.sent))
+                        again.append((mailboxes, key))
+                    self.push(wire, *again[-1])
+                    again.pop()
                 except Gone:
                     wire = wire and wire.close()
                     self.stopping.wait(0.005)
@@ -413,22 +420,28 @@ class Roster(threading.Thread):
         self.error = None
 
     def run(self):
-        while not self.stopping.is_set():
-            name = self.rng.choice(self.NAMES)
-            there, self.known[name] = self.known[name], None
+        while True:
             with self.lock:
                 if self.stopping.is_set():
-                    self.known[name] = there
                     return
+                arguments, typed, settle = self.choose()
                 self.process = subprocess.Popen(
-                    [str(build_dir() / "restante"), "user", "remove" if there else "add", address(name),
-                     "-c", str(self.host.dir / "restante.conf")],
+                    [str(build_dir() / "restante"), "user", *arguments, "-c", str(self.host.dir / "restante.conf")],
                     stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                     start_new_session=True)
-            self.process.communicate(b"" if there else PASSWORD.encode() + b"\n")
+            self.process.communicate(typed.encode() + b"\n")
             if self.process.returncode:
                 return  # the store is away, or this was killed with it
+            settle()
+
+    def choose(self):
+        """What to ask for, what to type, and what to note when it was done."""
+        name = self.rng.choice(self.NAMES)
+        there, self.known[name] = self.known[name], None
+
+        def settle():
             self.known[name] = not there
+        return ["remove" if there else "add", address(name)], "" if there else PASSWORD, settle
 
     def kill(self):
         """With everything else: without a store it would start one of its own."""
