@@ -123,7 +123,7 @@ static void side_open_type(struct side *side, const struct conn_limits *limits, 
 	side->conn = conn_new(loop, pair[0], &side_handlers, limits, side);
 }
 
-static void side_open(struct side *side, const struct conn_limits *limits)
+static inline void side_open(struct side *side, const struct conn_limits *limits)
 {
 	side_open_type(side, limits, SOCK_STREAM);
 }
@@ -171,6 +171,13 @@ static void side_close(struct side *side)
 static void peer_send(struct side *side, const char *string)
 {
 	assert_int_equal(send(side->peer, string, strlen(string), MSG_NOSIGNAL), strlen(string));
+}
+
+/* To the octet; NUL is none of them. */
+static inline void expect_text(const struct buf *got, const char *wanted)
+{
+	if (!text_equal(buf_text(got), text_of(wanted)))
+		fail_msg("\"%.*s\", not \"%s\"", TEXT_ARG(buf_text(got)), wanted);
 }
 
 static double seconds_now(void)

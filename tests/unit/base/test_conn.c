@@ -46,7 +46,7 @@ static void octets_one_by_one_make_lines_too(void **state)
 		RUN_UNTIL(side.inputs == i + 1);
 	}
 	peer_read(&side, &replies);
-	assert_true(text_equal(buf_text(&replies), TEXT("250 one ok\r\n250 two ok\r\n")));
+	expect_text(&replies, "250 one ok\r\n250 two ok\r\n");
 	buf_release(&replies);
 	side_close(&side);
 }
@@ -137,7 +137,7 @@ static void a_peer_that_does_not_read_stops_the_producer(void **state)
 		event_base_loop(loop, EVLOOP_NONBLOCK);
 	}
 	RUN_UNTIL(side.inputs == 2);
-	assert_true(text_equal(buf_text(&side.got), TEXT("NOOP\r\n")));
+	expect_text(&side.got, "NOOP\r\n");
 	side_close(&side);
 }
 
@@ -155,7 +155,7 @@ static void while_held_nothing_is_handed_over(void **state)
 	peer_send(&side, "three\n");
 	run_what_is_ready();
 	assert_int_equal(side.inputs, 1);
-	assert_true(text_equal(buf_text(&side.got), TEXT("one\n")));
+	expect_text(&side.got, "one\n");
 	assert_true(text_equal(conn_input(side.conn), TEXT("two\n")));
 	/* What is written meanwhile goes out. */
 	conn_write(side.conn, TEXT("wait"));
@@ -168,7 +168,7 @@ static void while_held_nothing_is_handed_over(void **state)
 	assert_int_equal(side.inputs, 2);
 	conn_release(side.conn);
 	RUN_UNTIL(side.inputs == 3);
-	assert_true(text_equal(buf_text(&side.got), TEXT("one\ntwo\nthree\n")));
+	expect_text(&side.got, "one\ntwo\nthree\n");
 	conn_release(side.conn);
 	run_what_is_ready();
 	assert_int_equal(side.inputs, 3);
@@ -206,7 +206,7 @@ static void again_lets_the_others_have_their_turn(void **state)
 	busy.on_input = take_one_and_again;
 	peer_send(&busy, "abc");
 	RUN_UNTIL(busy.inputs >= 10);
-	assert_true(text_equal(buf_text(&busy.got), TEXT("abc")));
+	expect_text(&busy.got, "abc");
 	peer_send(&other, "x");
 	size_t before = busy.inputs;
 	RUN_UNTIL(other.inputs);

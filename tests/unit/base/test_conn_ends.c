@@ -33,7 +33,7 @@ static void finish_lets_the_last_reply_arrive(void **state)
 	assert_int_equal(side.ended, 0);
 	assert_int_equal(conn_input(side.conn).len, 0);
 	peer_read(&side, &replies);
-	assert_true(text_equal(buf_text(&replies), TEXT("221 bye\r\n")));
+	expect_text(&replies, "221 bye\r\n");
 	assert_true(peer_sees_end(&side));
 	assert_int_equal(side.inputs, 1);
 	close(side.peer);
@@ -87,7 +87,7 @@ static void a_half_closed_peer_gets_its_answers(void **state)
 	RUN_UNTIL(side.ended);
 	assert_int_equal(side.end, CONN_END_PEER);
 	peer_read(&side, &replies);
-	assert_true(text_equal(buf_text(&replies), TEXT("250 one ok\r\n250 two ok\r\n")));
+	expect_text(&replies, "250 one ok\r\n250 two ok\r\n");
 	buf_release(&replies);
 	side_close(&side);
 }
@@ -111,7 +111,7 @@ static void a_half_closed_peer_is_answered_after_the_hold(void **state)
 		run_what_is_ready();
 	}
 	assert_int_equal(side.inputs, 2);
-	assert_true(text_equal(buf_text(&side.got), TEXT("one\ntwo\n")));
+	expect_text(&side.got, "one\ntwo\n");
 	assert_int_equal(side.end, CONN_END_PEER);
 	char octets[10];
 	assert_int_equal(recv(side.peer, octets, sizeof(octets), 0), 4);

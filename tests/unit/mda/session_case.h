@@ -39,6 +39,15 @@ static inline void expect_outcome(struct harness *h, const char *reply)
 	harness_expect(h, pattern);
 }
 
+/* An empty message; every recipient of it, named with blanks between, gets this reply. */
+static inline void deliver_empty(struct harness *h, const char *recipients, const char *expect)
+{
+	harness_envelope(h, recipients);
+	harness_say(h, "\r\n.\r\n");
+	for (const char *at = recipients; at; at = strchr(at + 1, ' '))
+		harness_expect(h, expect);
+}
+
 static inline void client_leaves(struct harness *h)
 {
 	close(h->client);

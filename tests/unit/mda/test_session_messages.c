@@ -30,10 +30,7 @@ static void trace_fields_stand_first(void **state)
 	assert_string_equal(h->recipients, "alice@example.test/INBOX bob@example.test/INBOX ");
 
 	/* The same mailbox twice is for the store to see, which keeps one copy. */
-	harness_envelope(h, "bob@example.test BOB@example.test");
-	harness_say(h, "\r\n.\r\n");
-	harness_expect(h, "250 2.0.0 * stored");
-	harness_expect(h, "250 2.0.0 * stored");
+	deliver_empty(h, "bob@example.test BOB@example.test", "250 2.0.0 * stored");
 	assert_string_equal(h->recipients, "bob@example.test/INBOX bob@example.test/INBOX ");
 	assert_non_null(strstr(h->body, "\nDelivered-To: bob@example.test\n"));
 	harness_expect_nothing(h);
@@ -177,14 +174,8 @@ static void a_user_who_is_gone_costs_others_nothing(void **state)
 	harness_greet(h, true);
 	h->deliver_failure = STORE_NO_SUCH_USER;
 	h->deliver_user = "alice@example.test";
-	harness_envelope(h, "alice@example.test bob@example.test");
-	harness_say(h, "\r\n.\r\n");
-	harness_expect(h, "451 4.3.0 a recipient is gone*");
-	harness_expect(h, "451 4.3.0 a recipient is gone*");
-	harness_envelope(h, "alice@example.test ALICE@example.test");
-	harness_say(h, "\r\n.\r\n");
-	harness_expect(h, "550 5.1.1 *");
-	harness_expect(h, "550 5.1.1 *");
+	deliver_empty(h, "alice@example.test bob@example.test", "451 4.3.0 a recipient is gone*");
+	deliver_empty(h, "alice@example.test ALICE@example.test", "550 5.1.1 *");
 }
 
 /* Between smtp-in and us all get the message or none, unless it says PRDR; to others each is told. */
@@ -400,10 +391,7 @@ static void a_user_who_is_full_is_asked_for_anew(void **state)
 	harness_greet(h, false);
 	h->deliver_failure = STORE_OVER_QUOTA;
 	h->deliver_user = "alice@example.test";
-	harness_envelope(h, "alice@example.test bob@example.test");
-	harness_say(h, "\r\n.\r\n");
-	harness_expect(h, "452 4.2.2 *");
-	harness_expect(h, "452 4.2.2 *");
+	deliver_empty(h, "alice@example.test bob@example.test", "452 4.2.2 *");
 	assert_int_equal(resolve_cached(h->worker->resolve), 1);
 	h->lookup_failure = STORE_OVER_QUOTA;
 	h->deliver_failure = STORE_OK;

@@ -22,9 +22,7 @@ static void without_a_store_all_is_temporary(void **state)
 	harness_expect(h, "250 *");
 	h->refuse_connections = false;
 	harness_wait_for_store(h);
-	harness_envelope(h, "alice@example.test");
-	harness_say(h, "\r\n.\r\n");
-	harness_expect(h, "250 2.0.0 *");
+	deliver_empty(h, "alice@example.test", "250 2.0.0 *");
 }
 
 static void what_was_asked_of_a_lost_store_is_temporary(void **state)
@@ -61,12 +59,8 @@ static void what_the_store_said_holds_until_it_says_otherwise(void **state)
 	struct harness *h = *state;
 
 	harness_greet(h, false);
-	harness_envelope(h, "alice@example.test");
-	harness_say(h, "\r\n.\r\n");
-	harness_expect(h, "250 *");
-	harness_envelope(h, "alice@example.test");
-	harness_say(h, "\r\n.\r\n");
-	harness_expect(h, "250 *");
+	deliver_empty(h, "alice@example.test", "250 *");
+	deliver_empty(h, "alice@example.test", "250 *");
 	assert_int_equal(h->lookups, 1);
 	harness_directory_changed(h);
 	harness_settle(h);

@@ -313,6 +313,20 @@ static void run_until(struct stage *stage, const unsigned *condition)
 		event_base_loop(stage->host.loop, EVLOOP_ONCE);
 }
 
+/* A process that works, and is ready. */
+static void begin(struct stage *stage, enum host_role_id role)
+{
+	stage->ready = stage->ended = 0;
+	start(stage, role, "works");
+	run_until(stage, &stage->ready);
+}
+
+static void kill_it(struct stage *stage)
+{
+	child_kill(&stage->child);
+	run_until(stage, &stage->ended);
+}
+
 static void count(struct stage *stage)
 {
 	stage->counters[0] = '\0';
@@ -325,8 +339,7 @@ static void test_life(void **state)
 {
 	struct stage *stage = *state;
 
-	start(stage, HOST_SMTP_IN, "works");
-	run_until(stage, &stage->ready);
+	begin(stage, HOST_SMTP_IN);
 	assert_int_equal(stage->child.state, CHILD_RUNNING);
 	count(stage);
 	assert_string_equal(stage->counters,
@@ -344,12 +357,10 @@ static void test_store_stands_in_its_directory(void **state)
 {
 	struct stage *stage = *state;
 
-	start(stage, HOST_STORE, "works");
-	run_until(stage, &stage->ready);
+	begin(stage, HOST_STORE);
 	count(stage);
 	assert_memory_equal(stage->counters, "/store configures=1 listeners=5 ", 32);
-	child_kill(&stage->child);
-	run_until(stage, &stage->ended);
+	kill_it(stage);
 	assert_true(WIFSIGNALED(stage->status));
 	child_deinit(&stage->child);
 }
@@ -369,11 +380,9 @@ static void test_limits_are_given_back(void **state)
 	assert_non_null(limits->table);
 	assert_non_null(other);
 	everybody = limits_enter_everybody(other);
-	start(stage, HOST_SMTP_IN, "works");
-	run_until(stage, &stage->ready);
+	begin(stage, HOST_SMTP_IN);
 	assert_int_equal(limits_connections(other, &everybody), 2);
-	child_kill(&stage->child);
-	run_until(stage, &stage->ended);
+	kill_it(stage);
 	assert_int_equal(limits_connections(other, &everybody), 1);
 	limits_close(&other);
 	child_deinit(&stage->child);
@@ -391,25 +400,20 @@ static void test_reconfigure(void **state)
 	};
 	struct stage *stage = *state;
 
-	start(stage, HOST_SMTP_IN, "works");
-	run_until(stage, &stage->ready);
+	begin(stage, HOST_SMTP_IN);
 	stage->host.certificates = (struct certificates){ .count = 1, .list = &certificate };
 	child_reconfigure(&stage->child);
 	count(stage);
 	assert_non_null(strstr(stage->counters, "configures=2 listeners=2 certificates=1"));
 	assert_int_equal(stage->ready, 1);
-	child_kill(&stage->child);
-	run_until(stage, &stage->ended);
+	kill_it(stage);
 	child_deinit(&stage->child);
 
-	stage->ready = stage->ended = 0;
-	start(stage, HOST_STORE, "works");
-	run_until(stage, &stage->ready);
+	begin(stage, HOST_STORE);
 	count(stage);
 	assert_non_null(strstr(stage->counters, "certificates=0"));
 	stage->host.certificates = (struct certificates){ .count = 0 };
-	child_kill(&stage->child);
-	run_until(stage, &stage->ended);
+	kill_it(stage);
 	child_deinit(&stage->child);
 }
 
@@ -434,34 +438,26 @@ static void test_session_tickets(void **state)
 	assert_memory_not_equal(
 		tickets->current, stage->host.tickets[HOST_POP3D].current, TLS_TICKET_KEY);
 	const unsigned first = tickets->current[0];
-	start(stage, HOST_SMTP_IN, "works");
-	run_until(stage, &stage->ready);
+	begin(stage, HOST_SMTP_IN);
 	expect_tickets(stage, 1, first, 0);
 	host_renew_tickets(&stage->host);
 	child_renew_tickets(&stage->child);
 	const unsigned second = tickets->current[0];
 	expect_tickets(stage, 2, second, first);
-	child_kill(&stage->child);
-	run_until(stage, &stage->ended);
+	kill_it(stage);
 	child_renew_tickets(&stage->child);
 	child_deinit(&stage->child);
 
-	stage->ready = stage->ended = 0;
-	start(stage, HOST_SMTP_IN, "works");
-	run_until(stage, &stage->ready);
+	begin(stage, HOST_SMTP_IN);
 	expect_tickets(stage, 1, second, first);
-	child_kill(&stage->child);
-	run_until(stage, &stage->ended);
+	kill_it(stage);
 	child_deinit(&stage->child);
 
 	/* The store speaks no TLS. */
-	stage->ready = stage->ended = 0;
-	start(stage, HOST_STORE, "works");
-	run_until(stage, &stage->ready);
+	begin(stage, HOST_STORE);
 	count(stage);
 	assert_null(strstr(stage->counters, "renewals"));
-	child_kill(&stage->child);
-	run_until(stage, &stage->ended);
+	kill_it(stage);
 	child_deinit(&stage->child);
 }
 
