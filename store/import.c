@@ -39,10 +39,14 @@ static enum store_failure write_marker(struct engine *engine, const struct accou
 		"An import has not been finished. Do it again, or remove the user.\n";
 	const int fd = mailbox_directory(engine, account->mailboxes[0]);
 
-	if (fd < 0 ||
-		sys_replace_file(fd, IMPORT_FILE, note, sizeof(note) - 1, S_IRUSR | S_IWUSR) != 0)
+	if (fd < 0)
 		return engine_errno_failure(errno);
-	return STORE_OK;
+	if (sys_replace_file(fd, IMPORT_FILE, note, sizeof(note) - 1, S_IRUSR | S_IWUSR) == 0)
+		return STORE_OK;
+	const int error = errno;
+	/* It may be there all the same, and the next start would find the user closed. */
+	sys.unlinkat(fd, IMPORT_FILE, 0);
+	return engine_errno_failure(error);
 }
 
 enum store_failure engine_import_begin(struct engine *engine, struct text user, bool *resumed)

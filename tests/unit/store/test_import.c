@@ -1,3 +1,4 @@
+#include "base/sys.h"
 #include "store/import.h"
 #include "tests/unit/store/engine_fixture.h"
 
@@ -203,6 +204,33 @@ static void subscribe_and_import(struct fixture *fixture)
 		fixture_die();
 }
 
+static struct sys kernel;
+
+static int failing_fsync(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) != 0 || !S_ISDIR(st.st_mode))
+		return kernel.fsync(fd);
+	errno = EIO;
+	return -1;
+}
+
+/* One that could not be begun has not closed the user, neither now nor after a restart. */
+static void test_not_begun(void **state)
+{
+	struct fixture *fixture = *state;
+
+	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
+	kernel = sys;
+	sys.fsync = failing_fsync;
+	assert_int_not_equal(begin(fixture), STORE_OK);
+	sys = kernel;
+	assert_int_equal(fixture_deliver(fixture, ALICE, "x\n"), STORE_OK);
+	fixture_restart(fixture);
+	assert_int_equal(fixture_deliver(fixture, ALICE, "y\n"), STORE_OK);
+}
+
 /* What was subscribed before an import is redone from the log after it; neither takes the other's place. */
 static void test_killed_after(void **state)
 {
@@ -226,6 +254,7 @@ int main(void)
 		TEST(test_taken_over),
 		TEST(test_goes_on),
 		TEST(test_refused),
+		TEST(test_not_begun),
 		TEST(test_killed_after),
 	};
 
