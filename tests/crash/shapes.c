@@ -254,7 +254,7 @@ static void import(struct workload *workload)
 	workload->import_count++;
 	const enum store_failure begun =
 		engine_import_begin(workload->engine, text_of(workload_users[user]), &resumed);
-	if (begun != STORE_OK && begun != STORE_BUSY)
+	if (begun != STORE_OK)
 		return;
 	struct subscription *first = &workload->subscriptions[workload->subscription_count];
 	first[0] = (struct subscription){ .user = user, .name = one, .on = true, .when = now };
