@@ -38,11 +38,17 @@ enum control_type {
 	CONTROL_LOG,
 };
 
-enum { CONTROL_FD = 3, CONTROL_PAYLOAD = 1 << 20 };
+enum {
+	CONTROL_FD = 3,
+	CONTROL_PAYLOAD = 1 << 20,
+	CONTROL_COMMON_LIMIT = 1 << 18, /* octets of settings, as they are handed over */
+	CONTROL_SECTION_LIMIT = 1 << 19,
+};
 
 /* Both as settings_store() writes them. uid and gid: 0 when not started as root. */
 #define CONTROL_CONFIGURE_FIELDS(F) \
-	F(text, common, 1 << 18) F(text, section, 1 << 19) F(u32, uid, 0) F(u32, gid, 0)
+	F(text, common, CONTROL_COMMON_LIMIT) \
+	F(text, section, CONTROL_SECTION_LIMIT) F(u32, uid, 0) F(u32, gid, 0)
 #define CONTROL_LISTENER_FIELDS(F) F(text, name, 64)
 #define CONTROL_CERTIFICATE_FIELDS(F) F(text, chain, 1 << 18) F(text, key, 1 << 16)
 #define CONTROL_GO_FIELDS(F) F(u32, worker, 0)

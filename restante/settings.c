@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/control.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -202,6 +203,36 @@ static void verify_domains(
 	arena_free(&arena);
 }
 
+static void verify_size(struct buf *handed, size_t limit, const char *what, struct finding *finding)
+{
+	char sentence[SENTENCE_LIMIT / 2];
+
+	if (buf_length(handed) > limit) {
+		snprintf(sentence, sizeof(sentence),
+			"%s: %zu octets of settings, and at most %zu can be handed to a role; "
+			"shorten the lists",
+			what, buf_length(handed), limit);
+		report_at(finding, 0, sentence);
+	}
+	buf_clear(handed);
+}
+
+/* A role would refuse what is longer, and end. */
+static void verify_sizes(const struct host_settings *settings, struct finding *finding)
+{
+	struct buf handed = { 0 };
+
+	settings_store(&common_section, settings->values[0], &handed);
+	verify_size(&handed, CONTROL_COMMON_LIMIT,
+		"the top of the file (domains can be added with restante domain add, too)",
+		finding);
+	for (enum host_role_id role = 0; role < HOST_ROLES; role++) {
+		host_settings_store(settings, role, &handed);
+		verify_size(&handed, CONTROL_SECTION_LIMIT, host_roles[role].name, finding);
+	}
+	buf_release(&handed);
+}
+
 int host_settings_read(const struct host_source *source, struct host_settings **result,
 	host_report *report, void *owner)
 {
@@ -225,6 +256,7 @@ int host_settings_read(const struct host_source *source, struct host_settings **
 		if (read_more_accounts(settings, source->file, report, owner) != 0)
 			finding.count++;
 		verify_domains(settings, octets, &finding);
+		verify_sizes(settings, &finding);
 	}
 	mem_free(file);
 	*result = settings;

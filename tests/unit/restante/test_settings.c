@@ -134,6 +134,30 @@ static void test_many_cores(void **state)
 	host_settings_free(&settings);
 }
 
+/* What a role would refuse is a mistake here: a reload would end every role. */
+static void test_all_can_be_handed_over(void **state)
+{
+	struct buf octets = { 0 };
+	struct host_settings *settings;
+	struct heard heard;
+
+	(void)state;
+	buf_add_string(&octets, "domains = { a.test");
+	for (unsigned i = 0; i < 18000; i++)
+		buf_format(&octets, ", domain%u.test", i);
+	buf_add_string(&octets, " }\nmda { listen = { 127.0.0.1:1");
+	for (unsigned i = 0; i < 33000; i++)
+		buf_add_string(&octets, ", 127.0.0.1:10000");
+	buf_add_string(&octets, " } }\n");
+	buf_add_char(&octets, '\0');
+	assert_int_equal(read_settings(buf_text(&octets).ptr, NULL, 0, &settings, &heard), -1);
+	assert_int_equal(heard.count, 2);
+	assert_non_null(strstr(heard.all, "/file: the top of the file"));
+	assert_non_null(strstr(heard.all, "/file: mda: "));
+	host_settings_free(&settings);
+	buf_release(&octets);
+}
+
 /* "xn--a" claims to be an A-label and is none. */
 static void test_domains_are_names(void **state)
 {
@@ -281,6 +305,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_tables_have_what_we_ask_for),
 		cmocka_unit_test(test_many_cores),
+		cmocka_unit_test(test_all_can_be_handed_over),
 		cmocka_unit_test(test_domains_are_names),
 		cmocka_unit_test(test_recipients_are_kept),
 		cmocka_unit_test(test_mistakes_have_lines),
