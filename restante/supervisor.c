@@ -17,6 +17,7 @@
 #include "restante/child.h"
 #include "restante/feed.h"
 #include "restante/reload.h"
+#include "restante/terminal.h"
 
 enum {
 	FIRST_DEATHS = 8,  /* a role that never was ready gets so many starts */
@@ -390,11 +391,13 @@ static void finish_census_when_counted(struct supervisor *supervisor)
 static void on_counters(void *owner, struct text lines)
 {
 	struct slot *slot = owner;
+	struct buf safe = { 0 };
 
-	if (lines.len > ADMIN_COUNTERS_LIMIT || memchr(lines.ptr, 0, lines.len))
-		lines.len = 0;
+	if (lines.len <= ADMIN_COUNTERS_LIMIT)
+		terminal_add_lines(&safe, lines);
 	mem_free(slot->counters);
-	slot->counters = mem_copy(lines.ptr, lines.len);
+	slot->counters = mem_copy(buf_text(&safe).ptr, buf_length(&safe));
+	buf_release(&safe);
 	if (!slot->counting)
 		return;
 	slot->counting = false;

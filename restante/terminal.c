@@ -20,6 +20,17 @@ void terminal_add(struct buf *out, struct text t)
 	}
 }
 
+void terminal_add_lines(struct buf *out, struct text lines)
+{
+	struct text line;
+
+	while (lines.len && text_split(&lines, '\n', &line)) {
+		terminal_add(out, line);
+		if (lines.ptr)
+			buf_add_char(out, '\n');
+	}
+}
+
 void terminal_complain(const char *format, ...)
 {
 	struct buf safe = { 0 };
