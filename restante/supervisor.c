@@ -144,8 +144,11 @@ static void log_death(const struct slot *slot, int status, int64_t lived, uint32
 {
 	const bool killed = WIFSIGNALED(status);
 
-	LOG_WARNING("child-died", LOG_STRING("child", role_of(slot)->name),
-		LOG_NUMBER("worker", slot->child.worker), LOG_NUMBER("child-pid", slot->child.pid),
+	/* With 0 it wished for it, as the bridge does at a reload. */
+	LOG_EVENT(status == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING,
+		status == 0 ? "child-ended" : "child-died",
+		LOG_STRING("child", role_of(slot)->name), LOG_NUMBER("worker", slot->child.worker),
+		LOG_NUMBER("child-pid", slot->child.pid),
 		LOG_STRING("by", killed ? "signal" : "exit"),
 		LOG_NUMBER("status", killed ? WTERMSIG(status) : WEXITSTATUS(status)),
 		LOG_NUMBER("lived-ms", lived), LOG_NUMBER("again-ms", pause));
