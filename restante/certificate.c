@@ -9,6 +9,7 @@
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -133,6 +134,30 @@ int certificates_read(struct certificates *certificates, const struct host_setti
 		return 0;
 	certificates_free(certificates);
 	return -1;
+}
+
+void certificates_doubt(const struct host_settings *settings, const char *settings_file,
+	host_report *report, void *owner)
+{
+	struct reading reading = {
+		.settings_file = settings_file, .report = report, .owner = owner
+	};
+	const struct settings_list *pairs = &host_settings_common(settings)->certificates;
+	char what[600];
+	struct stat st;
+
+	for (size_t i = 0; i < pairs->count; i++) {
+		const struct text pair = text_of(pairs->item[i]);
+		char *key = host_settings_path(
+			settings_file, text_from(pair, (size_t)(text_find(pair, ':') + 1)));
+		snprintf(what, sizeof(what),
+			"the mode of %.400s lets every user of this machine read the key; chmod "
+			"o= takes that away",
+			key);
+		if (stat(key, &st) == 0 && (st.st_mode & S_IROTH))
+			report_pair(&reading, pairs->item[i], what);
+		mem_free(key);
+	}
 }
 
 void certificates_free(struct certificates *certificates)

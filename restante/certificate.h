@@ -26,6 +26,11 @@ struct certificates {
  */
 int certificates_read(struct certificates *certificates, const struct host_settings *settings,
 	const char *settings_file, host_report *report, void *owner);
+
+/* What works and should not be: "FILE:LINE: sentence" of each key that everybody can read. */
+void certificates_doubt(const struct host_settings *settings, const char *settings_file,
+	host_report *report, void *owner);
+
 void certificates_free(struct certificates *certificates);
 
 /*

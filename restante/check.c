@@ -16,6 +16,13 @@ static void print_mistake(void *owner, const char *sentence)
 	++*count;
 }
 
+/* It works, and yet. */
+static void print_doubt(void *owner, const char *sentence)
+{
+	(void)owner;
+	fprintf(stderr, "%s\n", sentence);
+}
+
 static void check_aliases(
 	const struct host_source *source, const struct host_settings *settings, unsigned *mistakes)
 {
@@ -39,6 +46,7 @@ static int check(const struct host_source *source)
 	host_settings_read(source, &settings, print_mistake, &mistakes);
 	if (certificates_read(&certificates, settings, source->file, print_mistake, &mistakes) == 0)
 		certificates_free(&certificates);
+	certificates_doubt(settings, source->file, print_doubt, NULL);
 	check_aliases(source, settings, &mistakes);
 	host_settings_free(&settings);
 	if (mistakes == 0) {

@@ -80,8 +80,15 @@ void host_open_log(const struct host_settings *settings)
 	log_open("restante", level);
 }
 
+static void log_doubt(void *owner, const char *sentence)
+{
+	(void)owner;
+	LOG_WARNING("settings-doubt", LOG_STRING("what", sentence));
+}
+
 void host_log_doubts(const struct host *host)
 {
+	certificates_doubt(host->settings, host->source.file, log_doubt, NULL);
 	if (host->certificates.count == 0)
 		LOG_WARNING("no-certificates",
 			LOG_STRING("effect", "no TLS: ports for it are open but of no use"));

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -140,11 +141,42 @@ static void test_reading(void **state)
 	buf_release(&other_key);
 }
 
+/* It is taken, and not in silence. */
+static void test_keys_for_everybody(void **state)
+{
+	static const struct {
+		mode_t mode;
+		bool doubted;
+	} cases[] = { { 0600, false }, { 0640, false }, { 0644, true }, { 0604, true } };
+	struct host_settings *settings;
+	char conf[100], key[100];
+
+	(void)state;
+	write_file("a.key", TEXT("key"));
+	write_file(
+		"conf", TEXT("hostname = x\ncertificates = { none.pem:none.key, a.pem:a.key }\n"));
+	path_of("conf", conf, sizeof(conf));
+	path_of("a.key", key, sizeof(key));
+	const struct host_source source = { .file = conf };
+	assert_int_equal(host_settings_read(&source, &settings, hear, NULL), 0);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		heard[0] = '\0';
+		assert_int_equal(chmod(key, cases[i].mode), 0);
+		certificates_doubt(settings, conf, hear, NULL);
+		assert_int_equal(strstr(heard, "/conf:2: certificates: the mode of ") != NULL,
+			cases[i].doubted);
+		assert_int_equal(strstr(heard, key) != NULL, cases[i].doubted);
+		assert_null(strstr(heard, "none.key"));
+	}
+	host_settings_free(&settings);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_made_certificate_serves),
 		cmocka_unit_test(test_reading),
+		cmocka_unit_test(test_keys_for_everybody),
 	};
 
 	return cmocka_run_group_tests(tests, make_directory, remove_directory);
