@@ -30,17 +30,21 @@ static bool take_line(struct aliases_reader *reader, struct text *line)
 	return true;
 }
 
-/* Whether what comes next, comments apart, goes on with what was before. */
-static bool continues(const struct aliases_reader *reader)
+/* Whether what comes next, comments apart, goes on with what was before. Then the reader is behind them. */
+static bool continues(struct aliases_reader *reader)
 {
-	struct aliases_reader ahead = *reader;
+	struct aliases_reader ahead = *reader, before;
 	struct text line;
 
-	while (take_line(&ahead, &line)) {
-		if (!is_comment(line))
-			return is_blank(line.ptr[0]);
-	}
-	return false;
+	do {
+		before = ahead;
+		if (!take_line(&ahead, &line))
+			return false;
+	} while (is_comment(line));
+	if (!is_blank(line.ptr[0]))
+		return false;
+	*reader = before;
+	return true;
 }
 
 /* Octets up to one of these that is not within quotes; -1: the quotes do not end. */
@@ -213,8 +217,7 @@ int aliases_next(struct aliases_reader *reader, struct arena *arena, struct alia
 		*error = take_items(arena, text, reader->line, false, &items);
 	while (!*error && continues(reader) && take_line(reader, &text)) {
 		*line = reader->line;
-		if (!is_comment(text))
-			*error = take_items(arena, text, reader->line, false, &items);
+		*error = take_items(arena, text, reader->line, false, &items);
 	}
 	if (!*error && !items.first) {
 		*line = entry->line;

@@ -135,10 +135,30 @@ static void included_files_are_members_alone(void **state)
 	arena_free(&arena);
 }
 
+/* It would take minutes if each line looked at all that follow. */
+static void members_may_be_commented_out(void **state)
+{
+	enum { LINES = 200000 };
+	struct arena *arena = arena_new(4096);
+	struct buf file = { 0 }, out = { 0 };
+
+	(void)state;
+	buf_add_string(&file, "all: a,\n");
+	for (unsigned i = 0; i < LINES; i++)
+		buf_add_string(&file, "#\n");
+	buf_add_string(&file, "\tb\n");
+	print_all(&out, buf_text(&file), arena);
+	CHECK_TEXT(buf_text(&out), TEXT("1[all] 1=[a] 200002=[b];"), TEXT("comments"));
+	buf_release(&file);
+	buf_release(&out);
+	arena_free(&arena);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(files_are_read),
+		cmocka_unit_test(members_may_be_commented_out),
 		cmocka_unit_test(included_files_are_members_alone),
 	};
 
