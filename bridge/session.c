@@ -314,6 +314,7 @@ static int serve(struct session *session, struct ssl_ctx_st *tls,
 	const struct session_options *options = &session->options;
 	const struct bridge_account *account = options->account;
 	unsigned char pin[STREAM_PIN];
+	const bool pop3 = bridge_account_protocol(account) == BRIDGE_POP3;
 	const bool pinned = account->pin[0] && read_pin(account->pin, pin) == 0;
 
 	session->lmtp = lmtp_new(&(struct lmtp_options){
@@ -330,11 +331,11 @@ static int serve(struct session *session, struct ssl_ctx_st *tls,
 			.patience = (unsigned)options->settings->patience,
 			.watch = options->report,
 			.tls = tls,
-			.pin = pinned ? pin : NULL },
+			.pin = pinned ? pin : NULL,
+			.imap = !pop3 },
 		addresses, count);
 	if (result == 0)
-		result = bridge_account_protocol(account) == BRIDGE_POP3 ? pop3_serve(session)
-									 : imap_serve(session);
+		result = pop3 ? pop3_serve(session) : imap_serve(session);
 	if (result != 0)
 		session_check(session);
 	stream_close(&session->stream);

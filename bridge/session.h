@@ -5,6 +5,7 @@
  *	session.c    beginning and end; what is common to both protocols
  *	imap.c       IMAP: connection, login, folders
  *	imap_pull.c  IMAP: one folder
+ *	imap_guard.c IMAP: what the parser is spared
  *	imap_wait.c  IMAP: IDLE
  *	pop3.c       POP3: connection, login
  *	pop3_pull.c  POP3: the maildrop

@@ -184,6 +184,7 @@ int stream_wait(struct stream *stream, unsigned seconds)
 int stream_start_tls(struct stream *stream)
 {
 	stream->mail->read_buffer_len = 0;
+	stream->guard = (struct imap_guard){ 0 };
 	stream_expect(stream, HANDSHAKE_SECONDS, HANDSHAKE_OCTETS);
 	if (stream_tls_handshake(stream) != 0)
 		return -1;
@@ -241,6 +242,10 @@ static ssize_t driver_read(mailstream_low *low, void *octets, size_t size)
 	if ((uint64_t)got > stream->budget)
 		return fault_set(&stream->fault, FAULT_SERVER,
 			"%s sends more than an answer can have", stream->options.host);
+	if (stream->options.imap && !imap_guard_take(&stream->guard,
+					    (struct text){ .ptr = octets, .len = (size_t)got }))
+		return fault_set(&stream->fault, FAULT_SERVER,
+			"%s sends lists in lists without end", stream->options.host);
 	stream->budget -= (uint64_t)got;
 	stream->received += (uint64_t)got;
 	return got;

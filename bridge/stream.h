@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 
 #include "bridge/fault.h"
+#include "bridge/imap_guard.h"
 
 struct ssl_ctx_st;
 struct ssl_st;
@@ -35,6 +36,7 @@ struct stream_options {
 	int watch;         /* when this becomes readable, or its peer closes, we are to stop */
 	struct ssl_ctx_st *tls;
 	const unsigned char *pin; /* STREAM_PIN octets, or NULL */
+	bool imap;                /* what comes is looked at first: imap_guard.h */
 };
 
 struct stream {
@@ -45,6 +47,7 @@ struct stream {
 	int64_t deadline; /* milliseconds of the monotonic clock */
 	uint64_t budget;  /* octets that may still come */
 	uint64_t received;
+	struct imap_guard guard;
 	mailstream *mail;                  /* libetpan's; it has a low driver of ours */
 	char pin_text[2 * STREAM_PIN + 1]; /* of the server's key, once TLS is there */
 };

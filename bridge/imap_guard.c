@@ -1,0 +1,71 @@
+#include "bridge/imap_guard.h"
+
+static void take_in_line(struct imap_guard *guard, char c)
+{
+	guard->place = IMAP_GUARD_LINE;
+	if (c == '{') {
+		guard->place = IMAP_GUARD_SIZE;
+		guard->number = 0;
+	} else if (c == '(') {
+		guard->lists++;
+	} else if (c == '\n') {
+		guard->lists = 0;
+	}
+}
+
+static void begin_literal(struct imap_guard *guard)
+{
+	guard->place = IMAP_GUARD_LINE;
+	guard->literal = guard->number;
+}
+
+/* "{12}" says how long a literal is, where the line ends behind it and nowhere else. */
+static void take_octet(struct imap_guard *guard, char c)
+{
+	switch (guard->place) {
+	case IMAP_GUARD_LINE:
+		break;
+	case IMAP_GUARD_SIZE:
+		if (c >= '0' && c <= '9' && guard->number <= UINT32_MAX) {
+			guard->number = guard->number * 10 + (uint64_t)(c - '0');
+			return;
+		}
+		if (c == '}') {
+			guard->place = IMAP_GUARD_BRACE;
+			return;
+		}
+		break;
+	case IMAP_GUARD_BRACE:
+		if (c == '\r') {
+			guard->place = IMAP_GUARD_CR;
+			return;
+		}
+		if (c == '\n') {
+			begin_literal(guard);
+			return;
+		}
+		break;
+	case IMAP_GUARD_CR:
+		if (c == '\n') {
+			begin_literal(guard);
+			return;
+		}
+		break;
+	}
+	take_in_line(guard, c);
+}
+
+bool imap_guard_take(struct imap_guard *guard, struct text octets)
+{
+	while (octets.len && guard->lists <= IMAP_GUARD_LISTS) {
+		size_t used = 1;
+		if (guard->literal) {
+			used = octets.len < guard->literal ? octets.len : (size_t)guard->literal;
+			guard->literal -= used;
+		} else {
+			take_octet(guard, octets.ptr[0]);
+		}
+		octets = text_from(octets, used);
+	}
+	return guard->lists <= IMAP_GUARD_LISTS;
+}
