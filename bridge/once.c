@@ -40,18 +40,33 @@ static EVP_MD_CTX *begin(const struct bridge_account *account, const char *kind)
 	return context;
 }
 
-static struct once_key end(EVP_MD_CTX *context)
+static struct once_uidl finish(EVP_MD_CTX *context)
 {
-	struct once_key key = { "bridge/" };
-	unsigned char digest[EVP_MAX_MD_SIZE];
-	unsigned length = 0;
+	struct once_uidl uidl;
 
-	if (EVP_DigestFinal_ex(context, digest, &length) != 1)
+	if (EVP_DigestFinal_ex(context, uidl.digest, NULL) != 1)
 		LOG_FATAL("digest-failed");
 	EVP_MD_CTX_free(context);
-	for (unsigned i = 0; i < length && i < 32; i++)
-		snprintf(key.string + 7 + 2 * i, 3, "%02x", digest[i]);
+	return uidl;
+}
+
+struct once_key once_of_uidl(const struct once_uidl *uidl)
+{
+	static const char digits[] = "0123456789abcdef";
+	struct once_key key = { "bridge/" };
+
+	for (size_t i = 0; i < sizeof(uidl->digest); i++) {
+		key.string[7 + 2 * i] = digits[uidl->digest[i] >> 4];
+		key.string[8 + 2 * i] = digits[uidl->digest[i] & 15];
+	}
 	return key;
+}
+
+static struct once_key end(EVP_MD_CTX *context)
+{
+	const struct once_uidl digest = finish(context);
+
+	return once_of_uidl(&digest);
 }
 
 struct once_key once_imap(const struct bridge_account *account, const char *folder,
@@ -66,12 +81,12 @@ struct once_key once_imap(const struct bridge_account *account, const char *fold
 	return end(context);
 }
 
-struct once_key once_pop3(const struct bridge_account *account, struct text uidl)
+struct once_uidl once_pop3(const struct bridge_account *account, struct text uidl)
 {
 	EVP_MD_CTX *context = begin(account, "uidl");
 
 	add(context, uidl.ptr, uidl.len);
-	return end(context);
+	return finish(context);
 }
 
 struct once_digest *once_content_new(const struct bridge_account *account)

@@ -19,7 +19,13 @@ struct once_key {
 
 struct once_key once_imap(const struct bridge_account *account, const char *folder,
 	uint32_t uidvalidity, uint32_t uid);
-struct once_key once_pop3(const struct bridge_account *account, struct text uidl);
+
+/* A POP3 server lists all of them before the first is asked for: so long they are kept like this. */
+struct once_uidl {
+	unsigned char digest[32];
+};
+struct once_uidl once_pop3(const struct bridge_account *account, struct text uidl);
+struct once_key once_of_uidl(const struct once_uidl *uidl);
 
 /* For a message without an identifier of its own: give it piece by piece. */
 struct once_digest;

@@ -18,17 +18,16 @@ enum {
 };
 
 struct message {
-	uint32_t number;
 	uint64_t size;
-	size_t uidl; /* in the drop's uidls; beyond their end: none */
+	uint32_t number;
+	bool has_uidl;
+	struct once_uidl uidl;
 };
 
 struct drop {
 	struct pop3 *pop3;
 	struct message *messages;
 	size_t count;
-	struct buf uidls; /* each with a NUL after it */
-	bool has_uidl;
 
 	/* The chunk at hand. */
 	const struct message *chunk;
@@ -65,6 +64,22 @@ static int take_listing(
 		"the server lists more messages than are pulled (%d)", SESSION_MESSAGES_MOST);
 }
 
+/* A quarter of what this process may have: the rest is for what is done with them. */
+static int make_room(struct drop *drop)
+{
+	struct session *session = drop->pop3->session;
+	const size_t size = (drop->count * 2 + 2) * sizeof(*drop->messages);
+
+	if (drop->count & (drop->count + 1))
+		return 0;
+	if (size > session->options.settings->memory / 4)
+		return fault_set(&session->fault, FAULT_SERVER,
+			"the server lists more messages (%zu) than there is memory for",
+			drop->count);
+	drop->messages = mem_resize(drop->messages, size);
+	return 0;
+}
+
 /* Ascending numbers: a server that jumps about is not believed. */
 static int take_size(struct drop *drop, uint32_t number, struct text rest)
 {
@@ -75,11 +90,9 @@ static int take_size(struct drop *drop, uint32_t number, struct text rest)
 	if (text_to_number(word, INT64_MAX, &size) != 0 ||
 		(drop->count && drop->messages[drop->count - 1].number >= number))
 		return -1;
-	if ((drop->count & (drop->count + 1)) == 0)
-		drop->messages =
-			mem_resize(drop->messages, (drop->count * 2 + 2) * sizeof(*drop->messages));
-	drop->messages[drop->count++] =
-		(struct message){ .number = number, .size = size, .uidl = SIZE_MAX };
+	if (make_room(drop) != 0)
+		return -1;
+	drop->messages[drop->count++] = (struct message){ .number = number, .size = size };
 	return 0;
 }
 
@@ -103,11 +116,10 @@ static int take_uidl(struct drop *drop, uint32_t number, struct text rest)
 {
 	struct message *message = find_message(drop, number);
 
-	if (!pop3_is_uidl(rest) || !message || message->uidl != SIZE_MAX)
+	if (!pop3_is_uidl(rest) || !message || message->has_uidl)
 		return -1;
-	message->uidl = buf_length(&drop->uidls);
-	buf_add(&drop->uidls, rest);
-	buf_add_char(&drop->uidls, '\0');
+	message->uidl = once_pop3(drop->pop3->session->options.account, rest);
+	message->has_uidl = true;
 	return 0;
 }
 
@@ -126,8 +138,7 @@ static int list(struct drop *drop)
 	const int status = pop3_reply(pop3);
 	if (status < 0)
 		return -1;
-	drop->has_uidl = status == 1;
-	if (!drop->has_uidl) {
+	if (status == 0) {
 		session_notice(pop3->session, REPORT_NOTICE_NO_UIDL,
 			"the server has no UIDL: each message is fetched and told apart by what "
 			"it says, every time");
@@ -284,13 +295,10 @@ static int digest_message(struct drop *drop, size_t index)
 
 static int make_keys(struct drop *drop)
 {
-	const struct bridge_account *account = drop->pop3->session->options.account;
-
 	for (size_t i = 0; i < drop->length; i++) {
 		const struct message *message = &drop->chunk[i];
-		if (message->uidl != SIZE_MAX)
-			drop->keys[i] = once_pop3(
-				account, text_of(buf_text(&drop->uidls).ptr + message->uidl));
+		if (message->has_uidl)
+			drop->keys[i] = once_of_uidl(&message->uidl);
 		else if (digest_message(drop, i) != 0)
 			return -1;
 	}
@@ -417,7 +425,6 @@ int pop3_pull(struct pop3 *pop3)
 			"%zu messages, of which %" PRIu64 " (%" PRIu64
 			" octets) are not here yet; they would go to INBOX",
 			drop->count, drop->missing, drop->missing_octets);
-	buf_release(&drop->uidls);
 	mem_free(drop->messages);
 	mem_free(drop);
 	return result;

@@ -4,13 +4,14 @@ import collections
 import contextlib
 import hashlib
 import os
+import pathlib
 import random
 import shutil
 import signal
 import time
 import unittest
 
-from host import PASSWORD, Host, wait_for
+from host import PASSWORD, Host, build_dir, wait_for
 from remote import (Remote, add_account, bridge, bridge_counters, bridge_family, bridge_processes, descriptors, make_certificate,
                     stored, stored_count)
 
@@ -332,6 +333,10 @@ class Killed(unittest.TestCase):
             self.assertEqual(sorted(its), [0, 1, 2, 3])
             self.assertFalse({name for name in mine.values() if name.startswith("socket:")} & set(its.values()))
             self.assertFalse([name for fd, name in mine.items() if fd > 2 and not name.startswith("socket:")], mine)
+            limits = pathlib.Path(f"/proc/{account}/limits").read_text()
+            self.assertRegex(limits, r"Max core file size +0 +0 ")
+            if build_dir().name != "sanitize":
+                self.assertRegex(limits, rf"Max address space +{256 << 20} +{256 << 20} ")
 
     def test_kill_rounds(self):
         random.seed(7)

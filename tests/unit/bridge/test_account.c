@@ -107,7 +107,14 @@ static void test_keys(void **state)
 	assert_string_not_equal(key.string, once_imap(&a, "INBOX", 1, 3).string);
 	assert_string_not_equal(key.string, once_imap(&a, "INBOX", 12, 2).string);
 	assert_string_not_equal(key.string, once_imap(&a, "INBOX1", 1, 2).string);
-	assert_string_not_equal(key.string, once_pop3(&a, TEXT("1/2")).string);
+	const struct once_uidl uidl = once_pop3(&a, TEXT("1/2")),
+			       other = once_pop3(&a, TEXT("uid-1"));
+	assert_string_not_equal(key.string, once_of_uidl(&uidl).string);
+	/* Another way to make them would pull everything again. */
+	assert_string_equal(key.string,
+		"bridge/f89eaf27e7d8075b9765ff6504cc6810a02737380f60a874fbe8de1f5f657066");
+	assert_string_equal(once_of_uidl(&other).string,
+		"bridge/d1a5c054291e647f7835c55de997be5f4fddc336551dcb67aa1724d0036c9ce4");
 	assert_int_equal(settings_set(&bridge_account_section, &b, "host", TEXT("IMAP.example.net"),
 				 error, sizeof(error)),
 		0);
