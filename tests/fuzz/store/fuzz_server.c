@@ -40,26 +40,6 @@ static void violated(const char *what)
 	abort();
 }
 
-/* ---- the input ---- */
-
-struct input {
-	const uint8_t *at;
-	size_t left;
-};
-
-static uint8_t take_octet(struct input *in)
-{
-	if (in->left == 0)
-		return 0;
-	in->left--;
-	return *in->at++;
-}
-
-static uint32_t take_small(struct input *in)
-{
-	return take_octet(in) | (uint32_t)take_octet(in) << 8;
-}
-
 /* ---- peers ---- */
 
 struct asked {
@@ -221,11 +201,11 @@ static void make_aliases(void)
 }
 
 /* One or two of them, the second perhaps a list. */
-static struct text take_aliases(struct input *in)
+static struct text take_aliases(struct text *in)
 {
 	buf_clear(&aliases);
-	for (unsigned count = 1 + take_octet(in) % 2; count; count--) {
-		const uint8_t which = take_octet(in);
+	for (unsigned count = 1 + fuzz_octet(in) % 2; count; count--) {
+		const uint8_t which = fuzz_octet(in);
 		const struct text line = text_of(alias_lines[which % ALIAS_LINES]);
 		store_alias_pack(&aliases,
 			&(struct store_alias){
@@ -238,9 +218,9 @@ static struct text take_aliases(struct input *in)
 
 static uint32_t many_uids[STORE_FETCH_LIMIT]; /* the first message, again and again */
 
-static struct text take_usual(struct input *in, const char *field)
+static struct text take_usual(struct text *in, const char *field)
 {
-	size_t from = take_octet(in) % USUAL;
+	size_t from = fuzz_octet(in) % USUAL;
 
 	if (strcmp(field, "recipients") == 0)
 		return buf_text(&recipients);
@@ -257,24 +237,28 @@ static struct text take_usual(struct input *in, const char *field)
 	return TEXT("");
 }
 
-static struct text take_text(struct input *in, const char *field, size_t limit)
+static struct text take_text(struct text *in, const char *field, size_t limit)
 {
-	const uint8_t which = take_octet(in);
+	const uint8_t which = fuzz_octet(in);
 
 	if (which < 200)
 		return take_usual(in, field);
 	char *to = texts[texts_used++ % 8];
-	size_t length = which == 255 ? take_small(in) % TEXT_OCTETS : which % 32;
+	size_t length = which % 32;
+	if (which == 255) {
+		length = fuzz_octet(in);
+		length = (length | fuzz_octet(in) << 8) % TEXT_OCTETS;
+	}
 	if (length > limit)
 		length = limit;
 	for (size_t i = 0; i < length; i++)
-		to[i] = (char)take_octet(in);
+		to[i] = (char)fuzz_octet(in);
 	return (struct text){ .ptr = to, .len = length };
 }
 
-static uint64_t take_number(struct input *in, const struct peer *peer, const char *field)
+static uint64_t take_number(struct text *in, const struct peer *peer, const char *field)
 {
-	const uint8_t which = take_octet(in);
+	const uint8_t which = fuzz_octet(in);
 
 	if (strcmp(field, "spool") == 0 && which < 128)
 		return which < 64 ? peer->spool : 0;
@@ -297,7 +281,7 @@ static uint64_t take_number(struct input *in, const struct peer *peer, const cha
 #define TAKE_FIELD_(kind, name, limit) request.name = TAKE_##kind(in, peer, name, limit);
 
 #define DEFINE_ASK_(name, NAME, who, needs) \
-	static void pack_##name(struct input *in, const struct peer *peer, struct buf *out) \
+	static void pack_##name(struct text *in, const struct peer *peer, struct buf *out) \
 	{ \
 		struct store_##name request; \
 		STORE_##NAME##_FIELDS(TAKE_FIELD_)(void) peer; \
@@ -308,7 +292,7 @@ STORE_REQUESTS(DEFINE_ASK_)
 #define PACK_ENTRY_(name, NAME, who, needs) [STORE_##NAME] = pack_##name,
 
 static void (*const pack[STORE_MESSAGES])(
-	struct input *, const struct peer *, struct buf *) = { STORE_REQUESTS(PACK_ENTRY_) };
+	struct text *, const struct peer *, struct buf *) = { STORE_REQUESTS(PACK_ENTRY_) };
 
 static bool is_in_use(const struct peer *peer, uint32_t tag)
 {
@@ -354,7 +338,7 @@ static void send_frame(struct peer *peer, uint16_t type, uint32_t tag, struct te
 	};
 }
 
-static void ask(struct peer *peer, struct input *in)
+static void ask(struct peer *peer, struct text *in)
 {
 	static const uint16_t by_kind[5][24] = {
 		{ STORE_LOGIN },
@@ -373,14 +357,14 @@ static void ask(struct peer *peer, struct input *in)
 
 	while (mine[count])
 		count++;
-	const uint16_t type = mine[take_octet(in) % count];
+	const uint16_t type = mine[fuzz_octet(in) % count];
 	pack[type](in, peer, &payload);
 	send_frame(peer, type, peer->next_tag++, buf_text(&payload), -1);
 	buf_release(&payload);
 }
 
 /* The steps that lead deep into a session, which chance would take long to find. */
-static void log_in(struct peer *peer, struct input *in)
+static void log_in(struct peer *peer, struct text *in)
 {
 	struct buf payload = { 0 };
 
@@ -390,21 +374,21 @@ static void log_in(struct peer *peer, struct input *in)
 	send_frame(peer, STORE_LOGIN, peer->next_tag++, buf_text(&payload), -1);
 	buf_clear(&payload);
 	store_select_pack(&payload,
-		&(struct store_select){ .mailbox = TEXT("INBOX"), .mode = take_octet(in) % 3 });
+		&(struct store_select){ .mailbox = TEXT("INBOX"), .mode = fuzz_octet(in) % 3 });
 	send_frame(peer, STORE_SELECT, peer->next_tag++, buf_text(&payload), -1);
 	buf_release(&payload);
 }
 
-static void send_any_frame(struct peer *peer, struct input *in)
+static void send_any_frame(struct peer *peer, struct text *in)
 {
-	const uint16_t type = take_octet(in) % (STORE_MESSAGES + 2);
-	const uint32_t tag = take_octet(in);
-	const bool with_fd = take_octet(in) == 255;
+	const uint16_t type = fuzz_octet(in) % (STORE_MESSAGES + 2);
+	const uint32_t tag = fuzz_octet(in);
+	const bool with_fd = fuzz_octet(in) == 255;
 	char payload[TEXT_OCTETS];
-	size_t length = take_octet(in);
+	size_t length = fuzz_octet(in);
 
 	for (size_t i = 0; i < length; i++)
-		payload[i] = (char)take_octet(in);
+		payload[i] = (char)fuzz_octet(in);
 	int fd = with_fd ? open("/dev/null", O_RDONLY | O_CLOEXEC) : -1;
 	send_frame(peer, type, tag, (struct text){ payload, length }, fd);
 	if (fd >= 0)
@@ -449,13 +433,13 @@ static void settle(struct peer *peer)
 	}
 }
 
-static void step(struct input *in)
+static void step(struct text *in)
 {
-	const uint8_t what = take_octet(in);
+	const uint8_t what = fuzz_octet(in);
 	struct peer *peer = &peers[what % PEERS];
 
 	if (!peer->ipc || peer->ended) {
-		join(peer, take_octet(in));
+		join(peer, fuzz_octet(in));
 		return;
 	}
 	switch (what / PEERS % 16) {
@@ -463,14 +447,14 @@ static void step(struct input *in)
 		leave(peer);
 		break;
 	case 1:
-		join(peer, take_octet(in));
+		join(peer, fuzz_octet(in));
 		break;
 	case 2:
 		settle(peer);
 		break;
 	case 3:
 	case 4:
-		run(take_octet(in) % 8);
+		run(fuzz_octet(in) % 8);
 		break;
 	case 5:
 		send_any_frame(peer, in);
@@ -590,7 +574,7 @@ const char *__lsan_default_suppressions(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static unsigned lives;
-	struct input in = { .at = data, .left = size };
+	struct text in = fuzz_text(data, size);
 
 	start_once();
 	if (++lives % LIVES == 0) {
@@ -599,7 +583,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	restore_user("alice@" HOST_DOMAIN);
 	restore_user("bob@" HOST_DOMAIN);
-	for (unsigned steps = 0; in.left && steps < STEPS; steps++)
+	for (unsigned steps = 0; in.len && steps < STEPS; steps++)
 		step(&in);
 	for (size_t i = 0; i < PEERS; i++)
 		settle(&peers[i]);
