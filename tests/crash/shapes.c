@@ -186,12 +186,12 @@ static void work_on_albums(struct workload *workload)
 
 /* ---- subscriptions ---- */
 
-static void subscribe(struct workload *workload)
+static void subscribe(struct workload *workload, unsigned user)
 {
 	struct subscription *subscription = &workload->subscriptions[workload->subscription_count];
 	struct answer answer = { .workload = workload, .when = &subscription->when };
 
-	*subscription = (struct subscription){ .user = workload_draw(workload, USERS),
+	*subscription = (struct subscription){ .user = user,
 		.name = workload_draw(workload, SUBSCRIBABLE),
 		.on = workload_draw(workload, 2) == 0,
 		.when = { .asked = workload_now(workload), .kept = SIZE_MAX } };
@@ -236,7 +236,10 @@ static void come_or_go(struct workload *workload)
 
 /* ---- imports ---- */
 
-/* Of nothing but two subscriptions: messages and mailboxes come by the ways of others. */
+/*
+ * Of nothing but two subscriptions: messages and mailboxes come by the ways of others. Recovery redoes the
+ * subscription before it.
+ */
 static void import(struct workload *workload)
 {
 	struct import *importing = &workload->imports[workload->import_count];
@@ -249,6 +252,7 @@ static void import(struct workload *workload)
 
 	if (workload->users[user].kept == SIZE_MAX)
 		return;
+	subscribe(workload, user);
 	const struct request now = { .asked = workload_now(workload), .kept = SIZE_MAX };
 	*importing = (struct import){ .user = user, .when = now };
 	workload->import_count++;
@@ -293,13 +297,13 @@ bool workload_finish_imports(struct workload *workload, size_t at)
 
 void workload_shape(struct workload *workload)
 {
-	const uint32_t kind = workload_draw(workload, 9);
+	const uint32_t kind = workload_draw(workload, 11);
 
 	if (kind < 5)
 		work_on_albums(workload);
 	else if (kind < 7)
-		subscribe(workload);
-	else if (kind < 8)
+		subscribe(workload, workload_draw(workload, USERS));
+	else if (kind < 10)
 		import(workload);
 	else
 		come_or_go(workload);
