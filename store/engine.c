@@ -59,14 +59,16 @@ void engine_break(struct engine *engine, const char *event, const char *detail)
 	engine_round_soon(engine);
 }
 
+static void leave_note(struct engine *engine, const char *note)
+{
+	if (!engine->broken &&
+		sys_replace_file(engine->root, SUSPECT, note, strlen(note), S_IRUSR | S_IWUSR) != 0)
+		LOG_ERROR("suspect", LOG_ERRNO(errno));
+}
+
 enum store_failure engine_damaged(struct engine *engine, const char *where)
 {
-	static const char note[] =
-		"The index was found damaged; it is rebuilt at the next start.\n";
-
-	if (!engine->broken && sys_replace_file(engine->root, SUSPECT, note, sizeof(note) - 1,
-				       S_IRUSR | S_IWUSR) != 0)
-		LOG_ERROR("suspect", LOG_ERRNO(errno));
+	leave_note(engine, "The index was found damaged; it is rebuilt at the next start.\n");
 	engine_break(engine, "index-damaged", where);
 	return STORE_DAMAGED;
 }
@@ -95,7 +97,11 @@ void engine_rebuild(struct engine *engine)
 		LOG_ERROR("users-file", LOG_ERRNO(errno));
 		return;
 	}
-	engine_damaged(engine, "asked to rebuild it");
+	leave_note(engine, "The index is to be made anew; it is rebuilt at the next start.\n");
+	if (engine->broken)
+		return;
+	engine->broken = engine->renewed = true;
+	engine_round_soon(engine);
 }
 
 /* ---- the round ---- */
@@ -115,6 +121,8 @@ static void give_up(struct engine *engine)
 	if (engine->told)
 		return;
 	engine->told = true;
+	if (!engine->renewed)
+		LOG_ERROR("store-broken");
 	if (engine->options.broken)
 		engine->options.broken(engine->options.owner);
 	else
@@ -376,15 +384,17 @@ static int open_existing(struct engine *engine, const char *home)
 	if (sys.fstatat(engine->root, "env", &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return errno == ENOENT ? EBADMSG : errno;
 	int error = engine_open_environment(engine, home, false);
-	/* Recovered in any case, for the files that only the log may have. */
-	if (error == 0 && sys.fstatat(engine->root, SUSPECT, &st, 0) == 0)
+	/* Recovered in any case, for the files that only the log may have. Why, was told then. */
+	const bool is_suspect = error == 0 && sys.fstatat(engine->root, SUSPECT, &st, 0) == 0;
+	if (is_suspect)
 		error = EBADMSG;
 	if (error == 0)
 		error = users_load(engine);
 	if (error == 0)
 		error = garbage_find(engine);
 	if (error) {
-		LOG_ERROR("index", LOG_STRING("error", env_error_text(error)));
+		if (!is_suspect)
+			LOG_ERROR("index", LOG_STRING("error", env_error_text(error)));
 		users_free(engine);
 		garbage_free(engine);
 		env_close(&engine->env);

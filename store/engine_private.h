@@ -229,6 +229,7 @@ struct engine {
 	int lock, root, spool_directory;
 	struct env *env;
 	bool broken, told, closing;
+	bool renewed; /* broken because somebody wants another index */
 	struct event *round;
 
 	struct worker *flusher, *checkpointer, *chores, *preparer, *reader;

@@ -82,7 +82,6 @@ static void on_broken(void *owner)
 {
 	struct worker *worker = owner;
 
-	LOG_ERROR("store-broken");
 	if (worker->server)
 		server_flush(worker->server, LAST_WORDS_MILLISECONDS);
 	_exit(EX_IOERR);

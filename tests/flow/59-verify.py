@@ -96,6 +96,8 @@ class Verify(unittest.TestCase):
         try:
             code, out, error = self.store("rebuild")
             self.assertEqual((code, out), (0, "rebuilt: 40 messages\n"), error)
+            self.assertNotIn("level=error", error, "nothing is wrong with what was asked for")
+            self.assertIn("event=index-set-aside", error)
             self.assertEqual(len([*(self.host.dir / "store").glob("env.damaged.*")]) > 0, True)
         finally:
             self.host.start()
