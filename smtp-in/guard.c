@@ -210,12 +210,25 @@ void guard_login_failed(struct guard *guard, const struct guard_client *client)
 			worker_milliseconds());
 }
 
+static bool is_below(uint64_t rate, uint64_t after, uint64_t octets, int64_t milliseconds)
+{
+	return milliseconds >= (int64_t)after * 1000 &&
+	       octets < rate * (uint64_t)milliseconds / 1000;
+}
+
 bool guard_is_slow(const struct guard *guard, uint64_t octets, int64_t milliseconds)
 {
 	const struct smtp_in_settings *settings = settings_of(guard);
 
-	return milliseconds >= (int64_t)settings->minimum_rate_after * 1000 &&
-	       octets < settings->minimum_rate * (uint64_t)milliseconds / 1000;
+	return is_below(settings->minimum_rate, settings->minimum_rate_after, octets, milliseconds);
+}
+
+bool guard_is_in_the_way(const struct guard *guard, uint64_t octets, int64_t milliseconds)
+{
+	const struct smtp_in_settings *settings = settings_of(guard);
+
+	return is_below(settings->minimum_rate_pressed, settings->hand_over_hold_seconds, octets,
+		milliseconds);
 }
 
 /* ---- what is told ---- */

@@ -69,6 +69,9 @@ void guard_login_failed(struct guard *guard, const struct guard_client *client);
 /* Octets of a message that came within so many milliseconds are too few. */
 bool guard_is_slow(const struct guard *guard, uint64_t octets, int64_t milliseconds);
 
+/* The same when there are others who cannot send at all meanwhile. */
+bool guard_is_in_the_way(const struct guard *guard, uint64_t octets, int64_t milliseconds);
+
 /* "name=number\n" lines. */
 void guard_count(const struct guard *guard, struct buf *out);
 

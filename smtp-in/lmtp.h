@@ -45,6 +45,9 @@ void lmtp_pool_change(struct lmtp_pool *pool, const struct lmtp_options *options
  */
 void lmtp_pool_ask(struct lmtp_pool *pool);
 
+/* Every connection that there may be has a transaction: the next one cannot be had. */
+bool lmtp_pool_is_full(const struct lmtp_pool *pool);
+
 /* The server is being asked: what it offers will soon be known, or that it is away. */
 bool lmtp_pool_is_asking(const struct lmtp_pool *pool);
 

@@ -239,9 +239,19 @@ static void on_waited(evutil_socket_t fd, short what, void *arg)
 
 /* ---- a transaction's connection ---- */
 
+static bool may_open(const struct lmtp_pool *pool)
+{
+	return pool->counts.open < pool->options.connections;
+}
+
+bool lmtp_pool_is_full(const struct lmtp_pool *pool)
+{
+	return LIST_EMPTY(&pool->idle) && !may_open(pool);
+}
+
 static struct lmtp *open_lmtp(struct lmtp_pool *pool, const char **reason)
 {
-	if (pool->counts.open >= pool->options.connections) {
+	if (!may_open(pool)) {
 		*reason = "too many connections to the LMTP server";
 		return NULL;
 	}

@@ -195,11 +195,17 @@ static void turn_down(struct transaction *transaction, struct reply reply)
 	}
 }
 
+static void begin(struct transaction *transaction)
+{
+	transaction->begun = true;
+	transaction->octets_since = worker_milliseconds();
+}
+
 static void invite(struct transaction *transaction)
 {
 	struct session *session = transaction->session;
 
-	transaction->begun = true;
+	begin(transaction);
 	session_begin_octets(session, SESSION_MESSAGE);
 	session_reply(session, REPLY(354, 0, 0, 0, "Send the message, end with <CRLF>.<CRLF>"));
 	session_resume(session);
@@ -238,7 +244,7 @@ void message_on_data(void *owner, const struct reply *reply)
 	} else if (reply->code != 354) {
 		turn_down(transaction, transaction_pass_reply(reply));
 	} else if (transaction->chunked) {
-		transaction->begun = true;
+		begin(transaction);
 		take_chunks(session);
 	} else {
 		invite(transaction);

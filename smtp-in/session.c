@@ -542,21 +542,30 @@ static void rest(const struct session *session)
 		transaction_rest(session->transaction);
 }
 
+static bool is_too_slow(const struct session *session)
+{
+	const struct guard *guard = &session->worker->guard;
+	const struct transaction *transaction = session->transaction;
+	const int64_t now = worker_milliseconds();
+
+	if (session->held)
+		return false;
+	/* Between its chunks, too: their number is the client's choice. */
+	if (session->worker->pressed && transaction_is_begun(transaction) && transaction->lmtp &&
+		guard_is_in_the_way(guard, transaction->data.size, now - transaction->octets_since))
+		return true;
+	if (session->state == SESSION_MESSAGE)
+		return guard_is_slow(guard, transaction->data.size, now - session->message_since);
+	return session->state == SESSION_CHUNK &&
+	       guard_is_slow(guard, session->chunk.size - session->chunk.left,
+		       now - session->message_since);
+}
+
 void session_tick(struct session *session)
 {
-	const struct worker *worker = session->worker;
-	uint64_t octets;
-
 	if (session->state == SESSION_COMMANDS)
 		rest(session);
-	if (session->state == SESSION_MESSAGE)
-		octets = session->transaction->data.size;
-	else if (session->state == SESSION_CHUNK)
-		octets = session->chunk.size - session->chunk.left;
-	else
-		return;
-	if (session->held || !guard_is_slow(&worker->guard, octets,
-				     worker_milliseconds() - session->message_since))
+	if (!is_too_slow(session))
 		return;
 	session->worker->guard.refused.slow_senders++;
 	session_close(session, REPLY(421, 4, 4, 2, "The message comes too slowly"));

@@ -269,6 +269,14 @@ static const struct settings_item items[] = {
 		.most = 86400,
 		.offset = AT(minimum_rate_after),
 		.help = "How long a message may be slower than minimum-rate." },
+	{ .name = "minimum-rate-pressed",
+		.type = SETTINGS_OCTETS,
+		.preset = "1K",
+		.most = UINT64_C(1) << 30,
+		.offset = AT(minimum_rate_pressed),
+		.help = "The same, after hand-over-hold, while all hand-over-connections are in "
+			"use: "
+			"who is slower makes room for others." },
 	{ .name = "proxy-from",
 		.type = SETTINGS_LIST,
 		.preset = "",

@@ -46,6 +46,7 @@ struct smtp_in_settings {
 	uint64_t greeting_delay;                    /* seconds */
 	uint64_t minimum_rate;                      /* octets a second */
 	uint64_t minimum_rate_after;                /* seconds */
+	uint64_t minimum_rate_pressed;              /* octets a second */
 	struct settings_list proxy_from;            /* of addresses and prefixes */
 	uint64_t proxy_seconds;                     /* waiting for a PROXY header */
 };

@@ -40,7 +40,8 @@ struct transaction {
 	size_t awaited;             /* verdicts not yet given to the client */
 	size_t accepted;
 
-	bool begun;   /* the client was told to send the message, or sends it by BDAT */
+	int64_t octets_since; /* milliseconds: `begun` is true */
+	bool begun;           /* the client was told to send the message, or sends it by BDAT */
 	bool invited; /* by DATA, and the LMTP server has not said yet that it will take it */
 	bool chunked; /* by BDAT */
 	bool traced;  /* our trace field was passed on */

@@ -99,11 +99,12 @@ static void set_limits(struct worker *worker)
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
-	const struct worker *worker = arg;
+	struct worker *worker = arg;
 	const int64_t now = worker_seconds();
 	struct session *next;
 
 	(void)fd, (void)what;
+	worker->pressed = lmtp_pool_is_full(worker->pool);
 	for (struct session *session = LIST_FIRST(&worker->sessions); session; session = next) {
 		next = LIST_NEXT(session, link);
 		if (session->deadline && now >= session->deadline)

@@ -28,6 +28,7 @@ struct worker {
 	struct role_context
 		*context; /* settings, certificate: read at each use, a reload changes them */
 	struct lmtp_pool *pool;
+	bool pressed;               /* no connection of it was left at the last tick */
 	struct store_client *store; /* see store_link.h */
 	uint64_t store_links;       /* another number for each connection to it, and for none */
 	struct session_list sessions;

@@ -259,6 +259,24 @@ class Limits(unittest.TestCase):
             self.assertTrue(quick.reply().startswith("250 2.0.0"))
             self.assertEqual(counters(host)["slow-senders"], 1)
 
+    def test_who_is_slow_makes_room_when_there_is_none(self):
+        """By DATA and by small chunks: with one connection to the delivery agent, somebody else gets it soon."""
+        for line, ready, octets in (("DATA", "354", b"Subject: x\r\n"), ("BDAT 2\r\nx:", "250", b"")):
+            with self.subTest(by=line), limited(hand_over_connections="1", hand_over_hold="3s", workers="1") as host:
+                slow, other = self.client(host).hello(), self.client(host, "127.0.0.3").hello()
+                slow.say("MAIL FROM:<a@client.test>", "RCPT TO:<alice@example.test>")
+                slow.sock.sendall(line.encode() + b"\r\n" * (line == "DATA"))
+                self.assertTrue(slow.reply().startswith(ready))
+                slow.sock.sendall(octets)
+                first = other.say("MAIL FROM:<a@client.test>", "RCPT TO:<alice@example.test>")
+                self.assertTrue(first.startswith("451 4.3.0"), first)
+                self.assertRegex(slow.reply(), r"^421 4\.4\.2 .*too slowly")
+                self.assertEqual(slow.line(), "")
+                wait_for(lambda: other.say("RSET", "MAIL FROM:<a@client.test>", "RCPT TO:<alice@example.test>")
+                         .startswith("250 2.1.5"), "a connection for somebody else")
+                self.assertEqual(counters(host)["slow-senders"], 1)
+                self.assertEqual(host.messages(), [])
+
     def test_a_failed_login_is_told_later_by_the_store_alone_and_then_none_is_tried(self):
         settings = {**BASE, "smtp-in.failed-logins-per-hour": "2", "smtp-in.failure-delay": "100s",
                     "smtp-in.failure-delay-most": "100s", "smtp-in.workers": "1", "store.login-delay": "1s"}

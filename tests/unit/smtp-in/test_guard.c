@@ -60,14 +60,34 @@ static void a_sender_is_slow_on_average_and_not_at_once(void **state)
 			cases[i].slow);
 }
 
+static void a_sender_is_in_the_way_earlier_than_it_is_slow(void **state)
+{
+	const struct smtp_in_settings settings = { .minimum_rate = 50,
+		.minimum_rate_after = 120,
+		.minimum_rate_pressed = 1024,
+		.hand_over_hold_seconds = 10 };
+	struct role_context context = { .settings = &settings };
+	const struct guard guard = { .context = &context };
+
+	(void)state;
+	assert_false(guard_is_in_the_way(&guard, 0, 9999));
+	assert_true(guard_is_in_the_way(&guard, 10239, 10000));
+	assert_false(guard_is_in_the_way(&guard, 10240, 10000));
+	assert_false(guard_is_slow(&guard, 0, 10000));
+}
+
 static void no_rate_is_no_limit(void **state)
 {
-	const struct smtp_in_settings settings = { .minimum_rate = 0, .minimum_rate_after = 1 };
+	const struct smtp_in_settings settings = { .minimum_rate = 0,
+		.minimum_rate_after = 1,
+		.minimum_rate_pressed = 0,
+		.hand_over_hold_seconds = 1 };
 	struct role_context context = { .settings = &settings };
 	const struct guard guard = { .context = &context };
 
 	(void)state;
 	assert_false(guard_is_slow(&guard, 0, INT64_MAX / 2));
+	assert_false(guard_is_in_the_way(&guard, 0, INT64_MAX / 2));
 }
 
 int main(void)
@@ -75,6 +95,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(delays_double_up_to_the_most),
 		cmocka_unit_test(a_sender_is_slow_on_average_and_not_at_once),
+		cmocka_unit_test(a_sender_is_in_the_way_earlier_than_it_is_slow),
 		cmocka_unit_test(no_rate_is_no_limit),
 	};
 
