@@ -11,8 +11,10 @@
 #include "restante/password.h"
 
 struct request {
-	const char *verb;    /* add, list, quota, remove, passwd */
+	const char *verb; /* add, list, quota, remove, passwd */
+	struct arena *arena;
 	struct text address; /* canonical */
+	struct text printed; /* as people write it: a quoted local part has its quotes */
 	struct password password;
 	bool hashed;
 	uint64_t octets, messages; /* quota */
@@ -43,11 +45,12 @@ static const char *limit_text(uint64_t limit, char text[24])
 	return text;
 }
 
-static void print_user(const struct store_user *user)
+static void print_user(struct arena *arena, const struct store_user *user)
 {
 	char messages[24], octets[24];
 
-	printf("%-40.*s %8u%s message%s %12llu%s octets\n", TEXT_ARG(user->address), user->messages,
+	printf("%-40.*s %8u%s message%s %12llu%s octets\n",
+		TEXT_ARG(directory_print(arena, user->address)), user->messages,
 		limit_text(user->quota_messages, messages), user->messages == 1 ? " " : "s",
 		(unsigned long long)user->octets, limit_text(user->quota_octets, octets));
 }
@@ -61,7 +64,7 @@ static bool print_page(struct request *request, struct text users)
 		struct store_user user;
 		if (store_user_unpack_from(&reader, &user) != 0)
 			return false;
-		print_user(&user);
+		print_user(request->arena, &user);
 		memcpy(request->from, user.address.ptr, user.address.len);
 		request->from[user.address.len] = '\0';
 	}
@@ -113,12 +116,12 @@ static struct text password_text(const struct request *request)
 static int change_users(struct desk *desk, struct request *request)
 {
 	struct store_client *client = desk_client(desk);
-	const struct store_user_add add = { request->address, password_text(request),
+	const struct store_user_add add = { request->printed, password_text(request),
 		request->hashed };
-	const struct store_user_password password = { request->address, password_text(request),
+	const struct store_user_password password = { request->printed, password_text(request),
 		request->hashed };
-	const struct store_user_remove gone = { request->address };
-	const struct store_user_quota quota = { request->address, request->octets,
+	const struct store_user_remove gone = { request->printed };
+	const struct store_user_quota quota = { request->printed, request->octets,
 		request->messages };
 
 	if (strcmp(request->verb, "add") == 0)
@@ -178,8 +181,8 @@ static int report_failure(const struct request *request)
 	case STORE_FAILURES:
 		break;
 	}
-	fprintf(stderr, "restante: %s%s%.*s: %s\n", request->verb, request->address.len ? " " : "",
-		TEXT_ARG(request->address), what);
+	fprintf(stderr, "restante: %s%s%.*s: %s\n", request->verb, request->printed.len ? " " : "",
+		TEXT_ARG(request->printed), what);
 	return status;
 }
 
@@ -304,6 +307,7 @@ static int read_request(const struct command_line *line, const struct option_lis
 		return command_misused(line, "\"%s\" is not an address (%s)", words->item[1],
 			fault == ADDRESS_OK ? "the domain is missing" : address_fault_text(fault));
 	request->address = address_canonical(arena, &address);
+	request->printed = address_print(arena, &address);
 	if (!request->address.ptr)
 		return command_misused(
 			line, "\"%s\" has no valid internationalized domain", words->item[1]);
@@ -320,20 +324,20 @@ static int ask_password(struct request *request)
 	char prompt[STORE_ADDRESS_LIMIT + 40];
 
 	snprintf(prompt, sizeof(prompt), "%s for %.*s", request->hashed ? "Hash" : "Password",
-		TEXT_ARG(request->address));
+		TEXT_ARG(request->printed));
 	return password_get(prompt, &request->password);
 }
 
 int command_user(const struct command_line *line)
 {
 	const char *file = HOST_SETTINGS_FILE;
-	struct request request = { .address = TEXT("") };
+	struct request request = { .address = TEXT(""), .printed = TEXT("") };
 	struct option_list words;
 	const struct option options[] = {
 		{ "-c", OPTION_VALUE, &file },
 		{ "--hash", OPTION_FLAG, &request.hashed },
 	};
-	struct arena *arena = arena_new(4096);
+	struct arena *arena = request.arena = arena_new(4096);
 	int status = option_parse(line, options, 2, &words);
 
 	if (status == 0)
