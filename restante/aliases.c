@@ -14,6 +14,7 @@
 #include "mail/address.h"
 #include "mail/aliases.h"
 #include "mail/idn.h"
+#include "restante/terminal.h"
 #include "store/protocol.h"
 
 enum { FILE_LIMIT = 64 << 20, SENTENCE_LIMIT = 1024, INCLUDES_LIMIT = 1000 };
@@ -46,6 +47,7 @@ static void find(struct reading *reading, const char *name, unsigned line, const
 static void find(struct reading *reading, const char *name, unsigned line, const char *format, ...)
 {
 	char what[SENTENCE_LIMIT / 2], sentence[SENTENCE_LIMIT];
+	struct buf safe = { 0 };
 	va_list arguments;
 
 	va_start(arguments, format);
@@ -55,7 +57,10 @@ static void find(struct reading *reading, const char *name, unsigned line, const
 		snprintf(sentence, sizeof(sentence), "%.400s:%u: %s", name, line, what);
 	else
 		snprintf(sentence, sizeof(sentence), "%.400s: %s", name, what);
-	reading->report(reading->owner, sentence);
+	terminal_add(&safe, text_of(sentence));
+	buf_add_char(&safe, '\0');
+	reading->report(reading->owner, buf_text(&safe).ptr);
+	buf_release(&safe);
 	reading->findings++;
 }
 
@@ -85,6 +90,10 @@ static bool take_address(struct reading *reading, const char *file, unsigned lin
 	struct address address;
 	struct text whole = name;
 
+	if (text_find(name, '\0') >= 0) {
+		find(reading, file, line, "there is a NUL in an address");
+		return false;
+	}
 	if (!has_domain(name)) {
 		if (reading->domain.len == 0) {
 			find(reading, file, line,

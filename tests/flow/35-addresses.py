@@ -51,6 +51,21 @@ class Addresses(unittest.TestCase):
         self.assertIn("nobody", self.restante("alias", "show", "sales", code=67))
         self.assertIn("no alias", self.restante("alias", "remove", "sales", code=67))
 
+    def test_a_quoted_user(self):
+        self.begin()
+        self.restante("user", "add", '"Jo Public"@Example.Test', input=b"restante\n")
+        self.assertIn('\n"jo public"@example.test ', "\n" + self.restante("user", "list"))
+        self.restante("alias", "add", "jo", '"jo public"')
+        self.host.send(MESSAGE, ("jo@example.test", '"JO public"@example.test'))
+        self.restante("store", "rebuild")
+        self.assertRegex(self.restante("user", "list"), r'"jo public"@example.test +1 message ')
+        self.restante("user", "quota", '"jo public"@example.test', "1M")
+        self.restante("user", "passwd", '"jo public"@example.test', input=b"another\n")
+        self.restante("alias", "remove", "jo")
+        self.assertEqual(self.restante("user", "remove", '"jo public"@example.test'), "")
+        self.assertIn('restante: remove "jo public"@example.test: no such user',
+                      self.restante("user", "remove", '"jo public"@example.test', code=67))
+
     def test_what_leads_to_nobody_is_named(self):
         self.begin()
         self.restante("alias", "add", "team", "Bob@Example.Test", "carol")
@@ -155,6 +170,11 @@ class Addresses(unittest.TestCase):
                 said = self.restante("alias", "import", path, code=65)
                 self.assertIn(f"{path}:{line}: ", said)
                 self.assertIn(sentence, said)
+        path = self.aliases_file("a: \x1b[2J\nb: bob\0by\n@\0: bob\nc:\t\"\x9b\" (x\n")
+        said = self.restante("alias", "import", path, code=65)
+        for sentence in (':1: "?[2J" is not an address', ":2: there is a NUL", ":3: "):
+            self.assertIn(path + sentence, said)
+        self.assertTrue(said.replace("\n", "").isprintable(), said)
         path = self.aliases_file("later: somebody\n")
         said = self.restante("alias", "import", path)
         self.assertIn(f"{path}:1: later@example.test: there is no somebody@example.test", said)
