@@ -238,6 +238,7 @@ static void dates_are_in_utc(void **state)
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		char date[TRACE_DATE_LENGTH + 1];
 
+		memset(date, 'x', sizeof(date));
 		trace_date(cases[i].when, date);
 		assert_int_equal(strlen(date), TRACE_DATE_LENGTH);
 		assert_string_equal(date, cases[i].date);

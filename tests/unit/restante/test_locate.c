@@ -54,6 +54,35 @@ static void test_lines(void **state)
 			cases[i].line);
 }
 
+static void test_sections(void **state)
+{
+	static const char sections[] = "bridge-a { x = { y } }\n"
+				       "bridge-b = { bridge-c { } }\n"
+				       "# bridge-d { }\n"
+				       "bridge-e{}\n"
+				       "bridge-a { z = 1 }\n"
+				       "smtp-in { }\n";
+	static const char first[] = "bridge-a { x = { y } }", third[] = "bridge-e{}";
+	const struct text all = text_of(sections);
+	struct text names[3];
+	size_t from, to;
+
+	(void)state;
+	assert_int_equal(locate_sections(all, TEXT("bridge-"), names, 3), 2);
+	assert_true(text_equal(names[0], TEXT("bridge-a")));
+	assert_true(text_equal(names[1], TEXT("bridge-e")));
+	names[1] = TEXT("untouched");
+	assert_int_equal(locate_sections(all, TEXT("bridge-"), names, 1), 1);
+	assert_true(text_equal(names[1], TEXT("untouched")));
+	assert_int_equal(locate_sections(all, TEXT("bridge-"), names, 0), 0);
+	assert_int_equal(locate_sections(all, TEXT("pop"), names, 3), 0);
+	assert_true(locate_section(all, TEXT("bridge-a"), &from, &to));
+	assert_true(text_equal(text_from(text_head(all, to), from), text_of(first)));
+	assert_true(locate_section(all, TEXT("bridge-e"), &from, &to));
+	assert_true(text_equal(text_from(text_head(all, to), from), text_of(third)));
+	assert_false(locate_section(all, TEXT("bridge-d"), &from, &to));
+}
+
 static void test_ends_anywhere(void **state)
 {
 	(void)state;
@@ -71,6 +100,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_lines),
+		cmocka_unit_test(test_sections),
 		cmocka_unit_test(test_ends_anywhere),
 	};
 

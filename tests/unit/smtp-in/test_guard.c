@@ -1,4 +1,4 @@
-/* The clock of the limits: which delays grow how, and when a sender is too slow. */
+/* Who is limited, from which number on, which delays grow how, and when a sender is too slow. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,7 +7,10 @@
 
 #include <cmocka.h>
 
+#include "base/limits.h"
+#include "base/net.h"
 #include "base/role.h"
+#include "mail/reply.h"
 #include "smtp-in/guard.h"
 #include "smtp-in/settings.h"
 
@@ -90,6 +93,175 @@ static void no_rate_is_no_limit(void **state)
 	assert_false(guard_is_in_the_way(&guard, 0, INT64_MAX / 2));
 }
 
+/* ---- what is counted ---- */
+
+struct fixture {
+	struct smtp_in_settings settings;
+	struct role_context context;
+	struct guard guard;
+};
+
+static int setup(void **state)
+{
+	static struct fixture fixture;
+
+	fixture = (struct fixture){ .settings = { .limits_ipv6_prefix = 64 } };
+	fixture.context = (struct role_context){ .settings = &fixture.settings,
+		.limits = limits_open(limits_make(1), 1, 0) };
+	fixture.guard = (struct guard){ .context = &fixture.context };
+	*state = &fixture;
+	return fixture.context.limits ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *fixture = *state;
+
+	limits_close(&fixture->context.limits);
+	return 0;
+}
+
+/* NULL: it may come in. */
+static const char *refusal(
+	struct fixture *fixture, const char *address, struct guard_client *client)
+{
+	struct net_address peer;
+	struct reply reply = { 0 };
+
+	assert_int_equal(net_address_parse(text_of(address), &peer), 0);
+	if (guard_admit(&fixture->guard, &peer, client, &reply)) {
+		assert_int_equal(reply.code, 0);
+		return NULL;
+	}
+	assert_int_equal(reply.code, 421);
+	return reply.text.ptr;
+}
+
+static void clients_are_counted_by_address_and_together(void **state)
+{
+	struct fixture *fixture = *state;
+	struct guard_client clients[6];
+
+	fixture->settings.clients_per_address = 2;
+	fixture->settings.clients_total = 4;
+	assert_null(refusal(fixture, "2001:db8::1", &clients[0]));
+	assert_null(refusal(fixture, "2001:db8::2", &clients[1])); /* of the same prefix */
+	assert_string_equal(refusal(fixture, "2001:db8::3", &clients[2]),
+		"Too many connections from your address");
+	assert_null(refusal(fixture, "2001:db8:0:1::1", &clients[2]));
+	assert_null(refusal(fixture, "192.0.2.1", &clients[3]));
+	assert_string_equal(
+		refusal(fixture, "192.0.2.2", &clients[4]), "Too many clients, come again later");
+	guard_leave(&fixture->guard, &clients[0]);
+	assert_null(refusal(fixture, "2001:db8::3", &clients[4]));
+	assert_int_equal(fixture->guard.refused.clients_per_address, 1);
+	assert_int_equal(fixture->guard.refused.clients_total, 1);
+}
+
+static void loopback_is_limited_only_when_told(void **state)
+{
+	struct fixture *fixture = *state;
+	struct guard_client clients[3];
+
+	fixture->settings.clients_per_address = 1;
+	for (size_t i = 0; i < 3; i++) {
+		assert_null(refusal(fixture, "127.0.0.1", &clients[i]));
+		assert_false(clients[i].limited);
+	}
+	fixture->settings.limits_loopback = true;
+	assert_null(refusal(fixture, "127.0.0.1", &clients[0]));
+	assert_true(clients[0].limited);
+	assert_non_null(refusal(fixture, "127.0.0.1", &clients[1]));
+	assert_null(refusal(fixture, "192.0.2.1", &clients[1]));
+}
+
+static void connections_come_a_minute(void **state)
+{
+	struct fixture *fixture = *state;
+	struct guard_client client;
+
+	fixture->settings.connections_per_minute = 2;
+	fixture->settings.connections_per_minute_total = 3;
+	for (int i = 0; i < 2; i++) {
+		assert_null(refusal(fixture, "192.0.2.1", &client));
+		guard_leave(&fixture->guard, &client);
+	}
+	assert_string_equal(refusal(fixture, "192.0.2.1", &client),
+		"Too many connections from your address, come again in a minute");
+	assert_null(refusal(fixture, "192.0.2.2", &client));
+	assert_string_equal(refusal(fixture, "192.0.2.3", &client),
+		"Too many connections, come again in a minute");
+	assert_int_equal(fixture->guard.refused.connections_per_minute, 1);
+	assert_int_equal(fixture->guard.refused.connections_per_minute_total, 1);
+}
+
+static void messages_come_an_hour(void **state)
+{
+	struct fixture *fixture = *state;
+	struct guard_client one, other;
+
+	assert_null(refusal(fixture, "192.0.2.1", &one));
+	assert_null(refusal(fixture, "192.0.2.2", &other));
+	assert_true(guard_take_message(&fixture->guard, &one)); /* 0: no limit */
+	fixture->settings.messages_per_hour = 2;
+	fixture->settings.messages_per_hour_total = 3;
+	assert_true(guard_take_message(&fixture->guard, &one));
+	assert_true(guard_take_message(&fixture->guard, &one));
+	assert_false(guard_take_message(&fixture->guard, &one));
+	assert_true(guard_take_message(&fixture->guard, &other));
+	assert_false(guard_take_message(&fixture->guard, &other));
+	assert_int_equal(fixture->guard.refused.messages, 2);
+}
+
+static void failed_recipients_cost_time_and_then_all(void **state)
+{
+	struct fixture *fixture = *state;
+	struct guard_client one, other, free = { .limited = false };
+
+	fixture->settings.failed_recipients_per_hour = 3;
+	fixture->settings.failed_recipients_per_hour_total = 4;
+	fixture->settings.failure_delay = 1;
+	fixture->settings.failure_delay_most = 3;
+	assert_null(refusal(fixture, "192.0.2.1", &one));
+	assert_null(refusal(fixture, "192.0.2.2", &other));
+	for (unsigned i = 0; i < 3; i++) {
+		static const unsigned delays[] = { 1000, 2000, 3000 };
+		assert_int_equal(guard_is_wary(&fixture->guard, &one), i > 0);
+		assert_true(guard_takes_recipients(&fixture->guard, &one));
+		assert_int_equal(guard_recipient_failed(&fixture->guard, &one), delays[i]);
+	}
+	assert_false(guard_takes_recipients(&fixture->guard, &one));
+	/* Who has not failed goes on, though all together have. */
+	assert_true(guard_takes_recipients(&fixture->guard, &other));
+	assert_int_equal(guard_recipient_failed(&fixture->guard, &other), 1000);
+	assert_false(guard_takes_recipients(&fixture->guard, &other));
+	assert_int_equal(guard_recipient_failed(&fixture->guard, &free), 0);
+	assert_true(guard_takes_recipients(&fixture->guard, &free));
+	assert_int_equal(fixture->guard.refused.recipients, 2);
+	assert_int_equal(fixture->guard.refused.delayed_recipients, 4);
+}
+
+static void failed_logins_end_in_refusals(void **state)
+{
+	struct fixture *fixture = *state;
+	struct guard_client one, other, free = { .limited = false };
+
+	fixture->settings.failed_logins_per_hour = 2;
+	assert_null(refusal(fixture, "192.0.2.1", &one));
+	assert_null(refusal(fixture, "192.0.2.2", &other));
+	for (int i = 0; i < 2; i++) {
+		assert_true(guard_takes_logins(&fixture->guard, &one));
+		guard_login_failed(&fixture->guard, &one);
+		guard_login_failed(&fixture->guard, &free);
+	}
+	assert_false(guard_takes_logins(&fixture->guard, &one));
+	assert_true(guard_takes_logins(&fixture->guard, &other));
+	assert_true(guard_takes_logins(&fixture->guard, &free));
+	assert_int_equal(fixture->guard.refused.logins, 1);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -97,6 +269,12 @@ int main(void)
 		cmocka_unit_test(a_sender_is_slow_on_average_and_not_at_once),
 		cmocka_unit_test(a_sender_is_in_the_way_earlier_than_it_is_slow),
 		cmocka_unit_test(no_rate_is_no_limit),
+		TEST(clients_are_counted_by_address_and_together),
+		TEST(loopback_is_limited_only_when_told),
+		TEST(connections_come_a_minute),
+		TEST(messages_come_an_hour),
+		TEST(failed_recipients_cost_time_and_then_all),
+		TEST(failed_logins_end_in_refusals),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

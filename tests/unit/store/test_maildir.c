@@ -202,6 +202,10 @@ static void test_foreign_names(void **state)
 	assert_false(maildir_is_message(TEXT(".x")));
 	assert_false(maildir_is_message(TEXT("a/b")));
 	assert_true(maildir_is_message(TEXT("x")));
+	char name[MAILDIR_NAME_LIMIT + 1];
+	memset(name, 'x', sizeof(name));
+	assert_true(maildir_is_message((struct text){ name, MAILDIR_NAME_LIMIT }));
+	assert_false(maildir_is_message((struct text){ name, MAILDIR_NAME_LIMIT + 1 }));
 }
 
 static void test_text_file(void **state)
