@@ -2,6 +2,7 @@
  * The maildrop: UIDL and LIST, RETR of what is not here, DELE of what may go.
  */
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -123,6 +124,42 @@ static int take_uidl(struct drop *drop, uint32_t number, struct text rest)
 	return 0;
 }
 
+static int by_uidl(const void *a, const void *b)
+{
+	const struct message *const *x = a, *const *y = b;
+	const int order = memcmp(&(*x)->uidl, &(*y)->uidl, sizeof((*x)->uidl));
+
+	return order ? order : ((*x)->number > (*y)->number) - ((*x)->number < (*y)->number);
+}
+
+/*
+ * Messages of the same UIDL should be copies (RFC 1939 section 7), but nobody sees to it, and one of them
+ * would be taken for the other and deleted there: all but the first are told apart by what they say.
+ */
+static void part_twins(struct drop *drop)
+{
+	struct message **sorted = mem_array(drop->count, sizeof(struct message *));
+	size_t twins = 0;
+
+	for (size_t i = 0; i < drop->count; i++)
+		sorted[i] = &drop->messages[i];
+	qsort(sorted, drop->count, sizeof(struct message *), by_uidl);
+	for (size_t i = 1; i < drop->count; i++) {
+		const bool same =
+			sorted[i]->has_uidl && memcmp(&sorted[i - 1]->uidl, &sorted[i]->uidl,
+						       sizeof(sorted[i]->uidl)) == 0;
+		if (same)
+			sorted[i]->has_uidl = false;
+		twins += same;
+	}
+	mem_free(sorted);
+	if (twins)
+		session_notice(drop->pop3->session, REPORT_NOTICE_NO_UIDL,
+			"the server gives several messages the same UIDL: %zu are fetched and told "
+			"apart by what they say, every time",
+			twins);
+}
+
 static int list(struct drop *drop)
 {
 	struct pop3 *pop3 = drop->pop3;
@@ -145,7 +182,10 @@ static int list(struct drop *drop)
 		return 0;
 	}
 	pop3_expect(pop3, LISTING_SECONDS, LISTING_OCTETS);
-	return take_listing(drop, take_uidl);
+	if (take_listing(drop, take_uidl) != 0)
+		return -1;
+	part_twins(drop);
+	return 0;
 }
 
 /* ---- a message ---- */

@@ -222,12 +222,13 @@ CASES = {
                                                               examine=endless("", b"* OK still here\r\n")), "more than an answer can have"),
 }
 
-# The same, but these are pulled, whatever the server tries: how many it says, how many are stored. (The same UIDL twice
-# is two copies of one message, RFC 1939 section 7.)
+# The same, but these are pulled, whatever the server tries: how many it says, how many are stored.
 RIGHT = {
     "pop3-injected": ("pop3", STARTTLS, "", lambda c: pop3(certificate=c("good"), stls=injected_pop3(c("good"))), 1, 1),
     "pop3-uidl-twice": ("pop3", NONE, "", lambda c: pop3(
-        messages=(hostile.MESSAGE, hostile.MESSAGE), uidl="+OK\r\n1 a\r\n2 a\r\n.\r\n"), 2, 1),
+        messages=(hostile.MESSAGE, hostile.MESSAGE), uidl="+OK\r\n1 a\r\n2 a\r\n.\r\n"), 2, 2),
+    "pop3-uidl-of-others": ("pop3", NONE, "", lambda c: pop3(
+        messages=(hostile.MESSAGE, hostile.MESSAGE + b"More.\r\n"), uidl="+OK\r\n1 a\r\n2 a\r\n.\r\n"), 2, 2),
     "imap-other-sizes": ("imap", NONE, "", lambda c: imap(messages=(hostile.MESSAGE,), uid_fetch=lying_size), 1, 1),
 }
 
