@@ -10,6 +10,8 @@ enum {
 	MOST_LOGIN_PAUSE = 4 * 3600,
 	FIRST_LOCAL_PAUSE = 1,
 	MOST_LOCAL_PAUSE = 60,
+	FIRST_FULL_PAUSE = 60,
+	MOST_FULL_PAUSE = 3600,
 };
 
 int fault_set(struct fault *fault, enum fault_kind kind, const char *format, ...)
@@ -44,6 +46,8 @@ const char *fault_kind_name(enum fault_kind kind)
 		return "server";
 	case FAULT_LOCAL:
 		return "local";
+	case FAULT_FULL:
+		return "full";
 	case FAULT_KINDS:
 		break;
 	}
@@ -66,6 +70,8 @@ unsigned fault_pause(enum fault_kind kind, unsigned failures)
 		return grow(FIRST_LOGIN_PAUSE, MOST_LOGIN_PAUSE, failures);
 	case FAULT_LOCAL:
 		return grow(FIRST_LOCAL_PAUSE, MOST_LOCAL_PAUSE, failures);
+	case FAULT_FULL:
+		return grow(FIRST_FULL_PAUSE, MOST_FULL_PAUSE, failures);
 	case FAULT_NONE:
 	case FAULT_STOPPED:
 	case FAULT_NETWORK:

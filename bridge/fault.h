@@ -16,6 +16,7 @@ enum fault_kind {
 	FAULT_LOGIN,    /* the server refused user and password */
 	FAULT_SERVER,   /* it said no, or something that makes no sense */
 	FAULT_LOCAL,    /* this host cannot take mail now */
+	FAULT_FULL,     /* there is no room for it, and asking for it again costs */
 	FAULT_KINDS
 };
 

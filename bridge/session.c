@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <openssl/ssl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -169,8 +170,8 @@ static void on_verdict(void *owner, const struct lmtp_verdict *verdict)
 		session->report.pulled++;
 		session->report.octets += verdict->octets;
 	} else if (verdict->code < 500) {
-		fault_set(&session->fault, FAULT_LOCAL, "this host puts mail off: %s",
-			verdict->reply);
+		fault_set(&session->fault, verdict->code == 452 ? FAULT_FULL : FAULT_LOCAL,
+			"this host puts mail off: %s", verdict->reply);
 		return;
 	} else {
 		session->report.refused++;
@@ -352,6 +353,7 @@ static int exit_status(enum fault_kind kind)
 		return EX_CONFIG;
 	case FAULT_NETWORK:
 	case FAULT_LOCAL:
+	case FAULT_FULL:
 		return EX_TEMPFAIL;
 	case FAULT_TLS:
 	case FAULT_SERVER:
@@ -366,6 +368,7 @@ static int exit_status(enum fault_kind kind)
 
 int session_run(const struct session_options *options)
 {
+	const struct sigaction ignore = { .sa_handler = SIG_IGN };
 	struct session *session = mem_new(sizeof(*session));
 	struct stream_address addresses[STREAM_ADDRESSES];
 	struct ssl_ctx_st *tls = NULL;
@@ -374,6 +377,8 @@ int session_run(const struct session_options *options)
 	session->stream.fd = -1;
 	session->report.folder = session->report.sentence = TEXT("");
 	take_hint(session);
+	/* A server that has gone is an error of a write, also in TLS, which takes no flag for that. */
+	sigaction(SIGPIPE, &ignore, NULL);
 	limit_memory(options->settings->memory);
 	session_say(session, REPORT_CONNECTING);
 	const int count = prepare(session, &tls, addresses);

@@ -134,6 +134,16 @@ class Bridge(unittest.TestCase):
                     self.assertIn(b"1 pulled", bridge(host, "run", way, "-o", "bridge.memory=64M").stdout)
                     self.assert_same(host, [large])
 
+    def test_no_room_here(self):
+        """Over quota: it stays there, and the next try is not made at once, as each costs what was fetched."""
+        messages = make_messages(5)
+        with Remote() as remote, Host(set={"store.quota-messages": "3"}) as host:
+            remote.put("alice", messages)
+            add_account(host, remote, "home", "pop3", every="1s", keep="no")
+            wait_for(lambda: "event=account-failed account=home" in host.log(), "the error")
+            self.assertRegex(host.log(), r"event=account-failed account=home .* fault=full .*over its quota.* again-ms=\d{5}")
+            self.assertEqual((stored_count(host), remote.left("alice")), (3, 5))
+
     def test_too_large_stays(self):
         with Remote() as remote, Host() as host:
             small = make_messages(3)
