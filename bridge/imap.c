@@ -9,6 +9,7 @@
 
 enum {
 	LIST_OCTETS = 4 << 20,
+	REST_MILLISECONDS = 100, /* between two looks at a folder */
 	HINT_NUMBERS = 5,
 	HINT_LINE = HINT_NUMBERS * 21 + FOLDER_NAME_LIMIT + 1,
 };
@@ -416,6 +417,18 @@ static int pull_all(struct imap *imap)
 	return 0;
 }
 
+/* A server that tells of something all the time does not keep us busy all the time. */
+static int take_rest(struct imap *imap, int64_t since)
+{
+	struct session *session = imap->session;
+	const int64_t left = since + REST_MILLISECONDS - stream_now();
+
+	if (left <= 0)
+		return 0;
+	stream_poll(-1, 0, session->options.report, left, &session->fault);
+	return session_check(session);
+}
+
 /* Stay with the first folder; look at the others every now and then. */
 static int stay(struct imap *imap)
 {
@@ -428,9 +441,11 @@ static int stay(struct imap *imap)
 	if (imap->folders->following)
 		result = imap_pull_folder(imap, imap->folders);
 	while (result == 0) {
-		const int64_t left = others_due - stream_now();
+		const int64_t now = stream_now(), left = others_due - now;
 		session_say(session, REPORT_WAITING);
 		result = imap_wait(imap, left > 0 ? (unsigned)(left / 1000 + 1) : 0);
+		if (result == 0)
+			result = take_rest(imap, now);
 		if (result == 0 && stream_now() >= others_due) {
 			result = pull_all(imap);
 			if (result == 0 && imap->folders->following)
