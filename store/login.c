@@ -259,9 +259,13 @@ static void on_checked(void *owner, bool matches)
 		finish_later(login, STORE_BUSY);
 		return;
 	}
-	/* The account may have changed while the thread was at it. */
+	/* The account may have changed while the thread was at it: a new password was not looked at. */
 	const struct engine_user *user = engine_user_find(logins->engine, login->user);
-	if (!matches || !user || !login->hash || strcmp(user->hash, login->hash) != 0) {
+	if (user && login->hash && strcmp(user->hash, login->hash) != 0) {
+		finish_later(login, STORE_BUSY);
+		return;
+	}
+	if (!matches || !user || !login->hash) {
 		fail(login);
 		return;
 	}

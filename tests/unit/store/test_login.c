@@ -224,6 +224,40 @@ static void test_guesses_at_once(void **state)
 	close_peer(&peer);
 }
 
+/* A password that is set while logins are being looked at: none of these is told that it is wrong. */
+static void test_password_set_meanwhile(void **state)
+{
+	enum { LOGINS = 20, ROUNDS = 100 };
+	unsigned told[STORE_FAILURES] = { 0 };
+	struct peer peer, admin;
+
+	(void)state;
+	options.logins.remember = 0;
+	options.logins.delay = 0;
+	server_configure(host.server, &options);
+	open_peer(&peer, STORE_BY_SMTP_IN);
+	open_peer(&admin, STORE_BY_ADMIN);
+	for (unsigned round = 0; round < ROUNDS && !told[STORE_BUSY]; round++) {
+		struct wait waits[LOGINS] = { 0 }, changed = { 0 };
+		store_client_user_password(admin.client,
+			&(struct store_user_password){ .address = TEXT("alice@" HOST_DOMAIN),
+				.password = TEXT("restante") },
+			on_reply, &changed);
+		for (size_t i = 0; i < LOGINS; i++)
+			store_client_login(peer.client,
+				&(struct store_login){
+					.user = TEXT("alice"), .password = TEXT("restante") },
+				on_reply, &waits[i]);
+		for (size_t i = 0; i < LOGINS; i++)
+			told[wait_for(&waits[i]).failure]++;
+		assert_int_equal(wait_for(&changed).failure, STORE_OK);
+	}
+	assert_int_equal(told[STORE_BAD_LOGIN], 0);
+	assert_int_not_equal(told[STORE_BUSY], 0);
+	close_peer(&peer);
+	close_peer(&admin);
+}
+
 /* Connections that go while their login is being looked at. */
 static void test_leaving_during_login(void **state)
 {
@@ -257,6 +291,7 @@ int main(void)
 		TEST(test_delay_grows),
 		TEST(test_failures_are_limited),
 		TEST(test_guesses_at_once),
+		TEST(test_password_set_meanwhile),
 		TEST(test_leaving_during_login),
 	};
 
