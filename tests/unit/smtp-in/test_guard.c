@@ -12,6 +12,7 @@
 #include "base/role.h"
 #include "mail/reply.h"
 #include "smtp-in/guard.h"
+#include "smtp-in/session.h"
 #include "smtp-in/settings.h"
 
 static void delays_double_up_to_the_most(void **state)
@@ -241,6 +242,30 @@ static void failed_recipients_cost_time_and_then_all(void **state)
 	assert_int_equal(fixture->guard.refused.delayed_recipients, 4);
 }
 
+/* Nobody talks first on a port where TLS or users are greeted. */
+static void greetings_wait_for_strangers_only(void **state)
+{
+	static const struct {
+		bool limited;
+		struct session_listener listener;
+		unsigned delay;
+	} cases[] = {
+		{ true, { .name = "smtp" }, 2000 },
+		{ false, { .name = "smtp" }, 0 },
+		{ true, { .name = "smtps", .tls = true }, 0 },
+		{ true, { .name = "submission", .submission = true }, 0 },
+		{ true, { .name = "submissions", .tls = true, .submission = true }, 0 },
+	};
+	struct fixture *fixture = *state;
+
+	fixture->settings.greeting_delay = 2;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct session session = { .listener = &cases[i].listener,
+			.guard = { .limited = cases[i].limited } };
+		assert_int_equal(guard_greeting_delay(&fixture->guard, &session), cases[i].delay);
+	}
+}
+
 static void failed_logins_end_in_refusals(void **state)
 {
 	struct fixture *fixture = *state;
@@ -274,6 +299,7 @@ int main(void)
 		TEST(connections_come_a_minute),
 		TEST(messages_come_an_hour),
 		TEST(failed_recipients_cost_time_and_then_all),
+		TEST(greetings_wait_for_strangers_only),
 		TEST(failed_logins_end_in_refusals),
 	};
 

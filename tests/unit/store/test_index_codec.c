@@ -98,10 +98,10 @@ static void test_keys(void **state)
 	index_expunged_key(id, UINT64_C(0x1ffffffff), 9, expunged);
 	index_expunged_key(id, UINT64_C(0x200000000), 1, later);
 	assert_true(memcmp(expunged, later, sizeof(later)) < 0);
-	assert_int_equal(index_expunged_key_decode(
-				 (struct text){ .ptr = (char *)later, .len = sizeof(later) }, &read,
-				 &modseq, &uid),
-		0);
+	const struct text octets = { .ptr = (char *)later, .len = sizeof(later) };
+	const struct text shorter = text_head(octets, sizeof(later) - 1);
+	assert_int_equal(index_expunged_key_decode(shorter, &read, &modseq, &uid), -1);
+	assert_int_equal(index_expunged_key_decode(octets, &read, &modseq, &uid), 0);
 	assert_true(modseq == UINT64_C(0x200000000) && uid == 1 && read.mailbox == 2);
 
 	unsigned char once[INDEX_ONCE_KEY_LIMIT];
