@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/vfs.h>
 
@@ -95,6 +96,18 @@ int ahead_make(struct ahead *ahead)
 	const int error = make(ahead);
 	ahead->state = error ? ABSENT : READY;
 	return error;
+}
+
+void ahead_fetch(const struct ahead *ahead, uint32_t number, uint64_t from, uint64_t octets)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "log.%010u", (unsigned)number);
+	const int file = sys.openat(ahead->directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
+	if (file < 0)
+		return;
+	posix_fadvise(file, (off_t)from, (off_t)octets, POSIX_FADV_WILLNEED);
+	sys.close(file);
 }
 
 /* 0 also when there is none to take; an errno when the new name may not be on disk. */

@@ -29,6 +29,12 @@ bool ahead_is_taken_care_of(const struct ahead *ahead);
 int ahead_make(struct ahead *ahead);
 
 /*
+ * What is written next to this log file is brought into memory where the kernel has let go of it, or each
+ * write of a part of a page would first read it. Does not wait for that. Any thread.
+ */
+void ahead_fetch(const struct ahead *ahead, uint32_t number, uint64_t from, uint64_t octets);
+
+/*
  * In place of open(2): a new log file is the one made ready. Its new name is on disk when this returns,
  * so that a flush of the file alone covers what will be in it. A descriptor, or -1 with errno.
  */

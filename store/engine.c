@@ -141,6 +141,27 @@ static void on_room(void *owner, int error)
 		LOG_DEBUG("no-log-ahead", LOG_ERRNO(error));
 }
 
+static int fetch_log(void *owner)
+{
+	env_fetch_log(((struct engine *)owner)->env);
+	return 0;
+}
+
+static void on_log_fetched(void *owner, int error)
+{
+	(void)owner, (void)error;
+}
+
+static void prepare(struct engine *engine)
+{
+	if (worker_is_busy(engine->preparer))
+		return;
+	if (env_wants_log(engine->env))
+		worker_start(engine->preparer, fetch_log, on_log_fetched, engine);
+	else if (env_wants_room(engine->env))
+		worker_start(engine->preparer, make_room, on_room, engine);
+}
+
 /* After whatever else this turn of the loop has brought: requests that came together share a flush. */
 static void on_round(evutil_socket_t fd, short what, void *context)
 {
@@ -154,8 +175,7 @@ static void on_round(evutil_socket_t fd, short what, void *context)
 			engine_space_is_low(engine); /* deletes need room, too */
 		changes_start_flush(engine);
 		checkpoint_look(engine);
-		if (!worker_is_busy(engine->preparer) && env_wants_room(engine->env))
-			worker_start(engine->preparer, make_room, on_room, engine);
+		prepare(engine);
 		changes_answer_ready(engine);
 	}
 	if (engine->broken)

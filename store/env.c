@@ -23,6 +23,8 @@ enum {
 	LOG_AHEAD =
 		1
 		<< 20, /* so much in the last file (of a small one a quarter), and the next is worth making */
+	LOG_FETCH =
+		1 << 20, /* octets that are brought into memory together, before they are written */
 	PAGE = 4096,
 	SCAN_BUFFER = 256 * 1024,
 	SCAN_FIRST = 16 * 1024, /* of which the first read uses: often it is all */
@@ -39,6 +41,7 @@ struct env {
 	uint64_t log_octets; /* of a file */
 	struct ahead *ahead;
 	DB_LSN last;          /* of our own records */
+	DB_LSN fetched;       /* the end of what was brought into memory */
 	uint32_t ahead_tried; /* the log file during which the next one was last asked for */
 	bool panic;
 	char *scan_buffer;
@@ -500,6 +503,21 @@ bool env_wants_room(struct env *env)
 int env_make_room(struct env *env)
 {
 	return ahead_make(env->ahead);
+}
+
+bool env_wants_log(struct env *env)
+{
+	if (env->last.file == 0 || (env->last.file == env->fetched.file &&
+					   env->last.offset + LOG_FETCH / 2 < env->fetched.offset))
+		return false;
+	env->fetched = env->last;
+	env->fetched.offset += LOG_FETCH;
+	return true;
+}
+
+void env_fetch_log(struct env *env)
+{
+	ahead_fetch(env->ahead, env->fetched.file, env->fetched.offset - LOG_FETCH, LOG_FETCH);
 }
 
 uint64_t env_logged(const struct env *env)

@@ -4,7 +4,7 @@
  *
  * The environment is private to this process (DB_PRIVATE) and has no lock subsystem: only the main
  * thread reads or writes tables, one writing transaction at a time. Other threads call nothing but
- * env_flush(), env_checkpoint() and env_make_room().
+ * env_flush(), env_checkpoint(), env_make_room() and env_fetch_log().
  *
  * Results are 0 or an error: an errno, or one of Berkeley DB's. env_failure() names it.
  */
@@ -104,10 +104,16 @@ int env_checkpoint(struct env *env);
 /* Make the next log file ahead of time, so that flushes into it are fast. 0, or an errno: no harm done. */
 int env_make_room(struct env *env);
 
+/* Bring the part of the log file that env_wants_log() spoke of into memory. */
+void env_fetch_log(struct env *env);
+
 /* ---- main thread ---- */
 
 /* Now is the time for env_make_room(): true once for each log file, when it fills. */
 bool env_wants_room(struct env *env);
+
+/* Now is the time for env_fetch_log(), which must not be under way: true once for each part. */
+bool env_wants_log(struct env *env);
 
 /* Octets ever put into the log. */
 uint64_t env_logged(const struct env *env);

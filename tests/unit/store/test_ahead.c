@@ -71,6 +71,18 @@ static off_t opened_size(struct place *place, const char *path)
 	return st.st_size;
 }
 
+static size_t pages_in_memory(const char *octets)
+{
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	unsigned char pages[OCTETS / 4096];
+	size_t count = 0;
+
+	assert_int_equal(mincore((void *)octets, OCTETS, pages), 0);
+	for (size_t i = 0; i < OCTETS / page; i++)
+		count += pages[i] & 1;
+	return count;
+}
+
 static bool has_next(const struct place *place)
 {
 	char path[96];
@@ -250,12 +262,33 @@ static void test_killed_while_taking_it(void **state)
 	expect_gapless(fixture);
 }
 
+static void test_what_the_kernel_let_go_of_comes_back(void **state)
+{
+	struct place *place = *state;
+	const size_t half = OCTETS / 2 / (size_t)sysconf(_SC_PAGESIZE);
+
+	assert_int_equal(ahead_make(place->ahead), 0);
+	assert_int_equal(opened_size(place, place->log), OCTETS);
+	const int fd = open(place->log, O_RDONLY);
+	const char *octets = mmap(NULL, OCTETS, PROT_READ, MAP_SHARED, fd, 0);
+	assert_ptr_not_equal(octets, MAP_FAILED);
+	assert_int_equal(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+	ahead_fetch(place->ahead, 2, OCTETS / 2, OCTETS / 2);
+	for (int i = 0; i < 10000 && pages_in_memory(octets) < half; i++)
+		usleep(1000);
+	assert_true(pages_in_memory(octets) >= half);
+	ahead_fetch(place->ahead, 3, 0, OCTETS); /* not there: nothing happens */
+	munmap((void *)octets, OCTETS);
+	close(fd);
+}
+
 #define ALONE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 #define ENGINE(test) cmocka_unit_test_setup_teardown(test, engine_setup, fixture_teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		ALONE(test_what_the_kernel_let_go_of_comes_back),
 		ALONE(test_taken_once),
 		ALONE(test_only_for_new_log_files),
 		ALONE(test_leftover_is_cleared),
