@@ -211,6 +211,8 @@ static enum store_failure look_for_members(struct check *check)
 		if (failure == STORE_OK)
 			look_for_user(check, &job->put[i]->public);
 	}
+	if (unknown > SAID_AT_MOST)
+		job_say(job, "%u more members are not there", unknown - SAID_AT_MOST);
 	return failure;
 }
 

@@ -179,6 +179,10 @@ class Addresses(unittest.TestCase):
         said = self.restante("alias", "import", path)
         self.assertIn(f"{path}:1: later@example.test: there is no somebody@example.test", said)
         self.assertIn("# there is no somebody@example.test\nlater@example.test: ", self.restante("alias", "list"))
+        path = self.aliases_file("".join(f"a{number}: nobody{number}\n" for number in range(123)))
+        said = self.restante("alias", "import", path)
+        self.assertEqual(said.count("there is no nobody"), 100)
+        self.assertIn(f"{path}: 23 more members are not there\n", said)
 
     def test_the_file_of_the_settings(self):
         self.begin()
