@@ -2,6 +2,7 @@
 
 import os
 import poplib
+import re
 import signal
 import subprocess
 import unittest
@@ -76,6 +77,23 @@ class Commands(unittest.TestCase):
             done = subprocess.run([str(build_dir() / program), "--help"], capture_output=True, timeout=30)
             self.assertEqual(done.returncode, 0, program)
             self.assertIn(os.path.basename(program).encode(), done.stdout, program)
+
+    def test_help_of_every_command(self):
+        """By --help and by help, within a terminal; and it names each verb that a wrong one is answered with."""
+        overview = self.host.command("--help").stdout.decode()
+        names = [line.split()[0] for line in overview.splitlines() if line.startswith("  ")]
+        self.assertIn("store", names)
+        for name in names:
+            said = self.host.command(name, "--help").stdout.decode()
+            self.assertEqual(said, self.host.command("help", name).stdout.decode())
+            usage, _, rest = said.partition("\n")
+            self.assertTrue(usage.startswith(f"usage: restante {name} "), usage)
+            self.assertLessEqual(max(map(len, rest.splitlines())), 96, said)
+            wrong = self.host.command(name, "no-such-word", "-c", self.conf, check=False)
+            self.assertIn(wrong.returncode, (64, 1) if name == "trace" else (64,), name)
+            verbs = re.search(rf"say {name} ([a-z, ]+);", wrong.stderr.decode())
+            for verb in re.findall(r"[a-z]+", verbs[1]) if verbs else ():
+                self.assertTrue(verb == "or" or re.search(rf"\b{verb}\b", usage), f"{verb} in {usage}")
 
 
 class Again(unittest.TestCase):
