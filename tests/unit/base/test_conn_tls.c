@@ -1,4 +1,5 @@
 /* Connections under TLS: versions, batches, back-pressure, ends, lifetimes and cost. */
+#include <linux/tcp.h>
 #include <malloc.h>
 
 #include "base/sanitizer.h"
@@ -50,6 +51,37 @@ static void both_versions_are_spoken(void **state)
 	(void)state;
 	speak(TLS1_2_VERSION, "TLSv1.2");
 	speak(TLS1_3_VERSION, "TLSv1.3");
+}
+
+static unsigned segments_with_octets(int fd)
+{
+	struct tcp_info info = { 0 };
+
+	assert_int_equal(
+		getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &(socklen_t){ sizeof(info) }), 0);
+	return info.tcpi_data_segs_in;
+}
+
+static void the_last_reply_and_the_end_leave_together(void **state)
+{
+	struct side side;
+	struct buf got = { 0 };
+
+	(void)state;
+	side_open_tcp(&side, &wide, AF_INET, AF_INET);
+	SSL *client = secure(&side, TLS1_3_VERSION);
+	conn_write(side.conn, TEXT("250 one\r\n"));
+	RUN_UNTIL(client_has(client, &got, "250 one\r\n"));
+	const unsigned before = segments_with_octets(side.peer);
+	conn_write(side.conn, TEXT("221 bye\r\n"));
+	conn_finish(side.conn);
+	RUN_UNTIL(!client_read(client, &got));
+	assert_true(text_equal(buf_text(&got), TEXT("250 one\r\n221 bye\r\n")));
+	assert_int_equal(SSL_get_shutdown(client), SSL_RECEIVED_SHUTDOWN);
+	assert_int_equal(segments_with_octets(side.peer) - before, 1);
+	SSL_free(client);
+	side_close(&side);
+	buf_release(&got);
 }
 
 static void many_records_at_once_are_all_handed_over(void **state)
@@ -328,6 +360,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CONN_TEST(both_versions_are_spoken),
+		CONN_TEST(the_last_reply_and_the_end_leave_together),
 		CONN_TEST(many_records_at_once_are_all_handed_over),
 		CONN_TEST(input_beyond_the_limit_waits_inside),
 		CONN_TEST(a_peer_that_does_not_read_stops_the_producer),
