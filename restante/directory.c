@@ -56,6 +56,35 @@ static int status_of(enum store_failure failure)
 	return EX_UNAVAILABLE;
 }
 
+const char *directory_sentence(enum store_failure failure)
+{
+	switch (failure) {
+	case STORE_BUSY:
+		return "the store is busy with it; try again";
+	case STORE_AWAY:
+		return "the store has ended meanwhile, and its log tells why; try again";
+	case STORE_NO_SPACE:
+		return "the disk is full; make room and try again";
+	case STORE_NOT_DURABLE:
+		return "it could not be written to the disk; the log tells why";
+	case STORE_OK:
+	case STORE_NO_SUCH_USER:
+	case STORE_ALREADY_EXISTS:
+	case STORE_INVALID:
+	case STORE_TOO_LARGE:
+	case STORE_REFUSED:
+	case STORE_LOCKED:
+	case STORE_OVER_QUOTA:
+	case STORE_NO_SUCH_MAILBOX:
+	case STORE_NO_SUCH_MESSAGE:
+	case STORE_BAD_LOGIN:
+	case STORE_DAMAGED:
+	case STORE_FAILURES:
+		break;
+	}
+	return store_failure_name(failure);
+}
+
 int answer_wait(struct desk *desk, struct answer *answer, const char *verb)
 {
 	if (desk_wait(desk, &answer->done) != 0)
@@ -64,7 +93,7 @@ int answer_wait(struct desk *desk, struct answer *answer, const char *verb)
 	if (answer->sentence.len)
 		fprintf(stderr, "restante: %.*s\n", TEXT_ARG(answer->sentence));
 	else if (answer->failure != STORE_OK)
-		fprintf(stderr, "restante: %s: %s\n", verb, store_failure_name(answer->failure));
+		fprintf(stderr, "restante: %s: %s\n", verb, directory_sentence(answer->failure));
 	return status_of(answer->failure);
 }
 

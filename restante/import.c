@@ -18,7 +18,7 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "mail/address.h"
-#include "restante/desk.h"
+#include "restante/directory.h"
 #include "restante/dovecot_tree.h"
 #include "restante/terminal.h"
 
@@ -359,7 +359,7 @@ static const char *sentence(enum store_failure failure)
 	case STORE_AWAY:
 		break;
 	}
-	return store_failure_name(failure);
+	return directory_sentence(failure);
 }
 
 static int complain(const struct import *import, const struct dovecot_mailbox *mailbox, bool begun)

@@ -16,7 +16,7 @@
 #include "base/sys.h"
 #include "mail/address.h"
 #include "restante/command.h"
-#include "restante/desk.h"
+#include "restante/directory.h"
 #include "restante/import.h"
 #include "restante/progress.h"
 
@@ -103,17 +103,13 @@ static enum store_failure list_accounts(struct work *work)
 /* Said with what to do about it. user: "" when it is about nobody in particular. An exit status. */
 static int complain(enum store_failure failure, struct text user)
 {
-	const char *what = store_failure_name(failure);
+	const char *what = directory_sentence(failure);
 	int status = EX_UNAVAILABLE;
 
 	if (failure == STORE_NO_SUCH_USER) {
 		what = "there is no such user; restante user list tells whom there is";
 		status = EX_NOUSER;
-	} else if (failure == STORE_BUSY) {
-		what = "the store was busy with it all the time; try again";
-		status = EX_TEMPFAIL;
-	} else if (failure == STORE_AWAY) {
-		what = "the store has ended; its log tells why. Try again";
+	} else if (failure == STORE_BUSY || failure == STORE_AWAY) {
 		status = EX_TEMPFAIL;
 	}
 	fprintf(stderr, "restante: %.*s%s%s\n", TEXT_ARG(user), user.len ? ": " : "", what);

@@ -139,7 +139,7 @@ static int change_users(struct desk *desk, struct request *request)
 
 static int report_failure(const struct request *request)
 {
-	const char *what = store_failure_name(request->failure);
+	const char *what = directory_sentence(request->failure);
 	int status = EX_UNAVAILABLE;
 
 	switch (request->failure) {
