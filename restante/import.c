@@ -366,7 +366,7 @@ static int complain(const struct import *import, const struct dovecot_mailbox *m
 {
 	const enum store_failure failure = import->failure;
 
-	fprintf(stderr, "restante: %.*s%s%s: %s\n", TEXT_ARG(import->user), mailbox ? ", " : "",
+	terminal_complain("%.*s%s%s: %s", TEXT_ARG(import->user), mailbox ? ", " : "",
 		!mailbox              ? ""
 		: mailbox->folder.len ? mailbox->prefix
 				      : "INBOX",

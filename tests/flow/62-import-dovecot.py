@@ -354,6 +354,11 @@ class Hostile(unittest.TestCase):
         pathlib.Path(os.fsdecode(bytes(self.path) + b"/new/" + name)).write_bytes(b"\x1f\x8b\x08\x00packed")
         said = self.refused(self.path, b"new/2.?[2J??restante: all is well: compressed")
         self.assertEqual(said.count(b"\n"), 1)
+        shutil.rmtree(self.path / "new")
+        for part in ("cur", "new", "tmp"):
+            (self.path / ".\x1b[2J\nrestante: all is well" / part).mkdir(parents=True)
+        said = self.refused(self.path, b"alice@example.test, .?[2J?restante: all is well/: ")
+        self.assertEqual(said.count(b"\n"), 1)
 
     def test_no_link_leads_elsewhere(self):
         others = self.dir / "others"
