@@ -110,7 +110,7 @@ int pop3_line(struct pop3 *pop3, struct text *line)
 	return 0;
 }
 
-int pop3_reply(struct pop3 *pop3)
+int pop3_reply_to_auth(struct pop3 *pop3)
 {
 	struct text line;
 
@@ -123,6 +123,15 @@ int pop3_reply(struct pop3 *pop3)
 		fault_set(&pop3->session->fault, FAULT_SERVER,
 			"the server says what is not POP3: %s", fault_quote(pop3->line).string);
 	return status;
+}
+
+int pop3_reply(struct pop3 *pop3)
+{
+	const int status = pop3_reply_to_auth(pop3);
+
+	return status < 2 ? status
+			  : fault_set(&pop3->session->fault, FAULT_SERVER,
+				    "the server asks for more where nothing is to be said");
 }
 
 int pop3_refused(struct pop3 *pop3, enum fault_kind kind, const char *doing)

@@ -44,8 +44,9 @@ void pop3_used(struct pop3 *pop3, size_t octets);
 /* One line into pop3->line; *line without its end. 0, or -1 with a fault. */
 int pop3_line(struct pop3 *pop3, struct text *line);
 
-/* 1 +OK, 0 -ERR, 2 for a challenge, each with pop3->said; -1: fault. */
+/* 1 +OK, 0 -ERR, each with pop3->said; -1: fault. During AUTH also 2, a challenge (RFC 5034 section 4). */
 int pop3_reply(struct pop3 *pop3);
+int pop3_reply_to_auth(struct pop3 *pop3);
 
 /* A command whose +OK is needed. 0, or -1 with a fault that begins with doing. */
 int pop3_command(struct pop3 *pop3, const char *doing, const char *format, ...)

@@ -98,7 +98,7 @@ static int authenticate(
 	pop3_expect(pop3, POP3_COMMAND_SECONDS, POP3_REPLY_OCTETS);
 	int result = pop3_send(pop3, "AUTH %s", mechanism);
 	for (;;) {
-		status = result == 0 && pop3_flush(pop3) == 0 ? pop3_reply(pop3) : -1;
+		status = result == 0 && pop3_flush(pop3) == 0 ? pop3_reply_to_auth(pop3) : -1;
 		if (status != 2)
 			break;
 		result = given ? pop3_send(pop3, "%s", refusal)

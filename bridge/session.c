@@ -309,6 +309,20 @@ static int prepare(struct session *session, struct ssl_ctx_st **tls,
 	return count;
 }
 
+void session_open_host(struct session *session)
+{
+	const struct session_options *options = &session->options;
+
+	session->lmtp = lmtp_new(&(struct lmtp_options){
+		.path = options->settings->hand_over,
+		.hostname = options->hostname,
+		.to = options->account->to,
+		.watch = options->report,
+		.verdict = on_verdict,
+		.owner = session,
+	});
+}
+
 static int serve(struct session *session, struct ssl_ctx_st *tls,
 	const struct stream_address *addresses, int count)
 {
@@ -318,14 +332,7 @@ static int serve(struct session *session, struct ssl_ctx_st *tls,
 	const bool pop3 = bridge_account_protocol(account) == BRIDGE_POP3;
 	const bool pinned = account->pin[0] && read_pin(account->pin, pin) == 0;
 
-	session->lmtp = lmtp_new(&(struct lmtp_options){
-		.path = options->settings->hand_over,
-		.hostname = options->hostname,
-		.to = account->to,
-		.watch = options->report,
-		.verdict = on_verdict,
-		.owner = session,
-	});
+	session_open_host(session);
 	int result = stream_open(&session->stream,
 		&(struct stream_options){ .host = account->host,
 			.port = bridge_account_port(account),

@@ -76,6 +76,9 @@ int session_run(const struct session_options *options);
 
 /* ---- for both protocols ---- */
 
+/* session->lmtp, whose verdicts are counted and told. */
+void session_open_host(struct session *session);
+
 /* -1 when there is a fault: of the session, its stream or its way into this host, gathered in fault. */
 int session_check(struct session *session);
 
