@@ -7,7 +7,8 @@ static void take_in_line(struct imap_guard *guard, char c)
 		guard->place = IMAP_GUARD_SIZE;
 		guard->number = 0;
 	} else if (c == '(') {
-		guard->lists++;
+		if (++guard->lists > IMAP_GUARD_LISTS)
+			guard->verdict = IMAP_GUARD_TOO_DEEP;
 	} else if (c == '\n') {
 		guard->lists = 0;
 	}
@@ -20,18 +21,22 @@ static void begin_literal(struct imap_guard *guard)
 }
 
 /* "{12}" says how long a literal is, where the line ends behind it and nowhere else. */
-static void take_octet(struct imap_guard *guard, char c)
+static void take_octet(struct imap_guard *guard, char c, uint64_t most)
 {
 	switch (guard->place) {
 	case IMAP_GUARD_LINE:
 		break;
 	case IMAP_GUARD_SIZE:
-		if (c >= '0' && c <= '9' && guard->number <= UINT32_MAX) {
-			guard->number = guard->number * 10 + (uint64_t)(c - '0');
+		if (c >= '0' && c <= '9') {
+			/* Beyond that, more digits do not make it smaller. */
+			if (guard->number <= UINT32_MAX)
+				guard->number = guard->number * 10 + (uint64_t)(c - '0');
 			return;
 		}
 		if (c == '}') {
 			guard->place = IMAP_GUARD_BRACE;
+			if (guard->number > most)
+				guard->verdict = IMAP_GUARD_TOO_LARGE;
 			return;
 		}
 		break;
@@ -55,17 +60,17 @@ static void take_octet(struct imap_guard *guard, char c)
 	take_in_line(guard, c);
 }
 
-bool imap_guard_take(struct imap_guard *guard, struct text octets)
+enum imap_guard_verdict imap_guard_take(struct imap_guard *guard, struct text octets, uint64_t most)
 {
-	while (octets.len && guard->lists <= IMAP_GUARD_LISTS) {
+	while (octets.len && guard->verdict == IMAP_GUARD_FINE) {
 		size_t used = 1;
 		if (guard->literal) {
 			used = octets.len < guard->literal ? octets.len : (size_t)guard->literal;
 			guard->literal -= used;
 		} else {
-			take_octet(guard, octets.ptr[0]);
+			take_octet(guard, octets.ptr[0], most);
 		}
 		octets = text_from(octets, used);
 	}
-	return guard->lists <= IMAP_GUARD_LISTS;
+	return guard->verdict;
 }

@@ -239,13 +239,16 @@ static ssize_t driver_read(mailstream_low *low, void *octets, size_t size)
 					: read_plain(stream, octets, size);
 	if (got <= 0)
 		return -1;
-	if ((uint64_t)got > stream->budget)
-		return fault_set(&stream->fault, FAULT_SERVER,
-			"%s sends more than an answer can have", stream->options.host);
-	if (stream->options.imap && !imap_guard_take(&stream->guard,
-					    (struct text){ .ptr = octets, .len = (size_t)got }))
+	enum imap_guard_verdict verdict = IMAP_GUARD_FINE;
+	if (stream->options.imap)
+		verdict = imap_guard_take(&stream->guard,
+			(struct text){ .ptr = octets, .len = (size_t)got }, stream->budget);
+	if (verdict == IMAP_GUARD_TOO_DEEP)
 		return fault_set(&stream->fault, FAULT_SERVER,
 			"%s sends lists in lists without end", stream->options.host);
+	if (verdict == IMAP_GUARD_TOO_LARGE || (uint64_t)got > stream->budget)
+		return fault_set(&stream->fault, FAULT_SERVER,
+			"%s sends more than an answer can have", stream->options.host);
 	stream->budget -= (uint64_t)got;
 	stream->received += (uint64_t)got;
 	return got;

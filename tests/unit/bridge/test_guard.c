@@ -9,56 +9,64 @@
 #include "base/buf.h"
 #include "bridge/imap_guard.h"
 
-enum { MANY = IMAP_GUARD_LISTS + 1 };
+enum { MANY = IMAP_GUARD_LISTS + 1, MOST = 1000 };
 
-/* before, then so many times again, then after; fine: whole and octet by octet. */
+/* before, then so many times again, then after; whole and octet by octet. */
 static void test_guard(void **state)
 {
 	static const struct {
 		const char *before, *again;
 		unsigned times;
 		const char *after;
-		bool fine;
+		enum imap_guard_verdict verdict;
 	} cases[] = {
-		{ "", "", 0, "", true },
-		{ "* 1 FETCH (UID 1 FLAGS ())\r\n", "", 0, "1 OK\r\n", true },
-		{ "* 1 FETCH ", "(", IMAP_GUARD_LISTS, "\r\n", true },
-		{ "* 1 FETCH ", "(", MANY, "\r\n", false },
-		{ "* 1 FETCH ", "(\")\"", MANY, "\r\n", false },
+		{ "", "", 0, "", IMAP_GUARD_FINE },
+		{ "* 1 FETCH (UID 1 FLAGS ())\r\n", "", 0, "1 OK\r\n", IMAP_GUARD_FINE },
+		{ "* 1 FETCH ", "(", IMAP_GUARD_LISTS, "\r\n", IMAP_GUARD_FINE },
+		{ "* 1 FETCH ", "(", MANY, "\r\n", IMAP_GUARD_TOO_DEEP },
+		{ "* 1 FETCH ", "(\")\"", MANY, "\r\n", IMAP_GUARD_TOO_DEEP },
 		/* Each response by itself. */
-		{ "", "* 1 FETCH (UID 1 FLAGS (a))\r\n", MANY, "", true },
-		{ "", "* LIST () \"/\" a\n", MANY, "", true },
+		{ "", "* 1 FETCH (UID 1 FLAGS (a))\r\n", MANY, "", IMAP_GUARD_FINE },
+		{ "", "* LIST () \"/\" a\n", MANY, "", IMAP_GUARD_FINE },
 		/* A message may hold what it likes. */
-		{ "* 1 FETCH (UID 1 BODY[] {101}\r\n", "(", 101, ")\r\n", true },
-		{ "* 1 FETCH (UID 1 BODY[] {101}\n", "(", 101, ")\r\n", true },
-		{ "* 1 FETCH (UID 1 BODY[] {0}\r\n", "(", 101, ")\r\n", false },
-		{ "* 1 FETCH (UID 1 BODY[] {1}\r\n", "(", 102, ")\r\n", false },
-		{ "* 1 FETCH (UID 1 BODY[] {4}\r\n\r\n\r\n", "(", MANY, ")\r\n", false },
+		{ "* 1 FETCH (UID 1 BODY[] {101}\r\n", "(", 101, ")\r\n", IMAP_GUARD_FINE },
+		{ "* 1 FETCH (UID 1 BODY[] {101}\n", "(", 101, ")\r\n", IMAP_GUARD_FINE },
+		{ "* 1 FETCH (UID 1 BODY[] {0}\r\n", "(", 101, ")\r\n", IMAP_GUARD_TOO_DEEP },
+		{ "* 1 FETCH (UID 1 BODY[] {1}\r\n", "(", 102, ")\r\n", IMAP_GUARD_TOO_DEEP },
+		{ "* 1 FETCH (UID 1 BODY[] {4}\r\n\r\n\r\n", "(", MANY, ")\r\n",
+			IMAP_GUARD_TOO_DEEP },
 		/* What looks as if it were a literal. */
-		{ "* OK {500} of it ", "(", MANY, "\r\n", false },
-		{ "* OK {500}\r ", "(", MANY, "\r\n", false },
-		{ "* OK {5x00}\r\n", "(", MANY, "\r\n", false },
-		{ "* OK {{500\r\n", "(", MANY, "\r\n", false },
-		{ "* OK {", "(", MANY, "\r\n", false },
-		{ "* OK {1}", "(", MANY, "\r\n", false },
-		{ "* OK {99999999999999999999999}\r\n", "(", MANY, "\r\n", false },
+		{ "* OK {500} of it ", "(", MANY, "\r\n", IMAP_GUARD_TOO_DEEP },
+		{ "* OK {500}\r ", "(", MANY, "\r\n", IMAP_GUARD_TOO_DEEP },
+		{ "* OK {5x00}\r\n", "(", MANY, "\r\n", IMAP_GUARD_TOO_DEEP },
+		{ "* OK {{500\r\n", "(", MANY, "\r\n", IMAP_GUARD_TOO_DEEP },
+		{ "* OK {", "(", MANY, "\r\n", IMAP_GUARD_TOO_DEEP },
+		{ "* OK {1}", "(", MANY, "\r\n", IMAP_GUARD_TOO_DEEP },
+		{ "* OK {99999999999999999999999}\r\n", "", 0, "", IMAP_GUARD_TOO_LARGE },
+		{ "* 1 FETCH (BODY[] {1000}\r\n", "", 0, "", IMAP_GUARD_FINE },
+		{ "* 1 FETCH (BODY[] {1001}\r\n", "", 0, "", IMAP_GUARD_TOO_LARGE },
+		/* Some think of a literal even without a line's end. */
+		{ "* 1 FETCH (BODY[] {4294967295}  ", "", 0, "", IMAP_GUARD_TOO_LARGE },
+		{ "* 1 FETCH (BODY[] {0}\r\n{4294967295}\r\n", "", 0, "", IMAP_GUARD_TOO_LARGE },
+		{ "* 1 FETCH (BODY[] {12}\r\n{4294967295}\r\n", "", 0, "", IMAP_GUARD_FINE },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct imap_guard whole = { 0 }, pieces = { 0 };
 		struct buf octets = { 0 };
-		bool fine = true;
+		enum imap_guard_verdict verdict = IMAP_GUARD_FINE;
 		buf_add_string(&octets, cases[i].before);
 		for (unsigned k = 0; k < cases[i].times; k++)
 			buf_add_string(&octets, cases[i].again);
 		buf_add_string(&octets, cases[i].after);
-		assert_int_equal(imap_guard_take(&whole, buf_text(&octets)), cases[i].fine);
+		assert_int_equal(
+			imap_guard_take(&whole, buf_text(&octets), MOST), cases[i].verdict);
 		for (struct text rest = buf_text(&octets); rest.len; rest = text_from(rest, 1))
-			fine = imap_guard_take(&pieces, text_head(rest, 1));
-		assert_int_equal(fine, cases[i].fine);
+			verdict = imap_guard_take(&pieces, text_head(rest, 1), MOST);
+		assert_int_equal(verdict, cases[i].verdict);
 		/* Once it is too much, it stays so. */
-		assert_int_equal(imap_guard_take(&whole, TEXT("\r\n")), cases[i].fine);
+		assert_int_equal(imap_guard_take(&whole, TEXT("\r\n"), MOST), cases[i].verdict);
 		buf_release(&octets);
 	}
 }
