@@ -1,5 +1,6 @@
 """restante store verify, rebuild and stats, while the host runs and while it does not."""
 
+import concurrent.futures
 import os
 import re
 import shutil
@@ -106,23 +107,31 @@ class Verify(unittest.TestCase):
 
     def test_while_mail_comes(self):
         """What is under way is no finding."""
-        done = threading.Event()
+        done, came = threading.Event(), []
 
         def push():
-            number = 0
             while not done.is_set():
-                self.host.send(MESSAGE % number, ("carol",))
-                number += 1
-        pusher = threading.Thread(target=push)
-        pusher.start()
-        try:
-            for _ in range(10):
-                code, out, error = self.store("verify")
-                self.assertEqual(code, 0, out + error)
-        finally:
-            done.set()
-            pusher.join()
-            self.host.empty("carol")
+                self.host.send(MESSAGE % len(came), ("carol",))
+                came.append(len(came))
+
+        def counted():
+            code, out, error = self.store("verify")
+            self.assertEqual(code, 0, out + error)
+            return int(re.fullmatch(r"3 users, (\d+) messages, 0 findings", out.splitlines()[-1])[1])
+
+        others, before = counted(), 0
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            pusher = pool.submit(push)
+            try:
+                for _ in range(10):
+                    wait_for(lambda: len(came) > before or pusher.done(), "more mail")
+                    before = len(came)
+                    self.assertGreaterEqual(counted(), others + before, "what was acknowledged is looked at")
+            finally:
+                done.set()
+            pusher.result()
+        self.assertEqual(len(self.host.messages("carol")), len(came))
+        self.host.empty("carol")
 
     def test_progress_on_a_terminal(self):
         command = f"{build_dir()}/restante store verify -c {self.conf}"
