@@ -92,10 +92,20 @@ class Tls(unittest.TestCase):
                                       "ECDHE-ECDSA-AES128-GCM-SHA256"), ("mail.example.test", "ECDSA"))
 
     def test_old_versions_are_refused(self):
-        for version in ("-tls1", "-tls1_1"):
+        """By the host, with the alert protocol_version (RFC 8446 section 6.2); the same client gets in with TLS 1.2."""
+        def handshake(port, version):
             done = subprocess.run([need("openssl"), "s_client", "-cipher", "ALL:@SECLEVEL=0", version, "-connect",
-                                   f"127.0.0.1:{self.host.port('smtps')}"], input=b"", capture_output=True, timeout=60)
-            self.assertNotEqual(done.returncode, 0)
+                                   f"127.0.0.1:{self.host.port(port)}"], input=b"", capture_output=True, timeout=60)
+            return done.returncode, done.stderr.decode()
+
+        for port in PORTS:
+            for version in ("-tls1", "-tls1_1"):
+                with self.subTest(port=port, version=version):
+                    code, said = handshake(port, version)
+                    self.assertEqual(code, 1)
+                    self.assertIn("SSL alert number 70", said)
+            code, said = handshake(port, "-tls1_2")
+            self.assertEqual(code, 0, said)
 
     def resumes(self, version, port, context=None, session=None):
         """However often, whichever worker answers. The last session."""
