@@ -4,10 +4,13 @@ import os
 import poplib
 import re
 import signal
+import smtplib
 import subprocess
 import unittest
 
 from host import Host, build_dir, wait_for
+
+ROLES = ("store", "mda", "smtp-in", "pop3d", "bridge")
 
 
 class Commands(unittest.TestCase):
@@ -46,21 +49,57 @@ class Commands(unittest.TestCase):
         self.assertEqual(client.stat()[0], 1)
         client.quit()
         self.host.command("user", "passwd", "-c", self.conf, "dora@example.test", input=b"another\n")
-        with self.assertRaises(poplib.error_proto):
+        with self.assertRaisesRegex(poplib.error_proto, r"\[AUTH\]"):
             self.host.pop3("dora", password="secret word")
         self.host.pop3("dora", password="another").quit()
-        self.assertNotEqual(self.host.command("user", "add", "-c", self.conf, "dora@example.test", input=b"x\n",
-                                              check=False).returncode, 0, "added twice")
+        self.assertEqual(self.host.command("user", "add", "-c", self.conf, "dora@example.test", input=b"x\n",
+                                           check=False).returncode, 73, "added twice")
         self.host.command("user", "remove", "-c", self.conf, "dora@example.test")
-        with self.assertRaises(poplib.error_proto):
+        with self.assertRaisesRegex(poplib.error_proto, r"\[AUTH\]"):
             self.host.pop3("dora", password="another")
-        with self.assertRaises(Exception):
+        with self.assertRaises(smtplib.SMTPRecipientsRefused) as refused:
             self.host.send(b"Subject: hi\r\n\r\nx\r\n", ("dora",))
+        code, words = refused.exception.recipients["dora@example.test"]
+        self.assertEqual((code, words[:6]), (550, b"5.1.1 "))
+
+    def status(self):
+        """What status says: (its lines above the table, {role: processes that run}, {role: {counter: sum over them}})."""
+        head, table = self.host.command("status", "-c", self.conf).stdout.decode().split("\n\nrole ")
+        running, counters = {}, {}
+        for line in table.splitlines()[1:]:
+            if row := re.fullmatch(r"(\S+) +\d+  (\S+) +(\d+)  (?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|-) +\d+", line):
+                role, state, pid = row.groups()
+                counters.setdefault(role, {})
+                running[role] = sorted([*running.get(role, []), *([int(pid)] if state == "running" else [])])
+            else:
+                for name, number in re.findall(r"(\S+)=(\d+)", line):
+                    counters[role][name] = counters[role].get(name, 0) + int(number)
+        return head, running, counters
 
     def test_status(self):
-        said = self.host.command("status", "-c", self.conf).stdout.decode()
-        for role in ("store", "mda", "smtp-in", "pop3d"):
-            self.assertIn(role, said)
+        head = self.status()[0]
+        self.assertTrue(head.startswith(f"host, process {self.host.process.pid}, since 2"), head)
+        listeners = dict(line.split() for line in head.splitlines()[2:])
+        self.assertEqual(listeners, {name: f"127.0.0.1:{port}" for name, port in self.host.ports.items()})
+
+    def test_status_of_processes(self):
+        def as_it_is():
+            pids = {role: self.host.pids(role) for role in ROLES}
+            return all(pids.values()) and self.status()[1] == pids
+        wait_for(as_it_is, "status tells the processes that there are")
+        before = self.host.pids("mda")
+        os.kill(before[0], signal.SIGKILL)
+        wait_for(lambda: self.host.pids("mda") not in ([], before), "the mda anew")
+        wait_for(as_it_is, "status tells the new process")
+
+    def test_status_counts(self):
+        def accepted():
+            counters = self.status()[2]
+            return [counters[role].get("messages", 0) for role in ("smtp-in", "mda", "store")]
+        before = accepted()
+        for _ in range(3):
+            self.host.send(b"Subject: counted\r\n\r\nx\r\n", ("carol",))
+        self.assertEqual(accepted(), [number + 3 for number in before])
 
     def test_reload_keeps_sessions(self):
         client = self.host.pop3("bob")
