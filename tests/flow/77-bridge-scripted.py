@@ -256,6 +256,7 @@ class Scripts(unittest.TestCase):
     def test_log_lines_go_to_the_log(self):
         wait_for(lambda: "event=account-notice account=no-uidl" in (self.host.dir / "log").read_text(), "a notice in the log that is kept")
         for name, remote in self.remotes.items():
+            wait_for(lambda: remote.seen, f"what the server of {name} is told")
             self.assertFalse([line for line in remote.seen if "event=" in line or "role=" in line], name)
 
     def test_more_than_a_million(self):
