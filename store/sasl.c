@@ -37,6 +37,7 @@ struct sasl_exchange {
 	char binding[CODED_LIMIT];
 	bool is_scram;
 	bool is_login; /* at its start: the library's first step asks for the name in any case */
+	bool asked;    /* the client was told to go on */
 	bool proven;   /* the server's last word is said, and the client's empty answer is due */
 	bool known;    /* the verifier is a real one */
 	char *user, *password;
@@ -364,6 +365,10 @@ enum sasl_result sasl_step(
 
 	if (exchange->proven)
 		return response.len == 0 ? complete(exchange) : SASL_FAILED;
+	/* No mechanism has such an answer; the library would ask again, as often as it comes. */
+	if (exchange->asked && response.len == 0)
+		return SASL_FAILED;
+	exchange->asked = true;
 	/* A name in the initial response answers a question not yet asked. */
 	if (exchange->is_login && response.len > 0 &&
 		gsasl_step(exchange->session, "", 0, &output, &length) == GSASL_NEEDS_MORE)
