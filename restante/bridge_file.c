@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -167,17 +168,25 @@ static void add_section(struct buf *out, const struct draft *draft, const char *
 	buf_add_string(out, "}\n");
 }
 
+enum { PASSWORD_FILE_NAME = BRIDGE_NAME_LIMIT + 16 };
+
+/* Beside the file of accounts. */
+static void name_password_file(const char *name, char file[PASSWORD_FILE_NAME])
+{
+	snprintf(file, PASSWORD_FILE_NAME, "%s.password", name);
+}
+
 /* Asked for and kept in a file of its own, unless the account says where it is. */
 static int provide_password(struct draft *draft, const char *accounts_file, const char *name)
 {
 	struct bridge_account *account = &draft->account;
 	struct password password;
-	char file[BRIDGE_NAME_LIMIT + 16], prompt[BRIDGE_NAME_LIMIT + 320];
+	char file[PASSWORD_FILE_NAME], prompt[BRIDGE_NAME_LIMIT + 320];
 
 	if (account->password_file[0] || account->password_command.count ||
 		account->token_command.count)
 		return 0;
-	snprintf(file, sizeof(file), "%s.password", name);
+	name_password_file(name, file);
 	snprintf(prompt, sizeof(prompt), "Password of %s at %s", account->user, account->host);
 	int status = password_get(prompt, &password);
 	if (status != 0)
@@ -259,6 +268,27 @@ int bridge_add(struct host *host, const char *name, const char *const *words, si
 
 /* ---- remove ---- */
 
+/* The file that `add` made for this account, if it did and no other account names it. */
+static int remove_password(
+	const struct accounts *accounts, const char *accounts_file, const char *name)
+{
+	char file[PASSWORD_FILE_NAME];
+	bool ours = false, others = false;
+	int status = 0;
+
+	name_password_file(name, file);
+	char *path = host_settings_path(accounts_file, text_of(file));
+	for (size_t i = 0; i < accounts->count; i++) {
+		const struct bridge_account *account = &accounts->list[i];
+		if (strcmp(account->password_file, path) == 0)
+			*(strcmp(account->name, name) == 0 ? &ours : &others) = true;
+	}
+	if (ours && !others && unlink(path) != 0 && errno != ENOENT)
+		status = complain(EX_CANTCREAT, path, log_errno(errno));
+	mem_free(path);
+	return status;
+}
+
 int bridge_remove(struct host *host, const char *name)
 {
 	char *path = host_settings_accounts_file(host->settings, host->source.file);
@@ -281,8 +311,10 @@ int bridge_remove(struct host *host, const char *name)
 		buf_add(&rest, text_from(all, to));
 		status = write_file(path, buf_text(&rest));
 	}
-	if (status == 0)
+	if (status == 0) {
+		status = remove_password(&host->settings->accounts, path, name);
 		tell_host(host);
+	}
 	buf_release(&octets);
 	buf_release(&rest);
 	buf_release(&section);

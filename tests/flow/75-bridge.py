@@ -245,7 +245,20 @@ class Bridge(unittest.TestCase):
             host.command("bridge", "remove", "one", "-c", str(host.dir / "restante.conf"))
             self.assertNotIn("account-one", path.read_text())
             self.assertIn("account-two", path.read_text())
+            self.assertFalse((host.dir / "one.password").exists())
+            self.assertTrue((host.dir / "two.password").exists())
             self.assertEqual(bridge(host, "run", "one", check=False).returncode, 64)
+
+    def test_password_that_others_use(self):
+        """The file stays as long as another account names it."""
+        with Remote() as remote, Host() as host:
+            remote.put("alice", make_messages(1))
+            add_account(host, remote, "one", "imaps", enabled="no")
+            add_account(host, remote, "two", "imaps", password_file="one.password", enabled="no")
+            host.command("bridge", "remove", "one", "-c", str(host.dir / "restante.conf"))
+            self.assertIn(b"1 pulled", bridge(host, "run", "two").stdout)
+            host.command("bridge", "remove", "two", "-c", str(host.dir / "restante.conf"))
+            self.assertTrue((host.dir / "one.password").exists())
 
     def test_password_by_command(self):
         with Remote() as remote, Host() as host:
