@@ -276,11 +276,10 @@ static void limit_memory(uint64_t octets)
 		setrlimit(RLIMIT_AS, &space);
 }
 
-static int confine(const struct session_options *options, struct fault *fault)
+static int confine(struct fault *fault)
 {
 	if (priv_confine(PRIV_BRIDGE, 0) == 0)
 		return 0;
-	(void)options;
 	return fault_set(fault, FAULT_LOCAL, "the sandbox cannot be closed: %s", log_errno(errno));
 }
 
@@ -304,7 +303,7 @@ static int prepare(struct session *session, struct ssl_ctx_st **tls,
 			fault, FAULT_LOCAL, "root cannot be given up: %s", log_errno(errno));
 	const int count =
 		stream_resolve(account->host, bridge_account_port(account), addresses, fault);
-	if (count < 0 || confine(options, fault) != 0)
+	if (count < 0 || confine(fault) != 0)
 		return -1;
 	return count;
 }

@@ -112,7 +112,8 @@ class Commands(unittest.TestCase):
         self.assertEqual(before, {role: self.host.pids(role) for role in before})
 
     def test_help_of_every_program(self):
-        for program in ("restante", "libexec/store", "libexec/mda", "libexec/smtp-in", "libexec/pop3d"):
+        for program in ("restante", "libexec/store", "libexec/mda", "libexec/smtp-in", "libexec/pop3d",
+                        "libexec/bridge"):
             done = subprocess.run([str(build_dir() / program), "--help"], capture_output=True, timeout=30)
             self.assertEqual(done.returncode, 0, program)
             self.assertIn(os.path.basename(program).encode(), done.stdout, program)
