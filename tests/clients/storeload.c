@@ -28,7 +28,7 @@ enum {
 	UIDS = STORE_FETCH_LIMIT, /* of a mailbox that are looked at */
 	MANY = 80,                /* in a mailbox, and most of them go */
 	FEW = 20,
-	MAILBOXES = 64,
+	MAILBOXES = 4096, /* renamed below each other they become more and more */
 	TRIES = 20,
 };
 
@@ -155,8 +155,13 @@ static void take_mailboxes(struct load *load, struct text run)
 	struct store_mailbox mailbox;
 
 	load->found_count = 0;
-	while (in.left && load->found_count < MAILBOXES &&
-		store_mailbox_unpack_from(&in, &mailbox) == 0) {
+	while (in.left) {
+		if (load->found_count == MAILBOXES ||
+			store_mailbox_unpack_from(&in, &mailbox) != 0) {
+			fputs("more mailboxes than there is room for, or one that is none\n",
+				stderr);
+			exit(2);
+		}
 		snprintf(load->found[load->found_count++], sizeof(load->found[0]), "%.*s",
 			TEXT_ARG(mailbox.name));
 		printf("\t%.*s", TEXT_ARG(mailbox.name));
@@ -440,7 +445,7 @@ static void name_mailboxes(struct load *load, const char *prefix)
 int main(int argc, char **argv)
 {
 	static const struct store_client_handlers handlers = { 0 };
-	struct load load = { 0 };
+	static struct load load;
 	int status = 0;
 
 	if (argc != 4 && argc != 6)
