@@ -19,7 +19,7 @@ sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent), str(pathlib.Path(_
 
 from host import PASSWORD, USERS, Host, address, wait_for  # noqa: E402
 from ledger import Broken, Ledger  # noqa: E402
-from load import Drop, Gone, Puller, Sender  # noqa: E402
+from load import HOSTNAME, Drop, Gone, Puller, Sender  # noqa: E402
 from mailboxes import Changer, Deliverer, Mailboxes, Roster, show  # noqa: E402
 from shared import Keeper, Shared  # noqa: E402
 
@@ -38,7 +38,7 @@ class Crash:
         self.seed = seed
         self.ledger = Ledger(USERS)
         # Checkpoints as often as can be: they are the moments worth being killed at.
-        self.host = Host(set={"store.checkpoint-octets": "1M", "store.checkpoint-seconds": "1s"})
+        self.host = Host(set={"hostname": HOSTNAME, "store.checkpoint-octets": "1M", "store.checkpoint-seconds": "1s"})
         self.mailboxes = [Mailboxes(user) for user in CHANGED]
         self.shared = Shared(self.host, SHARED)
         self.users = dict.fromkeys(Roster.NAMES, False)

@@ -3,6 +3,7 @@
 They speak SMTP and POP3 by hand: what counts as an answer is then exactly what was read.
 """
 
+import os
 import random
 import re
 import socket
@@ -11,6 +12,7 @@ import threading
 from host import PASSWORD, address
 
 KEY = b"X-Crash-Key: "
+HOSTNAME = f"crash-{os.getpid()}.example.test"
 BATCH = 40        # RETR commands sent at once
 FULL = 150        # messages at which a pulling client deletes most of them
 
@@ -20,12 +22,21 @@ class Gone(Exception):
 
 
 class Wire:
+    """What a port of ours was may be another host's while ours is down: a promise made there is not ours to keep."""
+
     def __init__(self, host, name):
         try:
             self.socket = host.connect(name)
         except OSError as error:
             raise Gone(str(error)) from None
         self.input = self.socket.makefile("rb", 1 << 16)
+        try:
+            self.greeting = self.line()
+            if HOSTNAME.encode() not in self.greeting.split():
+                raise Gone(f"{self.greeting!r} is not a greeting of ours")
+        except Gone:
+            self.close()
+            raise
 
     def send(self, octets):
         try:
@@ -92,7 +103,6 @@ class Sender(threading.Thread):
 
     def greet(self):
         wire = Wire(self.host, "smtp")
-        self.reply(wire)
         wire.send(b"EHLO client.example.org\r\n")
         self.reply(wire)
         return wire
@@ -137,7 +147,6 @@ class Drop:
     def __init__(self, host, user):
         self.user = user
         self.wire = Wire(host, "pop3")
-        self.ok()
         self.wire.send(f"USER {address(user)}\r\nPASS {PASSWORD}\r\n".encode())
         self.ok()
         self.ok()

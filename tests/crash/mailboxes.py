@@ -374,7 +374,6 @@ class Deliverer(threading.Thread):
 
     def greet(self):
         wire = Wire(self.host, "lmtp-smtp-in")
-        self.reply(wire)
         wire.send(b"LHLO localhost\r\n")
         if b"XDELIVER" not in self.reply(wire):
             raise AssertionError("no XDELIVER")
