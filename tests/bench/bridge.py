@@ -22,6 +22,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
 from host import Host, build_dir  # noqa: E402
 from peers import Dovecot  # noqa: E402
+from servers import Room  # noqa: E402
 from tools import need, run  # noqa: E402
 
 LONGEST = 600
@@ -100,7 +101,7 @@ def main():
     options = parser.parse_args()
     count, rounds = (500, 1) if options.quick else (5000, 3)
     seen = {}
-    with Dovecot(imap=True) as dovecot:
+    with Room(), Dovecot(imap=True) as dovecot:
         fill(dovecot, count)
         for number in range(rounds):
             for name, pull in PULLERS.items():
