@@ -25,8 +25,8 @@
 #include "store/client.h"
 
 enum {
-	UIDS = STORE_FETCH_LIMIT, /* of a mailbox that are looked at */
-	MANY = 80,                /* in a mailbox, and most of them go */
+	UIDS = 65536, /* of a mailbox that are looked at */
+	MANY = 80,    /* in a mailbox, and most of them go */
 	FEW = 20,
 	MAILBOXES = 4096, /* renamed below each other they become more and more */
 	TRIES = 20,
@@ -230,11 +230,24 @@ static bool wait_for(struct load *load, size_t replies)
 	return !load->away && load->failure == STORE_OK;
 }
 
+/* As many as one request may ask for. */
+static void fetch_some(struct load *load)
+{
+	const size_t left = load->count - load->fetched;
+	const size_t count = left < STORE_FETCH_LIMIT ? left : STORE_FETCH_LIMIT;
+	struct buf uids = { 0 };
+
+	for (size_t i = 0; i < count; i++)
+		message_add_u32(&uids, load->entries[load->fetched + i].uid);
+	store_client_fetch(
+		load->client, &(struct store_fetch){ .uids = buf_text(&uids) }, on_reply, load);
+	wait_for(load, count);
+	buf_release(&uids);
+}
+
 /* A listing with what the messages hold. */
 static bool look_into(struct load *load, const char *mailbox)
 {
-	struct buf uids = { 0 };
-
 	printf("ask\tselect\t%s\n", mailbox);
 	load->count = load->fetched = 0;
 	snprintf(load->mailbox, sizeof(load->mailbox), "%s", mailbox);
@@ -243,14 +256,8 @@ static bool look_into(struct load *load, const char *mailbox)
 		on_reply, load);
 	if (!wait_for(load, 1))
 		return false;
-	for (size_t i = 0; i < load->count; i++)
-		message_add_u32(&uids, load->entries[i].uid);
-	if (load->count) {
-		store_client_fetch(load->client, &(struct store_fetch){ .uids = buf_text(&uids) },
-			on_reply, load);
-		wait_for(load, load->count);
-	}
-	buf_release(&uids);
+	while (load->fetched < load->count && !load->away)
+		fetch_some(load);
 	if (load->away)
 		return false;
 	printf("end\t%s\n", load->whole ? "whole" : "part");
