@@ -19,6 +19,7 @@ from ledger import PIECE, Broken
 from load import Gone, Wire, make_message, stuffed
 
 INBOX = "INBOX"
+NAME_MAX = 255
 ADD, REMOVE, SET, EXPUNGE = range(4)  # enum store_update_kind
 # Refusals that change nothing and need no reason of the mailboxes.
 FOR_THE_MOMENT = ("busy", "no space left", "mailbox locked", "over quota")
@@ -51,6 +52,11 @@ class Box:
         self.messages = {}        # by UID
         self.expected = []        # there, with UIDs that nobody was told
         self.arrives = False      # deliveries may be here that nobody has seen
+
+
+def is_too_long(name):
+    """The directory's name, of the only characters beyond ASCII that ours have."""
+    return 1 + len(name.replace("\u00f6\u00df", "&APYA3w-")) > NAME_MAX
 
 
 def numbers(field):
@@ -112,13 +118,21 @@ class Mailboxes:
             "no such mailbox": lambda: target not in self.boxes if verb != "rename" else not self.below(target),
             "already exists": lambda: verb in ("create", "rename") and any(self.below(name) for name in arguments),
             "refused": lambda: verb == "delete" and target == INBOX,
-            "invalid request": lambda: verb == "rename" and arguments[1].startswith(arguments[0] + "/"),
+            "invalid request": lambda: verb == "rename" and (
+                arguments[1].startswith(arguments[0] + "/")
+                or any(map(is_too_long, self.renamed(*arguments).values()))),
         }.get(failure)
         if not right or not right():
             self.broken(f"{verb} {arguments} was refused: {failure}; there are {sorted(self.boxes)}")
 
     def below(self, name):
         return [other for other in self.boxes if other == name or other.startswith(name + "/")]
+
+    def renamed(self, name, to):
+        """What RENAME calls anew: by old name."""
+        if name == INBOX:
+            return {INBOX: to}
+        return {other: to + other[len(name):] for other in self.below(name)}
 
     # ---- what was done ----
 
@@ -136,9 +150,7 @@ class Mailboxes:
         del self.boxes[name]
 
     def do_rename(self, name, to):
-        renamed = {other: to + other[len(name):] for other in self.below(name)}
-        if name == INBOX:
-            renamed = {INBOX: to}
+        renamed = self.renamed(name, to)
         if not renamed or any(other in self.boxes for other in renamed.values()):
             self.broken(f"{name} was renamed to {to}, which cannot be")
         if name == INBOX:
