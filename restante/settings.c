@@ -1,6 +1,7 @@
 #include "restante/settings.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -342,14 +343,25 @@ const char *host_settings_string(
 	return *value;
 }
 
+/* Those that we may run on: in a container, or under taskset, they are fewer than the machine has. */
+static uint64_t count_cores(void)
+{
+	cpu_set_t ours;
+
+	if (sched_getaffinity(0, sizeof(ours), &ours) == 0)
+		return (uint64_t)CPU_COUNT(&ours);
+	const long cores =
+		sysconf(_SC_NPROCESSORS_ONLN); /* more of them than the set has room for */
+	return cores < 1 ? 1 : (uint64_t)cores;
+}
+
 unsigned host_settings_workers(const struct host_settings *settings, enum host_role_id role)
 {
 	const uint64_t *value = find_value(settings, role, "workers", SETTINGS_NUMBER);
 
 	if (!value)
 		return 1;
-	const long cores = sysconf(_SC_NPROCESSORS_ONLN);
-	const uint64_t wanted = *value ? *value : cores < 1 ? 1 : (uint64_t)cores;
+	const uint64_t wanted = *value ? *value : count_cores();
 	return wanted < LIMITS_WORKERS ? (unsigned)wanted : LIMITS_WORKERS;
 }
 

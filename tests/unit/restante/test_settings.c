@@ -1,6 +1,7 @@
 /* The settings of the whole host: what the tables must have, overrides, lines of mistakes, the demo's. */
 #include <dlfcn.h>
 #include <errno.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -37,14 +38,31 @@ static int remove_directory(void **state)
 	return rmdir(directory);
 }
 
-/* Stands before the C library's: machines with more cores than are here. 0: as many as there are. */
-static long cores;
+/*
+ * Stand before the C library's: machines with other cores than are here. 0: as many as there are. allowed -1:
+ * more than fit into the set.
+ */
+static long cores, allowed;
 
 long sysconf(int name)
 {
 	long (*real)(int) = (long (*)(int))dlsym(RTLD_NEXT, "sysconf");
 
 	return cores && name == _SC_NPROCESSORS_ONLN ? cores : real(name);
+}
+
+int sched_getaffinity(pid_t pid, size_t size, cpu_set_t *set)
+{
+	int (*real)(pid_t, size_t, cpu_set_t *) =
+		(int (*)(pid_t, size_t, cpu_set_t *))dlsym(RTLD_NEXT, "sched_getaffinity");
+
+	if (!allowed)
+		return real(pid, size, set);
+	CPU_ZERO_S(size, set);
+	for (int i = 0; i < allowed; i++)
+		CPU_SET_S(2 * i + 1, size, set);
+	errno = EINVAL;
+	return allowed < 0 ? -1 : 0;
 }
 
 static const char *write_file(const char *octets, size_t size)
@@ -108,13 +126,17 @@ static void test_tables_have_what_we_ask_for(void **state)
 	assert_null(settings);
 }
 
-/* The table of limits has columns for so many, and a host that wants more does not start. */
+/*
+ * A worker for each core that may be used. The table of limits has columns for so many, and a host that wants
+ * more does not start.
+ */
 static void test_many_cores(void **state)
 {
 	static const struct {
-		long cores;
+		long cores, allowed;
 		unsigned workers;
-	} cases[] = { { 1, 1 }, { 64, 64 }, { 65, 64 }, { 256, 64 }, { -1, 1 } };
+	} cases[] = { { 1, 1, 1 }, { 64, 64, 64 }, { 65, 65, 64 }, { 256, 256, 64 }, { 64, 3, 3 },
+		{ 256, 1, 1 }, { 2048, -1, 64 }, { 2, -1, 2 }, { -1, -1, 1 } };
 	struct host_settings *settings;
 	struct heard heard;
 
@@ -122,13 +144,14 @@ static void test_many_cores(void **state)
 	assert_int_equal(read_settings("", NULL, 0, &settings, &heard), 0);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		cores = cases[i].cores;
+		allowed = cases[i].allowed;
 		const unsigned workers = host_settings_workers(settings, HOST_SMTP_IN);
 		assert_int_equal(workers, cases[i].workers);
 		const int fd = limits_make(workers);
 		assert_true(fd >= 0);
 		close(fd);
 	}
-	cores = 0;
+	cores = allowed = 0;
 	assert_int_equal(limits_make(LIMITS_WORKERS + 1), -1);
 	assert_int_equal(errno, EINVAL);
 	host_settings_free(&settings);
