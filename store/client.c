@@ -450,7 +450,7 @@ static void on_ended(void *argument, const char *reason)
 
 static bool is_listing_file(int fd, size_t *size)
 {
-	const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+	const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE;
 	const int have = fcntl(fd, F_GET_SEALS);
 	struct stat st;
 

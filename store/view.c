@@ -227,7 +227,11 @@ void tasks_fail(struct engine *engine, enum store_failure failure)
 
 /* ---- looking ---- */
 
-/* The pieces as a sealed memory file: nobody can alter or shorten it any more. -1 with errno. */
+/*
+ * The pieces as a sealed memory file: nobody can alter or shorten it any more. -1 with errno. Not
+ * F_SEAL_WRITE, which is for files that somebody has mapped: it waits until nobody in the kernel has a
+ * page of the file (who compacts memory may, and keep us for a fifth of a second), and then gives EBUSY.
+ */
 static int sealed(struct iovec *parts, int count)
 {
 	const int fd = memfd_create("listing", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -235,8 +239,8 @@ static int sealed(struct iovec *parts, int count)
 	if (fd < 0)
 		return -1;
 	if (sys_writev_all(fd, parts, count) != 0 ||
-		fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) !=
-			0) {
+		fcntl(fd, F_ADD_SEALS,
+			F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) != 0) {
 		const int error = errno;
 		close(fd);
 		errno = error;

@@ -50,7 +50,8 @@ static int memory_file(struct text octets, bool sealed)
 	REQUIRE(fd >= 0 && write(fd, octets.ptr, octets.len) == (ssize_t)octets.len);
 	lseek(fd, 0, SEEK_SET);
 	if (sealed)
-		fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
+		fcntl(fd, F_ADD_SEALS,
+			F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL);
 	return fd;
 }
 

@@ -29,8 +29,8 @@ static void open_listing(struct maildrop *maildrop, uint32_t count)
 
 		assert_int_equal(write(fd, &entry, sizeof(entry)), sizeof(entry));
 	}
-	assert_int_equal(
-		fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL),
+	assert_int_equal(fcntl(fd, F_ADD_SEALS,
+				 F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL),
 		0);
 	listing = store_listing_map(fd, &mapped);
 	close(fd);

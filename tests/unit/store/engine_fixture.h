@@ -227,8 +227,8 @@ static inline struct store_listing *fixture_list_fd(int fd)
 	struct stat st;
 
 	assert_int_equal(fstat(fd, &st), 0);
-	assert_int_equal(
-		fcntl(fd, F_GET_SEALS), F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
+	assert_int_equal(fcntl(fd, F_GET_SEALS),
+		F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL);
 	struct store_listing *listing = malloc((size_t)st.st_size);
 	assert_int_equal(pread(fd, listing, (size_t)st.st_size, 0), st.st_size);
 	assert_int_equal((size_t)st.st_size,

@@ -212,7 +212,7 @@ static int listing_file(uint64_t says, size_t entries, size_t extra, int seals)
 
 static void test_listing(void **state)
 {
-	enum { ALL = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE };
+	enum { ALL = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE };
 	static const struct {
 		uint64_t says;
 		size_t entries, extra;
@@ -222,8 +222,8 @@ static void test_listing(void **state)
 		{ 0, 0, 0, ALL, true },
 		{ 3, 3, 0, ALL, true },
 		{ 3, 3, 0, ALL | F_SEAL_SEAL, true },
-		{ 3, 3, 0, F_SEAL_GROW | F_SEAL_WRITE, false },
-		{ 3, 3, 0, F_SEAL_SHRINK | F_SEAL_WRITE, false },
+		{ 3, 3, 0, F_SEAL_GROW | F_SEAL_FUTURE_WRITE, false },
+		{ 3, 3, 0, F_SEAL_SHRINK | F_SEAL_FUTURE_WRITE, false },
 		{ 3, 3, 0, F_SEAL_SHRINK | F_SEAL_GROW, false },
 		{ 3, 3, 0, 0, false },
 		{ 4, 3, 0, ALL, false },

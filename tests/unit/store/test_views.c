@@ -1,4 +1,6 @@
 /* The engine: what a view of a mailbox sees and changes while others do too. */
+#include <sys/mman.h>
+
 #include "tests/unit/store/three_users.h"
 
 static void test_flags(void **state)
@@ -224,6 +226,36 @@ static void test_arrival_during_view(void **state)
 	engine_view_close(&view);
 }
 
+/* Who is given a listing cannot alter it, not even by opening the file anew. */
+static void test_listing_is_fixed(void **state)
+{
+	struct fixture *fixture = *state;
+	char path[64];
+	int fd;
+
+	add_three(fixture);
+	assert_int_equal(fixture_deliver(fixture, ALICE, "x\n"), STORE_OK);
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+	assert_int_equal(engine_view_listing(view, &fd, NULL), STORE_OK);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	const int again = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(again >= 0);
+	for (int i = 0; i < 2; i++) {
+		const int file = i ? again : fd;
+		assert_int_equal(pwrite(file, "x", 1, 0), -1);
+		assert_int_equal(errno, EPERM);
+		assert_int_equal(ftruncate(file, 0), -1);
+		assert_int_equal(ftruncate(file, 8192), -1);
+		assert_int_equal(
+			fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096), -1);
+		assert_ptr_equal(
+			mmap(NULL, 16, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0), MAP_FAILED);
+	}
+	close(again);
+	free(fixture_list_fd(fd));
+	engine_view_close(&view);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -232,6 +264,7 @@ int main(void)
 		TEST(test_lock),
 		TEST(test_watch),
 		TEST(test_arrival_during_view),
+		TEST(test_listing_is_fixed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
