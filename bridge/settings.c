@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/net.h"
 
 #define AT(field) offsetof(struct bridge_settings, field)
 
@@ -292,6 +293,15 @@ static int verify_secret(const struct bridge_account *account, char *error, size
 	return 0;
 }
 
+/* A name, or an address without brackets: what looks like one and is none has a port or a scheme in it. */
+static bool is_host(const char *host)
+{
+	struct net_address address;
+
+	return strpbrk(host, ":[]/") ? net_address_parse(text_of(host), &address) == 0
+				     : is_plain(host);
+}
+
 static bool is_pin(const char *pin)
 {
 	return pin[0] == '\0' || (strlen(pin) == 64 && strspn(pin, "0123456789abcdefABCDEF") == 64);
@@ -317,8 +327,12 @@ static int verify_account(const void *values, char *error, size_t size)
 	if (verify_words(account, error, size) != 0 || verify_secret(account, error, size) != 0 ||
 		verify_map(account, error, size) != 0)
 		return -1;
-	if (!is_plain(account->host))
-		snprintf(error, size, "host \"%s\" is not a name or an address", account->host);
+	if (!is_host(account->host))
+		snprintf(error, size,
+			"host \"%s\" is not a name or an address; write that alone, and a port "
+			"other "
+			"than the usual one as port",
+			account->host);
 	else if (strpbrk(account->user, "\r\n"))
 		snprintf(error, size, "user holds a line end");
 	else if (!at || at == account->to || !at[1] || !is_plain(account->to) ||

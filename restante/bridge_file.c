@@ -176,33 +176,38 @@ static void name_password_file(const char *name, char file[PASSWORD_FILE_NAME])
 	snprintf(file, PASSWORD_FILE_NAME, "%s.password", name);
 }
 
-/* Asked for and kept in a file of its own, unless the account says where it is. */
-static int provide_password(struct draft *draft, const char *accounts_file, const char *name)
+/* Where the password will be, unless the account says it. True: that file is ours to write. */
+static bool plan_password(struct draft *draft, const char *name)
 {
 	struct bridge_account *account = &draft->account;
-	struct password password;
-	char file[PASSWORD_FILE_NAME], prompt[BRIDGE_NAME_LIMIT + 320];
+	char file[PASSWORD_FILE_NAME];
 
 	if (account->password_file[0] || account->password_command.count ||
 		account->token_command.count)
-		return 0;
+		return false;
 	name_password_file(name, file);
+	mem_free(account->password_file);
+	account->password_file = mem_copy(file, strlen(file));
+	draft->given[find_item(TEXT("password-file")) - bridge_account_section.items] = true;
+	return true;
+}
+
+static int ask_password(const struct bridge_account *account, const char *path)
+{
+	struct password password;
+	char prompt[BRIDGE_NAME_LIMIT + 320];
+	struct buf line = { 0 };
+
 	snprintf(prompt, sizeof(prompt), "Password of %s at %s", account->user, account->host);
 	int status = password_get(prompt, &password);
 	if (status != 0)
 		return status;
-	char *path = host_settings_path(accounts_file, text_of(file));
-	struct buf line = { 0 };
 	buf_add(&line, (struct text){ .ptr = password.octets, .len = password.length });
 	buf_add_char(&line, '\n');
 	status = write_file(path, buf_text(&line));
 	mem_wipe((char *)buf_text(&line).ptr, buf_length(&line));
 	buf_release(&line);
 	password_forget(&password);
-	mem_free(path);
-	mem_free(account->password_file);
-	account->password_file = mem_copy(file, strlen(file));
-	draft->given[find_item(TEXT("password-file")) - bridge_account_section.items] = true;
 	return status;
 }
 
@@ -222,23 +227,29 @@ static int check_draft(struct draft *draft)
 	return result == 0 ? 0 : complain(EX_USAGE, "this account", error);
 }
 
+/* Nobody is asked for the password of an account that is refused, and nothing is left of that. */
 static int write_account(struct host *host, struct draft *draft, const char *name)
 {
 	char *path = host_settings_accounts_file(host->settings, host->source.file);
+	const bool ours = plan_password(draft, name);
+	char *password_path = host_settings_path(path, text_of(draft->account.password_file));
 	struct buf octets = { 0 };
-	int status = provide_password(draft, path, name);
+	int status = check_draft(draft);
 
 	if (status == 0)
-		status = check_draft(draft);
-	if (status == 0)
 		status = read_accounts(path, &octets);
+	if (status == 0 && ours)
+		status = ask_password(&draft->account, password_path);
 	if (status == 0) {
 		add_section(&octets, draft, name);
 		status = write_file(path, buf_text(&octets));
+		if (status != 0 && ours)
+			unlink(password_path);
 	}
 	if (status == 0)
 		printf("account %s is in %s\n", name, path);
 	buf_release(&octets);
+	mem_free(password_path);
 	mem_free(path);
 	return status;
 }

@@ -249,6 +249,22 @@ class Bridge(unittest.TestCase):
             self.assertTrue((host.dir / "two.password").exists())
             self.assertEqual(bridge(host, "run", "one", check=False).returncode, 64)
 
+    def test_refused_settings_leave_nothing(self):
+        """Also not the password, which is not even asked for; and the file a person writes is held to the same rules."""
+        with Host() as host:
+            conf = str(host.dir / "restante.conf")
+            for host_is in ("127.0.0.1:993", "imap.example.net:993", "[::1]", "imaps://imap.example.net"):
+                done = host.command("bridge", "add", "one", f"host={host_is}", "user=u", "to=alice@example.test",
+                                    "-c", conf, input=b"", check=False)
+                self.assertEqual(done.returncode, 64, done.stderr)
+                self.assertIn(f'host "{host_is}" is not a name or an address'.encode(), done.stderr)
+            self.assertEqual([path.name for path in host.dir.iterdir() if "bridge" in path.name or "one" in path.name], [])
+            (host.dir / "bridge.conf").write_text("account-one {\n\tuser = u\n\thost = \"127.0.0.1:993\"\n"
+                                                  "\tto = alice@example.test\n\tpassword-file = p\n}\n")
+            done = host.command("check", "-c", conf, check=False)
+            self.assertEqual(done.returncode, 78)
+            self.assertIn(f"{host.dir}/bridge.conf:3: host \"127.0.0.1:993\" is not".encode(), done.stderr)
+
     def test_password_that_others_use(self):
         """The file stays as long as another account names it."""
         with Remote() as remote, Host() as host:
