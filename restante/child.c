@@ -199,6 +199,7 @@ void child_reconfigure(struct child *child)
 {
 	if (!child->ipc || child->state == CHILD_STOPPING)
 		return;
+	child->reconfigured = true;
 	send_configure(child);
 	send_certificates(child);
 	send_go(child);
@@ -315,6 +316,7 @@ int child_start(struct child *child)
 		return -1;
 	}
 	child->state = CHILD_STARTING;
+	child->reconfigured = false;
 	child->since = time(NULL);
 	child->started = child_now();
 	child->ipc = ipc_new(child->host->loop, control, CONTROL_PAYLOAD, &ipc_handlers, child);

@@ -35,6 +35,7 @@ struct child {
 	pid_t pid;
 	int64_t since;   /* seconds since 1970 of its start */
 	int64_t started; /* milliseconds on the monotonic clock */
+	bool reconfigured; /* since its start: the bridge then ends, to be started with the new settings */
 	struct ipc *ipc;
 	struct event reaper, patience; /* SIGCHLD; READY is late */
 };

@@ -140,6 +140,12 @@ static void on_restart(evutil_socket_t fd, short what, void *argument)
 	start_child(slot);
 }
 
+/* An end after new settings is no death: no pause, and not counted. Once for each reload. */
+static bool has_renewed_itself(const struct slot *slot, int status)
+{
+	return status == 0 && slot->child.reconfigured;
+}
+
 static void log_death(const struct slot *slot, int status, int64_t lived, uint32_t pause)
 {
 	const bool killed = WIFSIGNALED(status);
@@ -240,6 +246,11 @@ static void on_child_ended(void *owner, int status, int64_t lived)
 			log_death(slot, status, lived, 0);
 		if (stage_is_empty(supervisor))
 			stop_next_stage(supervisor);
+		return;
+	}
+	if (has_renewed_itself(slot, status)) {
+		log_death(slot, status, lived, 0);
+		start_child(slot);
 		return;
 	}
 	const uint32_t pause = schedule_restart(slot, lived);

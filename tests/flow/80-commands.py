@@ -111,6 +111,18 @@ class Commands(unittest.TestCase):
         client.quit()
         self.assertEqual(before, {role: self.host.pids(role) for role in before})
 
+    def test_reloads_do_not_hold_up_the_bridge(self):
+        """It ends at each reload to be started again: no death, without a pause, however many there are."""
+        mark = len(self.host.log())
+        for _ in range(6):
+            before = self.host.pids("bridge")
+            self.host.process.send_signal(signal.SIGHUP)
+            wait_for(lambda: self.host.pids("bridge") not in ([], before), "the bridge anew")
+        log = self.host.log()[mark:]
+        self.assertEqual(re.findall(r"event=(child-\w+).* child=bridge .* again-ms=(\d+)", log), [("child-ended", "0")] * 6)
+        row = re.search(r"^bridge .* (\d+)$", self.host.command("status", "-c", self.conf).stdout.decode(), re.M)
+        self.assertEqual(row[1], "0", row)
+
     def test_help_of_every_program(self):
         for program in ("restante", "libexec/store", "libexec/mda", "libexec/smtp-in", "libexec/pop3d",
                         "libexec/bridge"):
