@@ -243,9 +243,9 @@ static int import(struct desk *desk, const struct host_settings *settings, struc
 {
 	struct answer *answer = &request->answer;
 	struct aliases_file file;
-	int status = EX_DATAERR;
+	int status = aliases_read(&file, request->file, directory_domain(settings), complain, NULL);
 
-	if (aliases_read(&file, request->file, directory_domain(settings), complain, NULL) == 0) {
+	if (status == EX_OK) {
 		store_client_aliases_put(desk_client(desk),
 			&(struct store_aliases_put){
 				.mode = STORE_ALIASES_SET, .aliases = buf_text(&file.run) },
@@ -257,8 +257,9 @@ static int import(struct desk *desk, const struct host_settings *settings, struc
 		const bool told = answer->sentence.len > 0;
 		answer->sentence = TEXT("");
 		answer->done = true;
-		if (!told || answer->failure == STORE_OK)
-			status = answer_wait(desk, answer, "alias import");
+		status = told && answer->failure != STORE_OK
+				 ? EX_DATAERR
+				 : answer_wait(desk, answer, "alias import");
 		if (answer->failure == STORE_OK)
 			printf("%zu alias%s read, %u changed\n", file.count,
 				file.count == 1 ? "" : "es", answer->changed);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sysexits.h>
 
 #include "base/arena.h"
 #include "base/log.h"
@@ -367,7 +368,7 @@ int aliases_read(struct aliases_file *file, const char *name, struct text domain
 	char *octets = sys_read_file(AT_FDCWD, name, FILE_LIMIT, &size);
 	if (!octets) {
 		find(&reading, name, 0, "%s", log_errno(errno));
-		return -1;
+		return EX_NOINPUT;
 	}
 	read_entries(&reading, (struct text){ .ptr = octets, .len = size });
 	if (reading.count)
@@ -379,7 +380,7 @@ int aliases_read(struct aliases_file *file, const char *name, struct text domain
 		pack(&reading);
 	mem_free(reading.entries);
 	mem_free(octets);
-	return reading.findings ? -1 : 0;
+	return reading.findings ? EX_DATAERR : EX_OK;
 }
 
 void aliases_release(struct aliases_file *file)

@@ -27,8 +27,8 @@ struct aliases_file {
 };
 
 /*
- * Read the file. 0, or -1 after having reported every finding as "FILE:LINE: sentence". domain: "" when there
- * is none, which is a finding where one is needed.
+ * Read the file. EX_OK; or EX_NOINPUT (it cannot be read) or EX_DATAERR, after having reported every finding
+ * as "FILE:LINE: sentence". domain: "" when there is none, which is a finding where one is needed.
  */
 int aliases_read(struct aliases_file *file, const char *name, struct text domain,
 	host_report *report, void *owner);

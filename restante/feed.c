@@ -2,6 +2,7 @@
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
+#include <sysexits.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -114,7 +115,7 @@ void feed_start(struct feed *feed)
 	if (name[0]) {
 		feed->path = host_settings_path(host->source.file, text_of(name));
 		if (aliases_read(&feed->file, feed->path, directory_domain(host->settings),
-			    log_mistake, NULL) != 0) {
+			    log_mistake, NULL) != EX_OK) {
 			LOG_ERROR("aliases-refused", LOG_STRING("file", feed->path));
 			end(feed);
 			return;

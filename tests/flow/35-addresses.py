@@ -147,6 +147,7 @@ class Addresses(unittest.TestCase):
     def test_a_file_is_read(self):
         self.begin()
         (self.host.dir / "members").write_text("# everybody\nalice\nbob, carol@example.test\n")
+        self.assertIn("No such file", self.restante("alias", "import", str(self.host.dir / "no-such"), code=66))
         path = self.aliases_file("# as sendmail has it\nroot: alice\nwww,wheel: root\n")
         said = self.restante("alias", "import", path, code=65)
         self.assertIn(f"{path}:3: \"www,wheel\" is not an address", said)
