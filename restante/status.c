@@ -172,6 +172,24 @@ int status_ask(struct host *host, status_take *take, void *owner, bool *absent)
 	return fd < 0 ? EX_UNAVAILABLE : ask(host->loop, fd, take, owner);
 }
 
+/* A host that runs has settings that were right once, whatever somebody has made of the file since. */
+static int show_host(struct host *host, bool right)
+{
+	const char *state = host_settings_common(host->settings)->state;
+	bool absent;
+	const int status = status_ask(host, print_reply, NULL, &absent);
+
+	fflush(stdout);
+	if (absent)
+		fprintf(stderr, "restante: no host runs on %s\n", state);
+	else if (!right && status == EX_OK)
+		fprintf(stderr,
+			"restante: the host on %s runs with the settings it read before these "
+			"mistakes\n",
+			state);
+	return absent && !right ? EX_CONFIG : status;
+}
+
 int command_status(const struct command_line *line)
 {
 	const char *file = HOST_SETTINGS_FILE;
@@ -186,15 +204,12 @@ int command_status(const struct command_line *line)
 		return status;
 	struct host host;
 	host_init(&host, &(struct host_source){ .file = file });
-	if (host_settings_read(&host.source, &host.settings, host_complain, NULL) != 0) {
+	const bool right =
+		host_settings_read(&host.source, &host.settings, host_complain, NULL) == 0;
+	if (right || access(file, R_OK) == 0)
+		status = show_host(&host, right);
+	else
 		status = EX_CONFIG;
-	} else {
-		bool absent;
-		status = status_ask(&host, print_reply, NULL, &absent);
-		if (absent)
-			fprintf(stderr, "restante: no host runs on %s\n",
-				host_settings_common(host.settings)->state);
-	}
 	host_free(&host);
 	return status;
 }

@@ -82,6 +82,20 @@ class Commands(unittest.TestCase):
         listeners = dict(line.split() for line in head.splitlines()[2:])
         self.assertEqual(listeners, {name: f"127.0.0.1:{port}" for name, port in self.host.ports.items()})
 
+    def test_status_whatever_the_settings(self):
+        """A mistake in the file since the start is told, and the host is shown all the same."""
+        right = (self.host.dir / "restante.conf").read_text()
+        path = self.host.dir / "edited.conf"
+        path.write_text(right + "\npop3d {\n\tno-such = 1\n}\n")
+        done = self.host.command("status", "-c", str(path))
+        self.assertIn(f"host, process {self.host.process.pid}, since 2", done.stdout.decode())
+        self.assertRegex(done.stderr.decode(), rf"(?s){path}:\d+: .*no-such.*the settings it read before these mistakes\n$")
+        path.write_text(right.replace(str(self.host.dir), str(self.host.dir / "elsewhere")) + "\nno-such = 1\n")
+        self.assertEqual(self.host.command("status", "-c", str(path), check=False).returncode, 78)
+        path.unlink()
+        done = self.host.command("status", "-c", str(path), check=False)
+        self.assertEqual((done.returncode, done.stdout), (78, b""))
+
     def test_status_of_processes(self):
         def as_it_is():
             pids = {role: self.host.pids(role) for role in ROLES}
