@@ -180,16 +180,25 @@ static void set_deadline(struct session *session)
 	session->deadline = seconds ? worker_seconds() + (int64_t)seconds : 0;
 }
 
+/* Time in which we do not read is none in which the client is slow. */
+static void forgive_hold(struct session *session)
+{
+	const int64_t held = worker_milliseconds() - session->held_since;
+
+	session->message_since += held;
+	if (transaction_is_begun(session->transaction))
+		session->transaction->octets_since += held;
+}
+
 static void settle(struct session *session)
 {
 	const bool hold = must_hold(session);
 
-	/* Time in which we do not read is none in which the client is slow. */
 	if (hold && !session->held) {
 		session->held_since = worker_milliseconds();
 		conn_hold(session->conn);
 	} else if (!hold && session->held) {
-		session->message_since += worker_milliseconds() - session->held_since;
+		forgive_hold(session);
 		conn_release(session->conn);
 	}
 	session->held = hold;

@@ -40,7 +40,7 @@ struct transaction {
 	size_t awaited;             /* verdicts not yet given to the client */
 	size_t accepted;
 
-	int64_t octets_since; /* milliseconds: `begun` is true */
+	int64_t octets_since; /* milliseconds: `begun` is true; plus what we held it up */
 	bool begun;           /* the client was told to send the message, or sends it by BDAT */
 	bool invited; /* by DATA, and the LMTP server has not said yet that it will take it */
 	bool chunked; /* by BDAT */

@@ -1,4 +1,6 @@
 /* Sessions whose server is slow to come, refuses, breaks off, or is not there. */
+#include "smtp-in/session.h"
+#include "smtp-in/transaction.h"
 #include "tests/unit/outcomes.h"
 #include "tests/unit/smtp-in/session_fixture.h"
 
@@ -247,8 +249,10 @@ static void test_a_server_that_has_gone_meanwhile(void **state)
 
 /* ---- DATA when all recipients are accepted ---- */
 
-/* The client is told to go on, and sends a message, before the server has said that it will take it. */
-static void send_ahead(struct fixture *fixture)
+#define WHOLE "Subject: x\r\n\r\nx\r\n.\r\n"
+
+/* The client is told to go on, and sends that, before the server has said that it will take a message. */
+static void send_ahead(struct fixture *fixture, const char *octets)
 {
 	client_comes(fixture);
 	say(fixture->client, "MAIL FROM:<s@client.test>\r\nRCPT TO:<a@example.test>\r\n");
@@ -259,7 +263,7 @@ static void send_ahead(struct fixture *fixture)
 	say(fixture->client, "DATA\r\n");
 	hear(fixture, fixture->client, GO);
 	hear(fixture, fixture->server, "DATA\r\n");
-	say(fixture->client, "Subject: x\r\n\r\nx\r\n.\r\n");
+	say(fixture->client, octets);
 	hear_nothing(fixture, fixture->server);
 	hear_nothing(fixture, fixture->client);
 }
@@ -268,7 +272,7 @@ static void test_a_message_waits_for_the_server(void **state)
 {
 	struct fixture *fixture = *state;
 
-	send_ahead(fixture);
+	send_ahead(fixture, WHOLE);
 	say(fixture->server, "354 go\r\n");
 	hear_until(fixture, fixture->server, "\r\nSubject: x\r\n\r\nx\r\n.\r\n");
 	hear_nothing(fixture, fixture->client);
@@ -278,11 +282,29 @@ static void test_a_message_waits_for_the_server(void **state)
 	assert_whole_message_works(fixture);
 }
 
+/* Of a minute for half a message the server took all but a moment: nobody is slow. */
+static void test_what_the_server_took_is_not_the_client_s(void **state)
+{
+	struct fixture *fixture = *state;
+
+	send_ahead(fixture, "Subject: x\r\n\r\n");
+	struct session *session = LIST_FIRST(&fixture->worker->sessions);
+	session->held_since -= 60000;
+	session->message_since -= 60000;
+	session->transaction->octets_since -= 60000;
+	say(fixture->server, "354 go\r\n");
+	hear_until(fixture, fixture->server, "\r\nSubject: x\r\n\r\n");
+	fixture->worker->pressed = true;
+	session_tick(session);
+	hear_nothing(fixture, fixture->client);
+	finish_message(fixture);
+}
+
 static void test_a_server_that_refuses_data_is_heard_at_the_end(void **state)
 {
 	struct fixture *fixture = *state;
 
-	send_ahead(fixture);
+	send_ahead(fixture, WHOLE);
 	say(fixture->server, "452 4.3.1 full\r\n");
 	hear(fixture, fixture->client, "452 4.3.1 full\r\n");
 	hear(fixture, fixture->server, "RSET\r\n");
@@ -294,7 +316,7 @@ static void test_broken_off_before_it_takes_data(void **state)
 {
 	struct fixture *fixture = *state;
 
-	send_ahead(fixture);
+	send_ahead(fixture, WHOLE);
 	close(fixture->server);
 	fixture->server = -1;
 	hear(fixture, fixture->client, AWAY);
@@ -319,6 +341,7 @@ int main(void)
 		TEST(a_recipient_that_has_gone_meanwhile),
 		TEST(a_server_that_has_gone_meanwhile),
 		TEST(a_message_waits_for_the_server),
+		TEST(what_the_server_took_is_not_the_client_s),
 		TEST(a_server_that_refuses_data_is_heard_at_the_end),
 		TEST(broken_off_before_it_takes_data),
 	};
