@@ -1,5 +1,6 @@
 #include "pop3d/session.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -177,12 +178,17 @@ static void refuse_failure(struct session *session, enum store_failure failure)
 	case STORE_NO_SPACE:
 	case STORE_NOT_DURABLE:
 	case STORE_DAMAGED:
-	case STORE_BUSY:
 	case STORE_REFUSED:
 	case STORE_INVALID:
-	case STORE_AWAY:
 		session_refuse(
 			session, "SYS/TEMP", "the store cannot do that now; try again later");
+		return;
+	case STORE_BUSY:
+		session_refuse(session, "SYS/TEMP", "the store is busy; try again in a moment");
+		return;
+	case STORE_AWAY:
+		session_refuse(
+			session, "SYS/TEMP", "the store starts again; try again in a moment");
 		return;
 	case STORE_OK:
 	case STORE_FAILURES:
@@ -239,6 +245,9 @@ void session_login_failed(struct session *session, enum store_failure failure)
 		LOG_WARNING("login-failed", LOG_STRING("peer", conn_peer(session->conn)));
 		if (++session->login_failures >= settings_of(session)->login_failures)
 			session_finish(session, "too many wrong logins");
+	} else if (failure != STORE_LOCKED && failure != STORE_REFUSED) {
+		LOG_WARNING("login-put-off", LOG_STRING("peer", conn_peer(session->conn)),
+			LOG_STRING("failure", store_failure_name(failure)));
 	}
 	session_resume(session);
 }
@@ -252,6 +261,8 @@ static void on_selected(void *owner, struct store_reply *reply)
 	session->waiting = false;
 	if (reply->failure == STORE_OK && reply->fd >= 0)
 		listing = store_listing_map(reply->fd, &mapped);
+	if (listing == NULL && reply->failure == STORE_OK)
+		LOG_WARNING("listing-not-mapped", LOG_ERRNO(errno));
 	if (listing == NULL) {
 		session_login_failed(
 			session, reply->failure != STORE_OK ? reply->failure : STORE_DAMAGED);

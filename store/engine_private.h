@@ -38,6 +38,7 @@
 #include "store/index_codec.h"
 #include "store/journal.h"
 #include "store/maildir.h"
+#include "store/trouble.h"
 #include "store/worker.h"
 
 enum {
@@ -230,6 +231,7 @@ struct engine {
 	struct env *env;
 	bool broken, told, closing;
 	bool renewed; /* broken because somebody wants another index */
+	struct troubles troubles;
 	struct event *round;
 
 	struct worker *flusher, *checkpointer, *chores, *preparer, *reader;

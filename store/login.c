@@ -10,6 +10,7 @@
 #include "store/login.h"
 #include "store/login_peers.h"
 #include "store/password_cache.h"
+#include "store/trouble.h"
 
 enum {
 	DELAYED_LIMIT = 10000, /* answers that may be put off at once; one more is told at once */
@@ -30,6 +31,7 @@ struct logins {
 	uint64_t *last; /* seconds of the last spaced login, by user number; 0: none */
 	size_t last_room;
 	uint64_t verified, remembered, failed, busy, limited;
+	struct troubles troubles;
 };
 
 struct login {
@@ -231,6 +233,7 @@ bool login_is_refused(struct logins *logins, struct text peer)
 			options->failures)
 		return false;
 	logins->limited++;
+	trouble_tell(&logins->troubles, TROUBLE_LOGINS_FAILED, TEXT("-"), peer);
 	return true;
 }
 
@@ -247,25 +250,49 @@ static bool fail(struct login *login)
 	return finish_later(login, STORE_BAD_LOGIN);
 }
 
-static void on_checked(void *owner, bool matches)
+/* Guesses made at once are no way around the limit, not even for the right one. False: it is told. */
+static bool refuse(struct login *login)
+{
+	struct logins *logins = login->logins;
+
+	logins->limited++;
+	trouble_tell(
+		&logins->troubles, TROUBLE_LOGINS_FAILED, login->user, text_of(login->peer_name));
+	return finish_later(login, STORE_BUSY);
+}
+
+/* Nobody is to blame: it may be right, and was not looked at. */
+static void put_off(struct login *login, enum trouble why)
+{
+	struct logins *logins = login->logins;
+
+	logins->busy++;
+	trouble_tell(&logins->troubles, why, login->user, TEXT(""));
+	finish(login, STORE_BUSY, NULL);
+}
+
+static void on_checked(void *owner, enum password_verdict verdict)
 {
 	struct login *login = owner;
 	struct logins *logins = login->logins;
 
 	login->job = NULL;
 	if (is_over_limit(login)) {
-		/* Guesses made at once are no way around the limit, not even for the right one. */
-		logins->limited++;
-		finish_later(login, STORE_BUSY);
+		refuse(login);
 		return;
 	}
 	/* The account may have changed while the thread was at it: a new password was not looked at. */
 	const struct engine_user *user = engine_user_find(logins->engine, login->user);
 	if (user && login->hash && strcmp(user->hash, login->hash) != 0) {
+		trouble_tell(&logins->troubles, TROUBLE_PASSWORD_CHANGED, login->user, TEXT(""));
 		finish_later(login, STORE_BUSY);
 		return;
 	}
-	if (!matches || !user || !login->hash) {
+	if (verdict == PASSWORD_UNCHECKED) {
+		put_off(login, TROUBLE_PASSWORD_UNCHECKED);
+		return;
+	}
+	if (verdict == PASSWORD_WRONG || !user || !login->hash) {
 		fail(login);
 		return;
 	}
@@ -332,16 +359,13 @@ struct login *login_begin(
 		finish(login, STORE_OK, user);
 		return NULL;
 	}
-	if (is_over_limit(login)) {
-		logins->limited++;
-		return finish_later(login, STORE_BUSY) ? login : NULL;
-	}
+	if (is_over_limit(login))
+		return refuse(login) ? login : NULL;
 	login->job = password_check(logins->passwords, request->password,
 		login->hash ? text_of(login->hash) : TEXT(""), on_checked, login);
 	if (login->job)
 		return login;
-	logins->busy++;
-	finish(login, STORE_BUSY, NULL);
+	put_off(login, TROUBLE_LOGINS_WAITING);
 	return NULL;
 }
 
@@ -351,10 +375,8 @@ struct login *login_judge(struct logins *logins, const struct store_login *reque
 	struct login *login = new_login(logins, request, done, owner);
 	const struct engine_user *user = engine_user_find(logins->engine, login->user);
 
-	if (is_over_limit(login)) {
-		logins->limited++;
-		return finish_later(login, STORE_BUSY) ? login : NULL;
-	}
+	if (is_over_limit(login))
+		return refuse(login) ? login : NULL;
 	if (!proven || !user)
 		return fail(login) ? login : NULL;
 	logins->verified++;

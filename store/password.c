@@ -31,7 +31,8 @@ struct password_job {
 	struct passwords *passwords;
 	struct password_job *next;
 	enum job_state state; /* under the lock */
-	bool matches;
+	enum password_verdict verdict;
+	bool made;                 /* `hash` is a new one */
 	password_checked *checked; /* of these two, the one that is not NULL */
 	password_hashed *hashed;   /* is called; both NULL: forgotten */
 	void *owner;
@@ -175,7 +176,13 @@ static void check(struct password_job *job, struct crypt_data *data)
 {
 	const char *result = crypt_r(job->password, job->hash, data);
 
-	job->matches = result && !job->hopeless && same_string(result, job->hash);
+	/* Mostly for want of memory. Told of whoever it is, so that it does not tell who exists. */
+	if (!result || *result == '*')
+		job->verdict = PASSWORD_UNCHECKED;
+	else if (!job->hopeless && same_string(result, job->hash))
+		job->verdict = PASSWORD_RIGHT;
+	else
+		job->verdict = PASSWORD_WRONG;
 }
 
 static void make_hash(struct password_job *job, struct crypt_data *data)
@@ -183,7 +190,6 @@ static void make_hash(struct password_job *job, struct crypt_data *data)
 	const struct passwords *passwords = job->passwords;
 	char setting[CRYPT_GENSALT_OUTPUT_SIZE];
 
-	job->matches = false;
 	if (!crypt_gensalt_rn(
 		    passwords->method->prefix, passwords->cost, NULL, 0, setting, sizeof(setting)))
 		return;
@@ -195,7 +201,7 @@ static void make_hash(struct password_job *job, struct crypt_data *data)
 	const bool has_verifier = passwords->scram && sasl_verifier(job->password, verifier);
 	snprintf(job->hash, sizeof(job->hash), "%s%s%s", result, has_verifier ? " " : "",
 		has_verifier ? verifier : "");
-	job->matches = true;
+	job->made = true;
 }
 
 static void work(struct password_job *job, struct crypt_data *data)
@@ -311,9 +317,9 @@ static int start_threads(struct passwords *passwords, unsigned count)
 static void finish_job(struct password_job *job)
 {
 	if (job->checked)
-		job->checked(job->owner, job->matches);
+		job->checked(job->owner, job->verdict);
 	else if (job->hashed)
-		job->hashed(job->owner, job->matches ? job->hash : NULL);
+		job->hashed(job->owner, job->made ? job->hash : NULL);
 	free_job(job);
 }
 

@@ -34,7 +34,13 @@ struct password_options {
 	bool no_scram;      /* new passwords get no SCRAM verifier */
 };
 
-typedef void password_checked(void *owner, bool matches);
+enum password_verdict {
+	PASSWORD_WRONG,
+	PASSWORD_RIGHT,
+	PASSWORD_UNCHECKED, /* crypt(3) failed: there was no memory for it */
+};
+
+typedef void password_checked(void *owner, enum password_verdict verdict);
 /*
  * hash: crypt(3)'s and, behind a blank, the SCRAM verifier (store/sasl.h) if one is kept; NULL when it could
  * not be made. Valid during the callback only.

@@ -405,6 +405,14 @@ static void note_seen(struct mailbox *mailbox, int64_t began, int64_t new_time, 
 	mailbox->dirty = true;
 }
 
+static enum store_failure unreadable(
+	struct engine *engine, const struct mailbox *mailbox, int error)
+{
+	trouble_tell(&engine->troubles, TROUBLE_DIRECTORIES, mailbox->account->user->public.address,
+		text_of(log_errno(error)));
+	return engine_errno_failure(error);
+}
+
 static enum store_failure look(struct scan *scan, struct change *change, bool *more)
 {
 	int error = look_at_rows(scan);
@@ -418,7 +426,8 @@ static enum store_failure look(struct scan *scan, struct change *change, bool *m
 	error = remove_missing(scan);
 	alter_renamed(scan);
 	*more = adopt_unknown(scan);
-	return batch_end(&scan->batch, error ? engine_errno_failure(error) : STORE_OK);
+	return batch_end(
+		&scan->batch, error ? unreadable(scan->engine, scan->mailbox, error) : STORE_OK);
 }
 
 enum store_failure scan_run(
@@ -446,9 +455,9 @@ enum store_failure scan_run(
 	}
 	if (scan.folder.fd < 0 ||
 		(!scan.folder.names && !(scan.folder.names = names_read(scan.folder.fd)))) {
-		folder_forget(&scan.folder);
+		const int error = errno;
 		change_release(change);
-		return engine_errno_failure(errno);
+		return unreadable(engine, mailbox, error);
 	}
 	scan.arena = arena_new(BLOCK);
 	scan.keyword_mask = keyword_mask(mailbox->row.keywords);

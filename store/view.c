@@ -76,6 +76,11 @@ void engine_select(struct engine *engine, struct text user, struct text name,
 			failure = STORE_LOCKED;
 	}
 	if (failure != STORE_OK) {
+		if (failure == STORE_BUSY)
+			trouble_tell(&engine->troubles, TROUBLE_CLOSED, user,
+				engine->broken || engine->closing
+					? TEXT("the store ends")
+					: TEXT("the user is being imported or removed"));
 		change_ready(change, failure);
 		return;
 	}
@@ -276,7 +281,12 @@ enum store_failure engine_view_listing(
 			.octets = mailbox->visible.wire,
 			.modseq = mailbox->visible.modseq,
 			.keywords = mailbox->row.keywords };
-	return list(mailbox->roster->entries, mailbox->roster->count, fd);
+	const enum store_failure failure =
+		list(mailbox->roster->entries, mailbox->roster->count, fd);
+	if (failure != STORE_OK)
+		trouble_tell(&view->engine->troubles, TROUBLE_LISTING,
+			mailbox->account->user->public.address, text_of(log_errno(errno)));
+	return failure;
 }
 
 /*

@@ -85,7 +85,8 @@ class Reader(threading.Thread):
 class Ledger(unittest.TestCase):
     def test_everything_is_read_once(self):
         with Host(set={"log-level": "warning", "store.password-method": "sha512-crypt",
-                       "store.password-cost": "1000"}) as host:
+                       "store.password-cost": "1000", "store.login-remember": "1s",
+                       "pop3d.expire-days": "30"}) as host:
             settings = str(host.dir / "restante.conf")
             for number in range(USERS):
                 host.command("user", "add", f"r{number}@example.test", "-c", settings, input=b"restante\n")

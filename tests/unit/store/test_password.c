@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 #include <event2/event.h>
@@ -120,10 +121,10 @@ static void test_usable_hashes(void **state)
 
 static int verdict; /* -1: none yet */
 
-static void on_checked(void *owner, bool matches)
+static void on_checked(void *owner, enum password_verdict found)
 {
 	assert_ptr_equal(owner, &verdict);
-	verdict = matches;
+	verdict = (int)found;
 }
 
 static int check(struct passwords *passwords, struct text password, const char *hash)
@@ -233,6 +234,28 @@ static void test_usable_passwords(void **state)
 	passwords_free(&yescrypt);
 }
 
+/* A right password is not called wrong because there is no memory to look; nor is an unknown user's. */
+static void test_check_without_memory(void **state)
+{
+	struct passwords *passwords = pool(1, 8, "yescrypt", 5);
+	struct rlimit before, none;
+
+	(void)state;
+	assert_int_equal(check(passwords, TEXT("restante"), YESCRYPT), PASSWORD_RIGHT);
+	assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+	none = before;
+	none.rlim_cur = 1 << 20;
+	assert_int_equal(setrlimit(RLIMIT_AS, &none), 0);
+	const int known = check(passwords, TEXT("restante"), YESCRYPT);
+	const int unknown = check(passwords, TEXT("restante"), "");
+	assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+	assert_int_equal(known, PASSWORD_UNCHECKED);
+	assert_int_equal(unknown, PASSWORD_UNCHECKED);
+	assert_int_equal(check(passwords, TEXT("restante"), YESCRYPT), PASSWORD_RIGHT);
+	assert_int_equal(check(passwords, TEXT("restante"), ""), PASSWORD_WRONG);
+	passwords_free(&passwords);
+}
+
 static void test_bad_options(void **state)
 {
 	(void)state;
@@ -245,9 +268,9 @@ static void test_bad_options(void **state)
 
 static unsigned answered;
 
-static void on_any(void *owner, bool matches)
+static void on_any(void *owner, enum password_verdict found)
 {
-	(void)owner, (void)matches;
+	(void)owner, (void)found;
 	answered++;
 }
 
@@ -302,9 +325,9 @@ static void test_forgotten_jobs(void **state)
 
 static struct password_job *other;
 
-static void forget_other(void *owner, bool matches)
+static void forget_other(void *owner, enum password_verdict found)
 {
-	(void)owner, (void)matches;
+	(void)owner, (void)found;
 	answered++;
 	password_job_forget(&other);
 }
@@ -491,6 +514,7 @@ int main(void)
 		TEST(test_check),
 		TEST(test_hash),
 		TEST(test_usable_passwords),
+		TEST(test_check_without_memory),
 		TEST(test_bad_options),
 		TEST(test_queue_is_bounded),
 		TEST(test_forgotten_jobs),
