@@ -48,10 +48,6 @@ bool net_prefix_holds(const struct net_prefix *prefix, const struct net_address 
  * A setting that lists prefixes. Few are expected: each is read anew. check: the first item that is none, or
  * NULL.
  */
-#define NET_PREFIX_ADVICE \
-	"that is no address and no prefix; write 192.0.2.1, 192.0.2.0/24 or 2001:db8::/64, with " \
-	"zeros " \
-	"behind the prefix"
 const char *net_list_check(const struct settings_list *list);
 bool net_list_holds(const struct settings_list *list, const struct net_address *address);
 

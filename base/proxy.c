@@ -1,5 +1,6 @@
 #include "base/proxy.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -10,6 +11,22 @@ enum {
 };
 
 static const char signature[SIGNATURE + 1] = "\r\n\r\n\0\r\nQUIT\n";
+
+/* ---- what a person sets ---- */
+
+int proxy_verify(const struct proxy_settings *settings, char *error, size_t error_size)
+{
+	const char *bad = net_list_check(&settings->from);
+
+	if (!bad)
+		return 0;
+	snprintf(error, error_size,
+		"proxy-from \"%s\": that is no address and no prefix; write 192.0.2.1, "
+		"192.0.2.0/24 "
+		"or 2001:db8::/64, with zeros behind the prefix",
+		bad);
+	return -1;
+}
 
 /* ---- version 1: a line ---- */
 

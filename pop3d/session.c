@@ -24,7 +24,6 @@ enum {
 		255 +
 		STORE_PASSWORD_LIMIT, /* RFC 2449 section 4 wants 255; passwords may be longer */
 	REPLY_LIMIT = 512,            /* RFC 2449 section 4 */
-	PROXY_SECONDS = 10,           /* for the header of a load balancer */
 	COMMANDS_A_ROUND = 128,       /* then other sessions have their turn */
 };
 
@@ -665,9 +664,9 @@ void session_new(struct worker *worker, int fd, bool tls_listener)
 		role_pause(worker->context, true);
 	}
 	const bool known = net_address_of_peer(fd, &peer) == 0;
-	session->proxied = known && net_list_holds(&settings->proxy_from, &peer);
+	session->proxied = known && net_list_holds(&settings->proxy.from, &peer);
 	if (session->proxied)
-		conn_idle_limit(session->conn, PROXY_SECONDS);
+		conn_idle_limit(session->conn, (unsigned)settings->proxy.seconds);
 	else
 		let_in(session, known ? &peer : NULL);
 }

@@ -3,8 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/net.h"
-
 #define AT(field) offsetof(struct pop3d_settings, field)
 
 static const struct settings_item items[] = {
@@ -91,15 +89,7 @@ static const struct settings_item items[] = {
 		.preset = "no",
 		.offset = AT(limits_loopback),
 		.help = "Hold clients-per-address against clients on this machine, too." },
-	{ .name = "proxy-from",
-		.type = SETTINGS_LIST,
-		.preset = "",
-		.most = 64,
-		.offset = AT(proxy_from),
-		.help = "Addresses and prefixes (192.0.2.0/24, 2001:db8::/64) of load "
-			"balancers. Their connections begin with a header of the PROXY "
-			"protocol, version 1 or 2, that tells who the client is; those of "
-			"nobody else may." },
+	PROXY_SETTINGS(AT(proxy)),
 	{ .name = "cleartext-login",
 		.type = SETTINGS_STRING,
 		.preset = "local",
@@ -114,13 +104,9 @@ static int pop3d_verify(const void *values, char *error, size_t error_size)
 {
 	const struct pop3d_settings *settings = values;
 	const char *const words[] = { "never", "local", "always" };
-	const char *bad = net_list_check(&settings->proxy_from);
 
-	if (bad) {
-		snprintf(error, error_size, "proxy-from \"%s\": %s", bad, NET_PREFIX_ADVICE);
+	if (proxy_verify(&settings->proxy, error, error_size) != 0)
 		return -1;
-	}
-
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
 		if (strcmp(settings->cleartext_login, words[i]) == 0)
 			return 0;

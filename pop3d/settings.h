@@ -4,6 +4,7 @@
 #ifndef POP3D_SETTINGS_H
 #define POP3D_SETTINGS_H
 
+#include "base/proxy.h"
 #include "base/settings.h"
 
 struct pop3d_settings {
@@ -19,8 +20,8 @@ struct pop3d_settings {
 	uint64_t expire_days;            /* messages older than this go at QUIT; 0: never */
 	uint64_t clients_per_address;    /* sessions at once, at all workers; 0: no limit */
 	bool limits_loopback;
-	struct settings_list proxy_from; /* addresses and prefixes of load balancers */
-	char *cleartext_login;           /* "never", "local" (from loopback), "always" */
+	struct proxy_settings proxy;
+	char *cleartext_login; /* "never", "local" (from loopback), "always" */
 };
 
 extern const struct settings_section pop3d_section;

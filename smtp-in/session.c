@@ -151,7 +151,7 @@ static uint64_t patience(const struct smtp_in_settings *settings, enum session_s
 {
 	switch (state) {
 	case SESSION_PROXY:
-		return settings->proxy_seconds;
+		return settings->proxy.seconds;
 	case SESSION_SECURING:
 		return settings->handshake_seconds;
 	case SESSION_COMMANDS:

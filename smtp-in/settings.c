@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/net.h"
-
 #define AT(field) offsetof(struct smtp_in_settings, field)
 
 static const struct settings_item items[] = {
@@ -277,23 +275,7 @@ static const struct settings_item items[] = {
 		.help = "The same, after hand-over-hold, while all hand-over-connections are in "
 			"use: "
 			"who is slower makes room for others." },
-	{ .name = "proxy-from",
-		.type = SETTINGS_LIST,
-		.preset = "",
-		.most = 64,
-		.offset = AT(proxy_from),
-		.help = "Addresses and prefixes (192.0.2.0/24, 2001:db8::/64) of load balancers. "
-			"Their "
-			"connections begin with a header of the PROXY protocol, version 1 or 2, "
-			"that "
-			"tells who the client is; those of nobody else may." },
-	{ .name = "proxy-timeout",
-		.type = SETTINGS_SECONDS,
-		.preset = "10s",
-		.least = 1,
-		.most = 86400,
-		.offset = AT(proxy_seconds),
-		.help = "How long that header may be waited for." },
+	PROXY_SETTINGS(AT(proxy)),
 };
 
 static int parse_local(struct text path, struct smtp_in_hand_over *to)
@@ -350,23 +332,13 @@ int smtp_in_hand_over_parse(struct text in, struct smtp_in_hand_over *to)
 	return -1;
 }
 
-static int verify_proxies(const struct smtp_in_settings *settings, char *error, size_t error_size)
-{
-	const char *bad = net_list_check(&settings->proxy_from);
-
-	if (!bad)
-		return 0;
-	snprintf(error, error_size, "proxy-from \"%s\": %s", bad, NET_PREFIX_ADVICE);
-	return -1;
-}
-
 static int verify(const void *values, char *error, size_t error_size)
 {
 	const struct smtp_in_settings *settings = values;
 	struct smtp_in_hand_over to;
 
 	if (smtp_in_hand_over_parse(text_of(settings->hand_over), &to) == 0)
-		return verify_proxies(settings, error, error_size);
+		return proxy_verify(&settings->proxy, error, error_size);
 	snprintf(error, error_size,
 		"hand-over \"%s\" is no place of an LMTP server; write unix:PATH or "
 		"inet:ADDRESS:PORT "

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "base/proxy.h"
 #include "base/settings.h"
 
 struct smtp_in_settings {
@@ -47,8 +48,7 @@ struct smtp_in_settings {
 	uint64_t minimum_rate;                      /* octets a second */
 	uint64_t minimum_rate_after;                /* seconds */
 	uint64_t minimum_rate_pressed;              /* octets a second */
-	struct settings_list proxy_from;            /* of addresses and prefixes */
-	uint64_t proxy_seconds;                     /* waiting for a PROXY header */
+	struct proxy_settings proxy;
 };
 
 extern const struct settings_section smtp_in_section;

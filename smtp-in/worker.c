@@ -219,7 +219,7 @@ void worker_accept(struct worker *worker, const char *name, int fd)
 		return;
 	}
 	const bool known = net_address_of_peer(fd, &peer) == 0;
-	const bool proxied = known && net_list_holds(&worker_settings(worker)->proxy_from, &peer);
+	const bool proxied = known && net_list_holds(&worker_settings(worker)->proxy.from, &peer);
 	if (known && !proxied && !guard_admit(&worker->guard, &peer, &client, &refusal))
 		turn_away(worker, listener, fd, &refusal);
 	else

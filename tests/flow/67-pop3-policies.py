@@ -103,7 +103,8 @@ class Policies(unittest.TestCase):
 
     def test_sessions_behind_a_load_balancer(self):
         """The address is the header's, for the limit, the log, and whether a password may come in the clear."""
-        settings = {"pop3d.clients-per-address": "2", "pop3d.proxy-from": "127.0.0.1", "pop3d.workers": "2"}
+        settings = {"pop3d.clients-per-address": "2", "pop3d.proxy-from": "127.0.0.1", "pop3d.workers": "2",
+                    "pop3d.proxy-timeout": "1s"}
         with Host(set=settings) as host:
             def session(header):
                 sock = host.connect("pop3")
@@ -122,6 +123,7 @@ class Policies(unittest.TestCase):
             self.assertTrue(session(header.replace(b".7 ", b".8 "))[2].startswith(b"+OK"))
             self.assertTrue(session(b"PROXY UNKNOWN\r\n")[2].startswith(b"+OK"))
             self.assertEqual(session(b"CAPA\r\n")[2], b"")
+            self.assertEqual(session(b"PROXY TCP4 192")[2], b"", "it is waited for no longer")
             sock, file, greeting = session(header.replace(b".7 ", b".9 "))
             sock.sendall(b"QUIT\r\n")
             self.assertTrue(file.readline().startswith(b"+OK"))
