@@ -160,6 +160,21 @@ struct text text_copy(struct arena *arena, struct text t)
 	return (struct text){ .ptr = copy, .len = t.len };
 }
 
+struct text text_lowered(struct arena *arena, struct text t)
+{
+	char *lowered;
+
+	for (size_t i = 0; i < t.len; i++) {
+		if (t.ptr[i] == text_lower(t.ptr[i]))
+			continue;
+		lowered = arena_take(arena, t.len);
+		for (size_t k = 0; k < t.len; k++)
+			lowered[k] = text_lower(t.ptr[k]);
+		return (struct text){ .ptr = lowered, .len = t.len };
+	}
+	return t;
+}
+
 struct text text_format(struct arena *arena, const char *format, ...)
 {
 	va_list list, again;

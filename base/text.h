@@ -65,6 +65,9 @@ char *text_string(struct arena *arena, struct text t);
 /* A copy in the arena (NUL after it, not counted). */
 struct text text_copy(struct arena *arena, struct text t);
 
+/* In lower case, as text_lower() has it: itself, or a copy in the arena where that makes a difference. */
+struct text text_lowered(struct arena *arena, struct text t);
+
 /* printf into the arena. */
 struct text text_format(struct arena *arena, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));

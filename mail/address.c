@@ -276,21 +276,6 @@ static enum address_fault scan_literal(struct cursor *in)
 	return address_is_literal(literal) ? ADDRESS_OK : ADDRESS_SYNTAX;
 }
 
-static struct text lower_case(struct arena *arena, struct text in)
-{
-	char *out;
-
-	for (size_t i = 0; i < in.len; i++) {
-		if (in.ptr[i] == text_lower(in.ptr[i]))
-			continue;
-		out = arena_take(arena, in.len);
-		for (size_t k = 0; k < in.len; k++)
-			out[k] = text_lower(in.ptr[k]);
-		return (struct text){ .ptr = out, .len = in.len };
-	}
-	return in;
-}
-
 /* Mailbox; without "@domain" only as postmaster. */
 static enum address_fault scan_mailbox(
 	struct cursor *in, struct arena *arena, struct address *address)
@@ -308,7 +293,7 @@ static enum address_fault scan_mailbox(
 	domain = in->at;
 	fault = in->at < in->end && *in->at == '[' ? scan_literal(in) : scan_domain(in);
 	if (fault == ADDRESS_OK)
-		address->domain = lower_case(arena, between(domain, in->at));
+		address->domain = text_lowered(arena, between(domain, in->at));
 	return fault;
 }
 

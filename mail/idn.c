@@ -17,21 +17,6 @@ static bool is_ascii(struct text in)
 	return true;
 }
 
-static struct text lower_case(struct arena *arena, struct text in)
-{
-	char *out;
-
-	for (size_t i = 0; i < in.len; i++) {
-		if (in.ptr[i] == text_lower(in.ptr[i]))
-			continue;
-		out = arena_take(arena, in.len);
-		for (size_t k = 0; k < in.len; k++)
-			out[k] = text_lower(in.ptr[k]);
-		return (struct text){ .ptr = out, .len = in.len };
-	}
-	return in;
-}
-
 /* A label that claims to be an A-label must be one: it may not say what its U-label could not. */
 static bool has_a_label(struct text domain)
 {
@@ -56,7 +41,7 @@ struct text idn_domain(struct arena *arena, struct text domain)
 	if (domain.len == 0)
 		return TEXT("");
 	if (is_ascii(domain) && !has_a_label(domain))
-		return lower_case(arena, domain);
+		return text_lowered(arena, domain);
 	const struct text lower = idn_local(arena, domain);
 	const char *string = lower.ptr ? text_string(arena, lower) : NULL;
 	if (!string || idn2_lookup_u8((const uint8_t *)string, &found,
@@ -72,7 +57,7 @@ struct text idn_local(struct arena *arena, struct text local)
 	size_t length = 0;
 
 	if (is_ascii(local))
-		return lower_case(arena, local);
+		return text_lowered(arena, local);
 	uint8_t *lower =
 		u8_tolower((const uint8_t *)local.ptr, local.len, NULL, UNINORM_NFC, NULL, &length);
 	if (!lower)
