@@ -427,6 +427,8 @@ int mailbox_put(struct engine *engine, struct env_txn *txn, const struct mailbox
 	const struct index_mailbox *row);
 /* Keyword names to bits; what is new is added to *names. STORE_INVALID: not names, or too many. */
 enum store_failure mailbox_keyword_bits(struct text wanted, struct buf *names, uint64_t *bits);
+/* The bits that these keywords may have. */
+uint64_t mailbox_keyword_mask(struct text names);
 /* Nobody sees it yet. */
 static inline bool mailbox_is_new(const struct mailbox *mailbox)
 {

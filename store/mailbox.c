@@ -507,3 +507,13 @@ enum store_failure mailbox_keyword_bits(struct text wanted, struct buf *names, u
 	}
 	return STORE_OK;
 }
+
+uint64_t mailbox_keyword_mask(struct text names)
+{
+	struct text rest = names, name;
+	uint64_t mask = 0;
+
+	while (rest.len && text_split(&rest, ' ', &name))
+		mask = mask << 1 | 1;
+	return mask;
+}

@@ -81,16 +81,6 @@ static int compare_found(const void *a, const void *b)
 	return strcmp(x->leaf + 4, y->leaf + 4);
 }
 
-static uint64_t keyword_mask(struct text names)
-{
-	struct text rest = names, name;
-	uint64_t mask = 0;
-
-	while (rest.len && text_split(&rest, ' ', &name))
-		mask = mask << 1 | 1;
-	return mask;
-}
-
 static int put_message(struct rebuilding *rebuilding, struct mailbox *mailbox,
 	struct folder *folder, const struct found *found)
 {
@@ -105,7 +95,7 @@ static int put_message(struct rebuilding *rebuilding, struct mailbox *mailbox,
 		return error == ENOENT ? 0 : error;
 	row.base =
 		maildir_name_parse(text_from(text_of(found->leaf), 4), &row.flags, &row.keywords);
-	row.keywords &= keyword_mask(mailbox->row.keywords);
+	row.keywords &= mailbox_keyword_mask(mailbox->row.keywords);
 	row.place = memcmp(found->leaf, "new", 3) == 0 ? INDEX_NEW : INDEX_CUR;
 	const uint32_t uid = found->uid ? found->uid : mailbox->row.uidnext++;
 	maildir_base_parse(row.base, &parts);

@@ -111,16 +111,6 @@ struct scan {
 	bool damaged;
 };
 
-static uint64_t keyword_mask(struct text names)
-{
-	struct text rest = names, name;
-	uint64_t mask = 0;
-
-	while (rest.len && text_split(&rest, ' ', &name))
-		mask = mask << 1 | 1;
-	return mask;
-}
-
 static void keep(struct scan *scan, struct buf *list, uint32_t uid, const struct index_message *row)
 {
 	struct missing entry = { .uid = uid, .row = *row };
@@ -460,7 +450,7 @@ enum store_failure scan_run(
 		return unreadable(engine, mailbox, error);
 	}
 	scan.arena = arena_new(BLOCK);
-	scan.keyword_mask = keyword_mask(mailbox->row.keywords);
+	scan.keyword_mask = mailbox_keyword_mask(mailbox->row.keywords);
 	const enum store_failure failure = look(&scan, change, more);
 	*staged = engine->staged_count != before;
 	if (*staged)

@@ -49,16 +49,6 @@ void verify_find(
 	buf_format(&result->findings, "%s\n", line);
 }
 
-static uint64_t keyword_mask(struct text names)
-{
-	struct text rest = names, name;
-	uint64_t mask = 0;
-
-	while (rest.len && text_split(&rest, ' ', &name))
-		mask = mask << 1 | 1;
-	return mask;
-}
-
 static bool is_settled(const struct engine *engine, const struct mailbox *mailbox)
 {
 	const struct visible staged = mailbox_staged(mailbox);
@@ -335,7 +325,7 @@ static enum store_failure verify_mailbox(
 		.mailbox = mailbox,
 		.result = result,
 		.folder = { .fd = mailbox_directory(engine, mailbox) },
-		.keyword_mask = keyword_mask(mailbox->row.keywords) };
+		.keyword_mask = mailbox_keyword_mask(mailbox->row.keywords) };
 	int error = 0;
 
 	if (verification.folder.fd < 0)
