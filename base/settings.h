@@ -80,6 +80,9 @@ int settings_load(const struct settings_section *section, struct text lines, voi
 int settings_set(const struct settings_section *section, void *values, const char *name,
 	struct text value, char *error, size_t error_size);
 
+/* A word between quotes, as the file has it. */
+void settings_add_quoted(struct buf *to, struct text word);
+
 /* The sample file (every item with its help and default), and the same as mdoc for settings(5). */
 void settings_print_sample(FILE *to, const struct settings_section *const *sections, size_t count);
 void settings_print_manual(FILE *to, const struct settings_section *const *sections, size_t count);

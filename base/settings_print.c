@@ -57,7 +57,7 @@ static void describe(const struct settings_item *item, struct buf *to)
 	}
 }
 
-static void add_quoted(struct buf *to, struct text word)
+void settings_add_quoted(struct buf *to, struct text word)
 {
 	buf_add_char(to, '"');
 	for (size_t i = 0; i < word.len; i++) {
@@ -75,7 +75,7 @@ static void add_preset(struct buf *to, const struct settings_item *item)
 	const char *before = " ";
 
 	if (item->type == SETTINGS_STRING) {
-		add_quoted(to, rest);
+		settings_add_quoted(to, rest);
 	} else if (item->type != SETTINGS_LIST) {
 		buf_add(to, rest);
 	} else {
@@ -84,7 +84,7 @@ static void add_preset(struct buf *to, const struct settings_item *item)
 			if (word.len == 0)
 				continue;
 			buf_add_string(to, before);
-			add_quoted(to, word);
+			settings_add_quoted(to, word);
 			before = ", ";
 		}
 		buf_add_string(to, " }");

@@ -116,17 +116,6 @@ static int take_word(struct draft *draft, const char *word)
 	return 0;
 }
 
-static void add_quoted(struct buf *out, const char *string)
-{
-	buf_add_char(out, '"');
-	for (; *string; string++) {
-		if (*string == '"' || *string == '\\')
-			buf_add_char(out, '\\');
-		buf_add_char(out, *string);
-	}
-	buf_add_char(out, '"');
-}
-
 static void add_value(struct buf *out, const struct settings_item *item, const void *at)
 {
 	const struct settings_list *list = at;
@@ -141,7 +130,7 @@ static void add_value(struct buf *out, const struct settings_item *item, const v
 		buf_format(out, "%llu", (unsigned long long)*(const uint64_t *)at);
 		return;
 	case SETTINGS_STRING:
-		add_quoted(out, *(char *const *)at);
+		settings_add_quoted(out, text_of(*(char *const *)at));
 		return;
 	case SETTINGS_LIST:
 		break;
@@ -149,7 +138,7 @@ static void add_value(struct buf *out, const struct settings_item *item, const v
 	buf_add_char(out, '{');
 	for (size_t i = 0; i < list->count; i++) {
 		buf_add_string(out, i ? ", " : " ");
-		add_quoted(out, list->item[i]);
+		settings_add_quoted(out, text_of(list->item[i]));
 	}
 	buf_add_string(out, " }");
 }

@@ -1,5 +1,7 @@
 #include "restante/demo_settings.h"
 
+#include "base/settings.h"
+
 const char *const demo_users[DEMO_USERS] = { "alice", "bob", "carol" };
 
 static const char head[] = "# Made up by restante demo, anew each time it starts: copy it before "
@@ -7,18 +9,6 @@ static const char head[] = "# Made up by restante demo, anew each time it starts
 			   "# A demo that runs reads it again on SIGHUP. restante check --sample "
 			   "shows every setting.\n"
 			   "\n";
-
-/* A string between quotes, as base/settings.h reads it. */
-static void print_quoted(struct buf *out, const char *string)
-{
-	buf_add_char(out, '"');
-	for (; *string; string++) {
-		if (*string == '"' || *string == '\\')
-			buf_add_char(out, '\\');
-		buf_add_char(out, *string);
-	}
-	buf_add_char(out, '"');
-}
 
 static void print_listen(
 	struct buf *out, const struct demo_options *options, const char *name, unsigned well_known)
@@ -41,7 +31,7 @@ void demo_settings_print(struct buf *out, const struct demo_options *options)
 	buf_add_string(out, head);
 	buf_format(out, "hostname = \"%s\"\ndomains = { \"%s\" }\nstate = ", DEMO_HOSTNAME,
 		DEMO_DOMAIN);
-	print_quoted(out, options->directory);
+	settings_add_quoted(out, text_of(options->directory));
 	buf_add_string(out, "\ncertificates = { \"certificate.pem:key.pem\" }\n\nsmtp-in {\n");
 	print_listen(out, options, "listen", 25);
 	print_listen(out, options, "listen-submission", 587);
