@@ -24,57 +24,48 @@ void answer_take(void *owner, struct store_reply *reply)
 	answer->changed = said->changed;
 }
 
-static int status_of(enum store_failure failure)
+struct directory_verdict directory_judge(enum store_failure failure)
 {
-	switch (failure) {
-	case STORE_OK:
-		return EX_OK;
-	case STORE_NO_SUCH_USER:
-		return EX_NOUSER;
-	case STORE_ALREADY_EXISTS:
-		return EX_CANTCREAT;
-	case STORE_INVALID:
-	case STORE_TOO_LARGE:
-		return EX_DATAERR;
-	case STORE_REFUSED:
-		return EX_NOPERM;
-	case STORE_NO_SPACE:
-	case STORE_NOT_DURABLE:
-		return EX_IOERR;
-	case STORE_BUSY:
-	case STORE_LOCKED:
-	case STORE_AWAY:
-	case STORE_OVER_QUOTA:
-		return EX_TEMPFAIL;
-	case STORE_NO_SUCH_MAILBOX:
-	case STORE_NO_SUCH_MESSAGE:
-	case STORE_BAD_LOGIN:
-	case STORE_DAMAGED:
-	case STORE_FAILURES:
-		break;
-	}
-	return EX_UNAVAILABLE;
-}
+	struct directory_verdict verdict = { EX_UNAVAILABLE, store_failure_name(failure) };
 
-const char *directory_sentence(enum store_failure failure)
-{
 	switch (failure) {
-	case STORE_BUSY:
-		return "the store is busy with it; try again";
-	case STORE_AWAY:
-		return "the store has ended meanwhile, and its log tells why; try again";
-	case STORE_NO_SPACE:
-		return "the disk is full; make room and try again";
-	case STORE_NOT_DURABLE:
-		return "it could not be written to the disk; the log tells why";
 	case STORE_OK:
+		verdict.status = EX_OK;
+		break;
 	case STORE_NO_SUCH_USER:
+		verdict.status = EX_NOUSER;
+		break;
 	case STORE_ALREADY_EXISTS:
+		verdict.status = EX_CANTCREAT;
+		break;
 	case STORE_INVALID:
 	case STORE_TOO_LARGE:
+		verdict.status = EX_DATAERR;
+		break;
 	case STORE_REFUSED:
+		verdict.status = EX_NOPERM;
+		break;
+	case STORE_NO_SPACE:
+		verdict.status = EX_IOERR;
+		verdict.sentence = "the disk is full; make room and try again";
+		break;
+	case STORE_NOT_DURABLE:
+		verdict.status = EX_IOERR;
+		verdict.sentence = "it could not be written to the disk; the log tells why";
+		break;
+	case STORE_BUSY:
+		verdict.status = EX_TEMPFAIL;
+		verdict.sentence = "the store is busy with it; try again";
+		break;
+	case STORE_AWAY:
+		verdict.status = EX_TEMPFAIL;
+		verdict.sentence =
+			"the store has ended meanwhile, and its log tells why; try again";
+		break;
 	case STORE_LOCKED:
 	case STORE_OVER_QUOTA:
+		verdict.status = EX_TEMPFAIL;
+		break;
 	case STORE_NO_SUCH_MAILBOX:
 	case STORE_NO_SUCH_MESSAGE:
 	case STORE_BAD_LOGIN:
@@ -82,7 +73,7 @@ const char *directory_sentence(enum store_failure failure)
 	case STORE_FAILURES:
 		break;
 	}
-	return store_failure_name(failure);
+	return verdict;
 }
 
 int answer_wait(struct desk *desk, struct answer *answer, const char *verb)
@@ -90,11 +81,12 @@ int answer_wait(struct desk *desk, struct answer *answer, const char *verb)
 	if (desk_wait(desk, &answer->done) != 0)
 		answer->failure = STORE_AWAY;
 	answer->done = false;
+	const struct directory_verdict verdict = directory_judge(answer->failure);
 	if (answer->sentence.len)
 		fprintf(stderr, "restante: %.*s\n", TEXT_ARG(answer->sentence));
 	else if (answer->failure != STORE_OK)
-		fprintf(stderr, "restante: %s: %s\n", verb, directory_sentence(answer->failure));
-	return status_of(answer->failure);
+		fprintf(stderr, "restante: %s: %s\n", verb, verdict.sentence);
+	return verdict.status;
 }
 
 int directory_serve(const char *settings_file,

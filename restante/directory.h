@@ -22,8 +22,12 @@ struct answer {
 /* A store_client_done for every request whose reply is like ALIASES_PUT's; owner is the answer. */
 void answer_take(void *owner, struct store_reply *reply);
 
-/* A failure as a person is told of it, with what to do. */
-const char *directory_sentence(enum store_failure failure);
+/* A failure as a person is told of it, with what to do where that can be known, and as a command's status. */
+struct directory_verdict {
+	int status; /* of sysexits.h */
+	const char *sentence;
+};
+struct directory_verdict directory_judge(enum store_failure failure);
 
 /* Wait for what was asked; then an exit status, after having said what the store said. */
 int answer_wait(struct desk *desk, struct answer *answer, const char *verb);

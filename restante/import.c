@@ -359,7 +359,7 @@ static const char *sentence(enum store_failure failure)
 	case STORE_AWAY:
 		break;
 	}
-	return directory_sentence(failure);
+	return directory_judge(failure).sentence;
 }
 
 static int complain(const struct import *import, const struct dovecot_mailbox *mailbox, bool begun)

@@ -103,17 +103,13 @@ static enum store_failure list_accounts(struct work *work)
 /* Said with what to do about it. user: "" when it is about nobody in particular. An exit status. */
 static int complain(enum store_failure failure, struct text user)
 {
-	const char *what = directory_sentence(failure);
-	int status = EX_UNAVAILABLE;
+	struct directory_verdict verdict = directory_judge(failure);
 
-	if (failure == STORE_NO_SUCH_USER) {
-		what = "there is no such user; restante user list tells whom there is";
-		status = EX_NOUSER;
-	} else if (failure == STORE_BUSY || failure == STORE_AWAY) {
-		status = EX_TEMPFAIL;
-	}
-	fprintf(stderr, "restante: %.*s%s%s\n", TEXT_ARG(user), user.len ? ": " : "", what);
-	return status;
+	if (failure == STORE_NO_SUCH_USER)
+		verdict.sentence = "there is no such user; restante user list tells whom there is";
+	fprintf(stderr, "restante: %.*s%s%s\n", TEXT_ARG(user), user.len ? ": " : "",
+		verdict.sentence);
+	return verdict.status;
 }
 
 /* ---- verify ---- */

@@ -3,7 +3,6 @@
 #include <sysexits.h>
 
 #include "base/arena.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "mail/address.h"
 #include "restante/command.h"
@@ -139,51 +138,21 @@ static int change_users(struct desk *desk, struct request *request)
 
 static int report_failure(const struct request *request)
 {
-	const char *what = directory_sentence(request->failure);
-	int status = EX_UNAVAILABLE;
+	struct directory_verdict verdict = directory_judge(request->failure);
 
-	switch (request->failure) {
-	case STORE_OK:
+	if (request->failure == STORE_OK)
 		return EX_OK;
-	case STORE_NO_SUCH_USER:
-		status = EX_NOUSER;
-		break;
-	case STORE_ALREADY_EXISTS:
-		what = "this user or alias exists already; restante user passwd sets a new "
-		       "password";
-		status = EX_CANTCREAT;
-		break;
-	case STORE_INVALID:
-		what = request->hashed
-			       ? "not a crypt(5) hash that the store takes: yescrypt, bcrypt or "
-				 "sha512-crypt"
-			       : "not an address or a password that the store takes";
-		status = EX_DATAERR;
-		break;
-	case STORE_NO_SPACE:
-	case STORE_NOT_DURABLE:
-		status = EX_IOERR;
-		break;
-	case STORE_BUSY:
-	case STORE_LOCKED:
-	case STORE_AWAY:
-		status = EX_TEMPFAIL;
-		break;
-	case STORE_REFUSED:
-		status = EX_NOPERM;
-		break;
-	case STORE_NO_SUCH_MAILBOX:
-	case STORE_NO_SUCH_MESSAGE:
-	case STORE_BAD_LOGIN:
-	case STORE_OVER_QUOTA:
-	case STORE_TOO_LARGE:
-	case STORE_DAMAGED:
-	case STORE_FAILURES:
-		break;
-	}
+	if (request->failure == STORE_ALREADY_EXISTS)
+		verdict.sentence = "this user or alias exists already; restante user passwd sets a "
+				   "new password";
+	else if (request->failure == STORE_INVALID)
+		verdict.sentence = request->hashed
+					   ? "not a crypt(5) hash that the store takes: yescrypt, "
+					     "bcrypt or sha512-crypt"
+					   : "not an address or a password that the store takes";
 	fprintf(stderr, "restante: %s%s%.*s: %s\n", request->verb, request->printed.len ? " " : "",
-		TEXT_ARG(request->printed), what);
-	return status;
+		TEXT_ARG(request->printed), verdict.sentence);
+	return verdict.status;
 }
 
 static void on_domain(void *owner, struct store_reply *reply)
@@ -212,29 +181,20 @@ static void warn_of_domain(struct desk *desk, struct request *request)
 			TEXT_ARG(domain), TEXT_ARG(domain));
 }
 
-static int serve(const char *file, struct request *request)
+static int serve(struct desk *desk, const struct host_settings *settings, void *owner)
 {
-	struct host host;
-	int status = EX_CONFIG;
+	struct request *request = owner;
 
-	host_init(&host, &(struct host_source){ .file = file });
-	if (host_settings_read(&host.source, &host.settings, host_complain, NULL) == 0) {
-		log_open("restante", LOG_LEVEL_WARNING);
-		struct desk *desk = desk_enter(&host, &status);
-		if (desk) {
-			if (strcmp(request->verb, "list") == 0)
-				list_users(desk, request);
-			else
-				change_users(desk, request);
-			status = report_failure(request);
-			if (status == EX_OK && strcmp(request->verb, "add") == 0)
-				warn_of_domain(desk, request);
-			if (status == EX_OK && strcmp(request->verb, "remove") == 0)
-				directory_warn_of_members(desk, request->address);
-			desk_leave(&desk);
-		}
-	}
-	host_free(&host);
+	(void)settings;
+	if (strcmp(request->verb, "list") == 0)
+		list_users(desk, request);
+	else
+		change_users(desk, request);
+	const int status = report_failure(request);
+	if (status == EX_OK && strcmp(request->verb, "add") == 0)
+		warn_of_domain(desk, request);
+	if (status == EX_OK && strcmp(request->verb, "remove") == 0)
+		directory_warn_of_members(desk, request->address);
 	return status;
 }
 
@@ -344,11 +304,8 @@ int command_user(const struct command_line *line)
 		status = read_request(line, &words, arena, &request);
 	if (status == 0 && wants_password(&request))
 		status = ask_password(&request);
-	if (status == 0) {
-		char *absolute = host_absolute(file);
-		status = serve(absolute, &request);
-		mem_free(absolute);
-	}
+	if (status == 0)
+		status = directory_serve(file, serve, &request);
 	password_forget(&request.password);
 	arena_free(&arena);
 	mem_free(words.item);
