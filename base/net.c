@@ -30,25 +30,26 @@ int net_address_parse(struct text in, struct net_address *address)
 	return inet_pton(AF_INET6, string, address->octets) == 1 ? 0 : -1;
 }
 
-int net_address_of_peer(int fd, struct net_address *address)
+int net_address_of_socket(const struct sockaddr_storage *socket, struct net_address *address)
 {
-	union {
-		struct sockaddr any;
-		struct sockaddr_in v4;
-		struct sockaddr_in6 v6;
-		struct sockaddr_storage room;
-	} peer = { .any.sa_family = AF_UNSPEC };
-	socklen_t size = sizeof(peer);
-
-	if (getpeername(fd, &peer.any, &size) != 0)
-		return -1;
-	if (peer.any.sa_family == AF_INET)
-		net_address_set_ipv4(address, &peer.v4.sin_addr);
-	else if (peer.any.sa_family == AF_INET6)
-		memcpy(address->octets, &peer.v6.sin6_addr, sizeof(address->octets));
+	if (socket->ss_family == AF_INET)
+		net_address_set_ipv4(address, &((const struct sockaddr_in *)socket)->sin_addr);
+	else if (socket->ss_family == AF_INET6)
+		memcpy(address->octets, &((const struct sockaddr_in6 *)socket)->sin6_addr,
+			sizeof(address->octets));
 	else
 		return -1;
 	return 0;
+}
+
+int net_address_of_peer(int fd, struct net_address *address)
+{
+	struct sockaddr_storage peer = { .ss_family = AF_UNSPEC };
+	socklen_t size = sizeof(peer);
+
+	if (getpeername(fd, (struct sockaddr *)&peer, &size) != 0)
+		return -1;
+	return net_address_of_socket(&peer, address);
 }
 
 bool net_address_is_ipv4(const struct net_address *address)

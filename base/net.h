@@ -28,6 +28,9 @@ int net_address_parse(struct text in, struct net_address *address);
 /* From its four octets in network order. */
 void net_address_set_ipv4(struct net_address *address, const void *octets);
 
+/* As accept(2) tells it. 0, or -1: that is no address of the internet. */
+int net_address_of_socket(const struct sockaddr_storage *socket, struct net_address *address);
+
 /* Who is at the other end of a connected socket. 0, or -1: it is a unix socket, or gone. */
 int net_address_of_peer(int fd, struct net_address *address);
 

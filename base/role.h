@@ -17,6 +17,7 @@
 
 struct event_base;
 struct limits;
+struct net_address;
 struct tls;
 
 /* What one process of a role works with: every role has a struct of this name for itself. */
@@ -31,6 +32,11 @@ struct role_context {
 		*tls; /* NULL when there is no certificate; role_main() replaces it at a reload */
 	struct limits *limits; /* shared with the other workers; NULL: the role has none */
 	unsigned worker;       /* which of the processes of the role this is: 0 and up */
+	/*
+	 * Of the client that accept() is given, also when it has gone again: the socket does not know it
+	 * any more then. NULL: it came by a unix socket.
+	 */
+	const struct net_address *peer;
 	/* accept() may set it: no more clients for now, until those who are here had their turn. */
 	bool enough;
 };

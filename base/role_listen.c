@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/net.h"
 #include "base/role_private.h"
 
 enum {
@@ -91,6 +92,18 @@ static bool accept_failed(struct role_run *run, int number)
 	}
 }
 
+static void take_client(
+	struct role_listener *listener, int client, const struct sockaddr_storage *from)
+{
+	struct role_run *run = listener->run;
+	struct net_address peer;
+
+	run->told = false;
+	run->context.peer = net_address_of_socket(from, &peer) == 0 ? &peer : NULL;
+	run->role->accept(run->context.state, listener->name, client);
+	run->context.peer = NULL;
+}
+
 static void on_client(evutil_socket_t fd, short what, void *argument)
 {
 	struct role_listener *listener = argument;
@@ -99,13 +112,14 @@ static void on_client(evutil_socket_t fd, short what, void *argument)
 	(void)what;
 	run->context.enough = false;
 	for (int i = 0; i < ACCEPT_BATCH && is_listening(run) && !run->context.enough; i++) {
-		int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (client >= 0) {
-			run->told = false;
-			run->role->accept(run->context.state, listener->name, client);
-		} else if (!accept_failed(run, errno)) {
+		struct sockaddr_storage from = { .ss_family = AF_UNSPEC };
+		socklen_t size = sizeof(from);
+		int client =
+			accept4(fd, (struct sockaddr *)&from, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (client >= 0)
+			take_client(listener, client, &from);
+		else if (!accept_failed(run, errno))
 			return;
-		}
 	}
 }
 

@@ -639,7 +639,7 @@ void session_new(struct worker *worker, int fd, bool tls_listener)
 		.ended = on_ended,
 	};
 	const struct pop3d_settings *settings = worker->context->settings;
-	struct net_address peer;
+	const struct net_address *peer = worker->context->peer;
 	struct session *session;
 
 	if (tls_listener && worker->context->tls == NULL) {
@@ -663,12 +663,11 @@ void session_new(struct worker *worker, int fd, bool tls_listener)
 		worker->paused = true;
 		role_pause(worker->context, true);
 	}
-	const bool known = net_address_of_peer(fd, &peer) == 0;
-	session->proxied = known && net_list_holds(&settings->proxy.from, &peer);
+	session->proxied = peer && net_list_holds(&settings->proxy.from, peer);
 	if (session->proxied)
 		conn_idle_limit(session->conn, (unsigned)settings->proxy.seconds);
 	else
-		let_in(session, known ? &peer : NULL);
+		let_in(session, peer);
 }
 
 void session_stop(struct session *session)

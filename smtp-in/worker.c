@@ -206,7 +206,7 @@ void worker_accept(struct worker *worker, const char *name, int fd)
 	const struct session_listener *listener = find_listener(name);
 	const struct reply full = REPLY(421, 4, 7, 0, "Too many clients, come again later");
 	struct guard_client client = { .limited = false };
-	struct net_address peer;
+	const struct net_address *peer = worker->context->peer;
 	struct reply refusal;
 
 	if (!listener || worker->stopping) {
@@ -218,9 +218,8 @@ void worker_accept(struct worker *worker, const char *name, int fd)
 		turn_away(worker, listener, fd, &full);
 		return;
 	}
-	const bool known = net_address_of_peer(fd, &peer) == 0;
-	const bool proxied = known && net_list_holds(&worker_settings(worker)->proxy.from, &peer);
-	if (known && !proxied && !guard_admit(&worker->guard, &peer, &client, &refusal))
+	const bool proxied = peer && net_list_holds(&worker_settings(worker)->proxy.from, peer);
+	if (peer && !proxied && !guard_admit(&worker->guard, peer, &client, &refusal))
 		turn_away(worker, listener, fd, &refusal);
 	else
 		session_new(worker, listener, fd, &client, proxied);

@@ -128,6 +128,23 @@ class Limits(unittest.TestCase):
             self.assertEqual(told["refused-127.0.0.2"], told["refused-connections-per-minute"])
             wait_for(lambda: self.greeted(host), "one more after two seconds")
 
+    def test_who_has_gone_when_its_turn_comes_is_counted_too(self):
+        with limited(connections_per_minute="5", workers="1") as host:
+            worker = host.pids("smtp-in")[0]
+            os.kill(worker, signal.SIGSTOP)
+            try:
+                for _ in range(50):
+                    client = Client(host)
+                    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    client.close()
+            finally:
+                os.kill(worker, signal.SIGCONT)
+            told = wait_for(lambda: (lambda seen: seen if seen.get("connections") == 50 else None)(counters(host)),
+                            "all were accepted")
+            self.assertGreaterEqual(told["refused-connections-per-minute"], 44)
+            self.assertEqual(told["refused-127.0.0.2"], told["refused-connections-per-minute"])
+            self.assert_others_go_on(host)
+
     def test_what_holds_for_all_together(self):
         settings = {"connections_per_minute_total": "6", "messages_per_hour_total": "2",
                     "failed_recipients_per_hour_total": "1"}
