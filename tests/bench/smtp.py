@@ -86,8 +86,17 @@ def bench_slow(quick):
     burden(f"{count:,} slow senders", "slow", count, ("--to", "bob@example.test"), quick)
 
 
+FLOODS = {"that waits for no answer": (), "that waits for the answer": ("--polite",),
+          "that does not even wait for a connection": ("--rude",)}
+
+
 def bench_flood(quick):
     """Connect, send junk, repeat, on both cores, from 127.0.0.2; limits are those of a host that is not told otherwise."""
+    for title, manner in FLOODS.items():
+        flood(title, manner, quick)
+
+
+def flood(title, manner, quick):
     messages, seconds, rounds = (500, 3, 1) if quick else (4000, 10, 3)
     quiet, meanwhile, flooded = [], [], []
     settings = {"smtp-in.limits-loopback": "yes", "smtp-in.messages-per-hour": "0",
@@ -95,12 +104,14 @@ def bench_flood(quick):
     with Ours(set=settings) as ours:
         for _ in range(rounds):
             quiet.append(rate(ours, messages))
-            flood = subprocess.Popen(client("flood", ours.port, "--from", "127.0.0.2", "--processes", os.cpu_count(),
-                                            "--seconds", seconds), stdout=subprocess.PIPE, text=True)
-            meanwhile.append(beside(flood, lambda: rate(ours, messages // 2)))
-            flooded.append(int(flood.communicate()[0].split()[0].split("=")[1]) / seconds)
+            process = subprocess.Popen(client("flood", ours.port, "--from", "127.0.0.2", "--processes", os.cpu_count(),
+                                              "--seconds", seconds, *manner), stdout=subprocess.PIPE, text=True)
+            meanwhile.append(beside(process, lambda: rate(ours, messages // 2)))
+            units, lost = (int(word.split("=")[1]) / seconds for word in process.communicate()[0].split())
+            flooded.append((units, units - lost))
         quiet.append(rate(ours, messages))
-    print(f"flood of {statistics.median(flooded):,.0f} connections a second: another address keeps "
+    tried, connected = (statistics.median(column) for column in zip(*flooded))
+    print(f"flood {title}, {tried:,.0f} tries and {connected:,.0f} connections a second: another address keeps "
           f"{percent(meanwhile, quiet)} of its rate ({statistics.median(meanwhile):,.0f}/s of "
           f"{statistics.median(quiet):,.0f}/s)", flush=True)
 

@@ -4,11 +4,14 @@
  *	smtpload idle PORT [options]    connect (--tls: and STARTTLS), say nothing more, stay
  *	smtpload slow PORT [options]    begin a message, then send an octet a second to each, stay
  *	smtpload flood PORT [options]   --processes that connect, send junk and are gone, for --seconds
+ *	                                --polite: not gone before the server has answered and closed
+ *	                                --rude: gone before there is a connection
  *
  *	--connections N  --from ADDRESS  --to RECIPIENT  --tls  --processes N  --seconds N
  *
  * Who stays prints "ready" and ends with standard input; then, or at the end of a flood, "units=… lost=…":
- * connections, and those of them that the server has ended (in a flood: that never came about).
+ * connections, and those of them that the server has ended (in a flood: that did not come about within a
+ * second, or at once where it is rude).
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -29,14 +32,19 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CONNECTIONS_LIMIT = 20000, PATIENCE_SECONDS = 60 };
+enum { CONNECTIONS_LIMIT = 20000, PATIENCE_SECONDS = 60, FLOOD_PATIENCE_SECONDS = 1 };
 
 static struct {
 	const char *mode, *to;
 	struct sockaddr_in server, from;
 	int connections, processes, seconds;
-	bool tls;
-} plan = { .to = "alice@example.test", .connections = 1, .processes = 2, .seconds = 5 };
+	int patience; /* seconds, also for a connection; 0: none at all */
+	bool tls, polite;
+} plan = { .to = "alice@example.test",
+	.connections = 1,
+	.processes = 2,
+	.seconds = 5,
+	.patience = PATIENCE_SECONDS };
 
 static int sockets[CONNECTIONS_LIMIT];
 
@@ -57,16 +65,19 @@ static double now_seconds(void)
 /* -1 with errno. */
 static int dial(void)
 {
-	const struct timeval patience = { .tv_sec = PATIENCE_SECONDS };
-	const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	const struct timeval patience = { .tv_sec = plan.patience };
+	const int kind = SOCK_STREAM | SOCK_CLOEXEC | (plan.patience ? 0 : SOCK_NONBLOCK);
+	const int fd = socket(AF_INET, kind, 0);
 
 	if (fd < 0)
 		return -1;
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &(int){ 1 }, sizeof(int));
 	if ((plan.from.sin_addr.s_addr &&
 		    bind(fd, (const struct sockaddr *)&plan.from, sizeof(plan.from)) != 0) ||
-		connect(fd, (const struct sockaddr *)&plan.server, sizeof(plan.server)) != 0) {
+		(connect(fd, (const struct sockaddr *)&plan.server, sizeof(plan.server)) != 0 &&
+			(plan.patience || errno != EINPROGRESS))) {
 		close(fd);
 		return -1;
 	}
@@ -195,6 +206,16 @@ struct tally {
 	uint64_t units, lost;
 };
 
+/* Up to its end, or to ours. */
+static void hear_out(int fd)
+{
+	char reply[512];
+
+	shutdown(fd, SHUT_WR);
+	while (recv(fd, reply, sizeof(reply), 0) > 0)
+		;
+}
+
 static void flood_alone(struct tally *tally)
 {
 	static const struct linger none = { .l_onoff = 1 };
@@ -211,7 +232,10 @@ static void flood_alone(struct tally *tally)
 			tally->lost++;
 			continue;
 		}
-		send(fd, junk, sizeof(junk), MSG_NOSIGNAL);
+		if (send(fd, junk, sizeof(junk), MSG_NOSIGNAL) < 0)
+			tally->lost++;
+		else if (plan.polite)
+			hear_out(fd);
 		/* No time-wait: ports would run out before the server does. */
 		setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
 		close(fd);
@@ -268,6 +292,8 @@ static void read_options(int argc, char **argv)
 		{ "from", required_argument, NULL, 'f' },
 		{ "to", required_argument, NULL, 't' },
 		{ "tls", no_argument, NULL, 's' },
+		{ "polite", no_argument, NULL, 'o' },
+		{ "rude", no_argument, NULL, 'r' },
 		{ "processes", required_argument, NULL, 'p' },
 		{ "seconds", required_argument, NULL, 'n' },
 		{ 0 },
@@ -283,6 +309,10 @@ static void read_options(int argc, char **argv)
 			plan.to = optarg;
 		else if (option == 's')
 			plan.tls = true;
+		else if (option == 'o')
+			plan.polite = true;
+		else if (option == 'r')
+			plan.patience = 0;
 		else if (option == 'p')
 			plan.processes = number(optarg, 64);
 		else if (option == 'n')
@@ -309,8 +339,10 @@ int main(int argc, char **argv)
 		descriptors.rlim_cur = descriptors.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &descriptors);
 	}
-	if (strcmp(plan.mode, "flood") == 0)
+	if (strcmp(plan.mode, "flood") == 0) {
+		plan.patience = plan.patience ? FLOOD_PATIENCE_SECONDS : 0;
 		return flood();
+	}
 	if (strcmp(plan.mode, "slow") == 0 || strcmp(plan.mode, "idle") == 0)
 		return stay(plan.mode[0] == 's');
 	fprintf(stderr, "smtpload: what is %s?\n", plan.mode);
