@@ -207,13 +207,21 @@ class Part(Mailboxes):
             box.arrives, box.uidvalidity = False, told[0]
             box.messages = {uid: message for uid, (message, _) in listing.items()}
         if box:
-            box.expected = [message for message in box.expected if self.is_due(message, listing, box)]
+            box.expected = self.due(box, listing)
         super().listed(name, listing, told)
 
     @staticmethod
-    def is_due(message, listing, box):
-        return message.flags is not None or message.is_certain or message.key in (
-            other.key for uid, (other, _) in listing.items() if uid not in box.messages)
+    def due(box, listing):
+        """Without what somebody else took from INBOX first: of the same message, one may be left and another gone."""
+        left = collections.Counter(message.key for uid, (message, _) in listing.items() if uid not in box.messages)
+        certain = [message for message in box.expected if message.flags is not None or message.is_certain]
+        left.subtract(message.key for message in certain)
+        doubtful = []
+        for message in box.expected:
+            if message not in certain and left[message.key] > 0:
+                left[message.key] -= 1
+                doubtful.append(message)
+        return certain + doubtful
 
     def look_at(self, name, box, uid, message, digest):
         known = box.messages.get(uid)
