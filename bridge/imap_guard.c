@@ -1,16 +1,57 @@
 #include "bridge/imap_guard.h"
 
+#include <string.h>
+
+/* "* OK ...", "1 NO ...", "+ ..." (RFC 9051 section 7); libetpan knows them by how the word begins. */
+static void take_in_word(struct imap_guard *guard, char c)
+{
+	static const char *const states[] = { "ok", "no", "bad", "bye", "preauth" };
+	const size_t length = strlen(guard->word);
+
+	if (guard->words == 1) {
+		guard->is_told |= c == '+';
+		return;
+	}
+	if (length + 1 == sizeof(guard->word))
+		return;
+	guard->word[length] = text_lower(c);
+	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
+		guard->is_told |= strcmp(guard->word, states[i]) == 0;
+}
+
+static void find_words(struct imap_guard *guard, char c)
+{
+	if (guard->words > 2)
+		return;
+	if (c == ' ' || c == '\t') {
+		guard->in_word = false;
+		return;
+	}
+	guard->words += !guard->in_word;
+	guard->in_word = true;
+	if (guard->words <= 2)
+		take_in_word(guard, c);
+}
+
+static void begin_response(struct imap_guard *guard)
+{
+	guard->lists = guard->words = 0;
+	guard->in_word = guard->is_told = false;
+	memset(guard->word, 0, sizeof(guard->word));
+}
+
 static void take_in_line(struct imap_guard *guard, char c)
 {
 	guard->place = IMAP_GUARD_LINE;
-	if (c == '{') {
+	find_words(guard, c);
+	if (c == '{' && !guard->is_told) {
 		guard->place = IMAP_GUARD_SIZE;
 		guard->number = 0;
 	} else if (c == '(') {
 		if (++guard->lists > IMAP_GUARD_LISTS)
 			guard->verdict = IMAP_GUARD_TOO_DEEP;
 	} else if (c == '\n') {
-		guard->lists = 0;
+		begin_response(guard);
 	}
 }
 

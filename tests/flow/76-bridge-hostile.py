@@ -206,6 +206,8 @@ CASES = {
         uid_fetch=nested('* 1 FETCH (UID 1 BODYSTRUCTURE ("a" "b" NIL NIL NIL "7BIT" 1 NIL NIL NIL NIL ')), "lists in lists without end"),
     "imap-nested-thread": ("imap", NONE, "", lambda c: imap(uid_search=nested("* THREAD ")), "lists in lists without end"),
     "imap-nested-capability": ("imap", NONE, "", lambda c: imap(capability=nested("* X-Y ")), "lists in lists without end"),
+    "imap-nested-behind-words": ("imap", NONE, "", lambda c: imap(
+        uid_fetch=nested("* OK have {950000}\r\n* 1 FETCH (UID 1 BODYSTRUCTURE ")), "lists in lists without end"),
     "imap-search-of-ones": ("imap", NONE, "", lambda c: imap(
         uid_search=nested("* SEARCH", b" 1", 3_500_000), uid_fetch=endless("", b"* 1 FETCH (UID 1)\r\n")),
         "more than an answer can have" if build_dir().name == "sanitize" else "the messages are not listed"),
