@@ -1,12 +1,13 @@
 /*
- * One recvmsg a readable event, into memory that all connections of the process share, so an idle one
- * holds none. Frames are handed out from there; only what is left of a frame that is not whole, or was
- * held back, is copied into the connection's own `in`. A frame larger than the shared memory is gathered
- * in `in`.
+ * One recvmsg a readable event, most often, into memory that all connections of the process share, so an
+ * idle one holds none. Frames are handed out from there; only what is left of a frame that is not whole,
+ * or was held back, is copied into the connection's own `in`. A frame larger than the shared memory is
+ * gathered in `in`.
  *
  * The kernel ends a recvmsg behind the segment that carried a descriptor, so each brings at most one,
  * and before a read at most one waits (for a header that is not whole yet). Two places are therefore
- * enough, and a peer that needs more has broken the rules.
+ * enough, and a peer that needs more has broken the rules. Where one carried a descriptor the next one
+ * likely does: these few are read in one round of the loop.
  */
 #include <endian.h>
 #include <errno.h>
@@ -16,7 +17,10 @@
 
 #include "base/ipc_private.h"
 
-enum { SHARED_INPUT = 128 << 10 };
+enum {
+	SHARED_INPUT = 128 << 10,
+	READS = 32, /* in one round, of those that bring a descriptor each */
+};
 
 static char shared_input[SHARED_INPUT];
 
@@ -146,6 +150,7 @@ static size_t receive(struct ipc *ipc, char *at, size_t room)
 	};
 	ssize_t got = recvmsg(ipc->fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
+	ipc->brought = got > 0 && message.msg_controllen > 0;
 	if (got > 0) {
 		take_descriptors(ipc, &message);
 		return (size_t)got;
@@ -219,10 +224,14 @@ void ipc_on_readable(evutil_socket_t fd, short what, void *argument)
 		return;
 	}
 	ipc_enter(ipc);
-	if (ipc->leftover)
+	if (ipc->leftover) {
 		ipc_take_input(ipc);
-	else
-		read_once(ipc);
+	} else {
+		unsigned reads = 0;
+		do
+			read_once(ipc);
+		while (ipc->brought && ++reads < READS && !ipc->held && !ipc_is_dead(ipc));
+	}
 	ipc_leave(ipc);
 }
 

@@ -31,6 +31,7 @@ struct ipc {
 	struct buf in;
 	int fds[IPC_WAITING_FDS]; /* received, not yet claimed by a frame; oldest first */
 	unsigned fd_count;
+	bool brought; /* the last read ended behind a descriptor: more may be there */
 
 	struct buf out;
 	uint64_t sent;    /* octets that left; the stream place of the first octet of out */

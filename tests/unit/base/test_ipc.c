@@ -46,6 +46,25 @@ static void descriptors_reach_their_frames(void **state)
 	}
 }
 
+/* The loop is asked once for many of them, but others have their turn. */
+static void descriptors_come_many_at_a_time(void **state)
+{
+	(void)state;
+	connect_sides();
+	for (uint32_t i = 0; i < 40; i++) {
+		int fd = file_with((int)i);
+		send_frame(&left, 1, i, TEXT("x"), fd);
+		close(fd);
+	}
+	event_base_loop(loop, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+	assert_int_equal(right.count, 32);
+	RUN_UNTIL(right.count == 40);
+	for (uint32_t i = 0; i < 40; i++) {
+		assert_int_equal(right.seen[i].tag, i);
+		assert_int_equal(right.seen[i].number, i);
+	}
+}
+
 static int taken = -1;
 
 static void take_descriptor(struct side *side, struct ipc_frame *frame)
@@ -471,6 +490,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(frames_of_one_round_travel_together),
 		CASE(descriptors_reach_their_frames),
+		CASE(descriptors_come_many_at_a_time),
 		CASE(a_descriptor_can_be_taken),
 		CASE(frames_larger_than_the_shared_memory),
 		CASE(frames_split_anywhere),
