@@ -130,15 +130,21 @@ int text_to_number(struct text t, uint64_t max, uint64_t *value)
 
 size_t text_number(uint64_t number, char out[TEXT_NUMBER])
 {
-	char digits[TEXT_NUMBER];
-	size_t at = sizeof(digits);
+	static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+				    "25262728293031323334353637383940414243444546474849"
+				    "50515253545556575859606162636465666768697071727374"
+				    "75767778798081828384858687888990919293949596979899";
+	size_t length = 1;
 
-	do {
-		digits[--at] = (char)('0' + number % 10);
-		number /= 10;
-	} while (number > 0);
-	memcpy(out, digits + at, sizeof(digits) - at);
-	return sizeof(digits) - at;
+	for (uint64_t power = 10; number >= power && length < TEXT_NUMBER; power *= 10)
+		length++;
+	for (size_t at = length; at >= 2; number /= 100) {
+		at -= 2;
+		memcpy(out + at, pairs + 2 * (number % 100), 2);
+	}
+	if (length % 2)
+		out[0] = (char)('0' + number);
+	return length;
 }
 
 char *text_string(struct arena *arena, struct text t)
