@@ -131,16 +131,6 @@ static void run_stat(struct session *session, const struct arguments *arguments)
 }
 
 /* The lines of long listings are built in place: there may be a hundred thousand of them. */
-enum { LISTED_NUMBER = TEXT_NUMBER + 1 };
-
-static size_t begin_line(char *line, uint32_t number)
-{
-	const size_t length = text_number(number, line);
-
-	line[length] = ' ';
-	return length + 1;
-}
-
 static size_t end_line(char *line, size_t length)
 {
 	line[length] = '\r';
@@ -148,18 +138,18 @@ static size_t end_line(char *line, size_t length)
 	return length + 2;
 }
 
-static void list_line(struct session *session, uint32_t number)
+static size_t list_line(
+	const struct maildrop *maildrop, uint32_t number, char line[SESSION_LIST_LINE])
 {
-	const struct store_listing_entry *entry = maildrop_find(&session->maildrop, number);
-	char *line;
+	const struct store_listing_entry *entry = maildrop_find(maildrop, number);
 	size_t length;
 
 	if (entry == NULL)
-		return;
-	line = conn_room(session->conn, LISTED_NUMBER + TEXT_NUMBER + 2);
-	length = begin_line(line, number);
+		return 0;
+	length = text_number(number, line);
+	line[length++] = ' ';
 	length += text_number(entry->wire, line + length);
-	conn_commit(session->conn, end_line(line, length));
+	return end_line(line, length);
 }
 
 static void run_list(struct session *session, const struct arguments *arguments)
@@ -178,18 +168,18 @@ static void run_list(struct session *session, const struct arguments *arguments)
 	}
 }
 
-static void uidl_line(struct session *session, uint32_t number)
+static size_t uidl_line(
+	const struct maildrop *maildrop, uint32_t number, char line[SESSION_LIST_LINE])
 {
-	const struct store_listing_entry *entry = maildrop_find(&session->maildrop, number);
-	char *line;
+	const struct store_listing_entry *entry = maildrop_find(maildrop, number);
 	size_t length;
 
 	if (entry == NULL)
-		return;
-	line = conn_room(session->conn, LISTED_NUMBER + MAILDROP_UIDL + 2);
-	length = begin_line(line, number);
-	maildrop_uidl(&session->maildrop, entry->uid, line + length);
-	conn_commit(session->conn, end_line(line, length + MAILDROP_UIDL));
+		return 0;
+	length = text_number(number, line);
+	line[length++] = ' ';
+	maildrop_uidl(maildrop, entry->uid, line + length);
+	return end_line(line, length + MAILDROP_UIDL);
 }
 
 static void run_uidl(struct session *session, const struct arguments *arguments)

@@ -4,13 +4,14 @@
 #include "store/client.h"
 
 void maildrop_open(struct maildrop *maildrop, const struct store_listing *listing, size_t mapped,
-	uint32_t uidvalidity)
+	uint32_t uidvalidity, uint64_t octets)
 {
 	*maildrop = (struct maildrop){ .listing = listing,
 		.mapped = mapped,
 		.uidvalidity = uidvalidity,
-		.messages = (uint32_t)listing->count };
-	maildrop_reset(maildrop);
+		.messages = (uint32_t)listing->count,
+		.octets = octets,
+		.whole = octets };
 }
 
 void maildrop_close(struct maildrop *maildrop)
@@ -66,9 +67,7 @@ void maildrop_reset(struct maildrop *maildrop)
 	mem_free(maildrop->marks);
 	maildrop->marks = NULL;
 	maildrop->deleted = 0;
-	maildrop->octets = 0;
-	for (uint32_t i = 0; i < maildrop->messages; i++)
-		maildrop->octets += maildrop->listing->entry[i].wire;
+	maildrop->octets = maildrop->whole;
 }
 
 void maildrop_deleted_uids(const struct maildrop *maildrop, struct buf *out)

@@ -24,6 +24,7 @@ enum {
 		255 +
 		STORE_PASSWORD_LIMIT, /* RFC 2449 section 4 wants 255; passwords may be longer */
 	REPLY_LIMIT = 512,            /* RFC 2449 section 4 */
+	LIST_LINES = 512,             /* built in one go */
 	COMMANDS_A_ROUND = 128,       /* then other sessions have their turn */
 };
 
@@ -267,7 +268,8 @@ static void on_selected(void *owner, struct store_reply *reply)
 			session, reply->failure != STORE_OK ? reply->failure : STORE_DAMAGED);
 		return;
 	}
-	maildrop_open(&session->maildrop, listing, mapped, reply->of.select.uidvalidity);
+	maildrop_open(&session->maildrop, listing, mapped, reply->of.select.uidvalidity,
+		reply->of.select.octets);
 	session->state = SESSION_TRANSACTION;
 	session->worker->total.logins++;
 	session_ok(session, "%" PRIu32 " messages, %" PRIu64 " octets", session->maildrop.messages,
@@ -466,10 +468,20 @@ void session_update(struct session *session)
 /* Go on with the long list under way. True when it is complete. */
 static bool run_list(struct session *session)
 {
-	while (session->list_at <= session->maildrop.messages) {
+	const struct maildrop *maildrop = &session->maildrop;
+
+	while (session->list_at <= maildrop->messages) {
+		uint32_t lines = maildrop->messages - session->list_at + 1;
+		size_t length = 0;
+
 		if (conn_output_full(session->conn))
 			return false;
-		session->list_line(session, session->list_at++);
+		if (lines > LIST_LINES)
+			lines = LIST_LINES;
+		char *room = conn_room(session->conn, (size_t)lines * SESSION_LIST_LINE);
+		while (lines-- > 0)
+			length += session->list_line(maildrop, session->list_at++, room + length);
+		conn_commit(session->conn, length);
 	}
 	conn_write(session->conn, TEXT(".\r\n"));
 	session->list_line = NULL;

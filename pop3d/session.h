@@ -22,6 +22,9 @@
 struct conn;
 struct store_client;
 
+/* "100000 65f1c2ab00018698" and CRLF. */
+enum { SESSION_LIST_LINE = TEXT_NUMBER + 1 + TEXT_NUMBER + 2 };
+
 enum session_state {
 	SESSION_AUTHORIZATION = 1,
 	SESSION_TRANSACTION = 2,
@@ -48,8 +51,9 @@ struct session {
 	struct maildrop maildrop;
 	struct transfer transfer;
 	struct ahead *ahead; /* NULL until the first RETR or TOP */
-	/* A long list on its way: adds the line for message list_at. NULL: none is under way. */
-	void (*list_line)(struct session *session, uint32_t number);
+	/* A long list on its way: the line for message list_at and its octets. NULL: none is under way. */
+	size_t (*list_line)(
+		const struct maildrop *maildrop, uint32_t number, char line[SESSION_LIST_LINE]);
 	uint32_t list_at;
 	uint32_t wanted; /* message number that RETR or TOP waits for; 0: none */
 	int64_t wanted_lines;

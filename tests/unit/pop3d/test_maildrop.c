@@ -35,7 +35,8 @@ static void open_listing(struct maildrop *maildrop, uint32_t count)
 	listing = store_listing_map(fd, &mapped);
 	close(fd);
 	assert_non_null(listing);
-	maildrop_open(maildrop, listing, mapped, 0x1234abcd);
+	maildrop_open(
+		maildrop, listing, mapped, 0x1234abcd, (uint64_t)count * (count + 1) / 2 * 100);
 }
 
 static void numbers_and_octets(void **state)
