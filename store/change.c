@@ -359,7 +359,7 @@ static void show(struct change *change)
 		const struct touch *touch = &change->touches[i];
 		touch->mailbox->visible = touch->after;
 		if (touch->mailbox->roster)
-			roster_apply(touch->mailbox->roster, touch);
+			roster_apply(engine, touch->mailbox->roster, touch);
 		mailbox_changed(engine, touch->mailbox);
 	}
 	if (change->once.len)

@@ -48,6 +48,8 @@ enum {
 	ENGINE_EXPUNGED_LIMIT = 16384, /* expunges remembered per mailbox */
 	ENGINE_SPOOLS = 256,
 	ENGINE_IDLE_ROSTERS = 16 << 20, /* octets of rosters that nobody looks at */
+	ENGINE_LISTINGS = 64,           /* kept for the next one who selects a mailbox */
+	ENGINE_LISTING_WORTH = 1024,    /* messages from which on one is kept */
 };
 
 /* ---- mailboxes in memory ---- */
@@ -58,6 +60,7 @@ struct roster {
 	size_t idle; /* octets, as counted when it became idle; 0: it is looked at */
 	struct store_listing_entry *entries; /* by ascending UID */
 	size_t count, room;
+	int listing; /* a sealed memory file of the entries as they are; -1: none is kept */
 };
 
 struct visible {
@@ -285,6 +288,7 @@ struct engine {
 
 	TAILQ_HEAD(, roster) idle_rosters;
 	size_t idle_octets;
+	unsigned listings;
 	STAILQ_HEAD(, task) tasks;
 	STAILQ_HEAD(, mailbox) changed;
 	uint64_t tasks_pass;
@@ -441,7 +445,14 @@ void mailbox_changed(struct engine *engine, struct mailbox *mailbox);
 /* roster.c */
 /* Into mailbox->roster, unless it is there. */
 enum store_failure roster_read(struct engine *engine, struct mailbox *mailbox);
-void roster_apply(struct roster *roster, const struct touch *touch);
+void roster_apply(struct engine *engine, struct roster *roster, const struct touch *touch);
+/*
+ * The listing of a mailbox that has not changed is made once: copying that of 100,000 messages takes longer
+ * than the rest of a login. A descriptor of the caller's own, or -1: there is none.
+ */
+int roster_listing(const struct roster *roster);
+/* Keep that one as well, if it is worth it. fd stays the caller's. */
+void roster_keep_listing(struct engine *engine, struct roster *roster, int fd);
 struct store_listing_entry *roster_find(const struct roster *roster, uint32_t uid);
 /* Nobody looks at it any more: it stays up to date, and in memory while there is room. */
 void roster_leave(struct engine *engine, struct mailbox *mailbox);

@@ -1,7 +1,9 @@
 /*
  * The messages of a mailbox that sessions look at, in memory, by ascending UID: the visible state.
  */
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "store/engine_private.h"
 
@@ -48,6 +50,45 @@ static int read_one(void *owner, struct text key, struct text value)
 	return 0;
 }
 
+/* ---- listings ---- */
+
+static size_t listing_octets(const struct roster *roster)
+{
+	return roster->listing < 0 ? 0 : roster->count * sizeof(*roster->entries);
+}
+
+int roster_listing(const struct roster *roster)
+{
+	return roster->listing < 0 ? -1 : fcntl(roster->listing, F_DUPFD_CLOEXEC, 0);
+}
+
+void roster_keep_listing(struct engine *engine, struct roster *roster, int fd)
+{
+	if (roster->listing >= 0 || roster->count < ENGINE_LISTING_WORTH ||
+		engine->listings == ENGINE_LISTINGS)
+		return;
+	roster->listing = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	engine->listings += roster->listing >= 0;
+}
+
+/* Before the entries change. */
+static void drop_listing(struct engine *engine, struct roster *roster)
+{
+	const size_t octets = listing_octets(roster);
+
+	if (roster->listing < 0)
+		return;
+	if (roster->idle) {
+		roster->idle -= octets;
+		engine->idle_octets -= octets;
+	}
+	close(roster->listing);
+	roster->listing = -1;
+	engine->listings--;
+}
+
+/* ---- life ---- */
+
 static void wake(struct engine *engine, struct roster *roster)
 {
 	if (!roster->idle)
@@ -66,6 +107,7 @@ enum store_failure roster_read(struct engine *engine, struct mailbox *mailbox)
 		return STORE_OK;
 	}
 	struct roster *roster = mem_new(sizeof(*roster));
+	roster->listing = -1;
 	struct reading reading = {
 		.roster = roster, .id = mailbox->id, .uidnext = mailbox->visible.uidnext
 	};
@@ -89,6 +131,7 @@ void roster_free(struct engine *engine, struct roster **roster)
 	if (!*roster)
 		return;
 	wake(engine, *roster);
+	drop_listing(engine, *roster);
 	mem_free((*roster)->entries);
 	mem_free(*roster);
 	*roster = NULL;
@@ -100,11 +143,17 @@ void roster_leave(struct engine *engine, struct mailbox *mailbox)
 
 	if (!roster)
 		return;
-	roster->idle = sizeof(*roster) + roster->room * sizeof(*roster->entries);
+	roster->idle =
+		sizeof(*roster) + roster->room * sizeof(*roster->entries) + listing_octets(roster);
 	engine->idle_octets += roster->idle;
 	TAILQ_INSERT_TAIL(&engine->idle_rosters, roster, link);
-	while (engine->idle_octets > ENGINE_IDLE_ROSTERS)
-		roster_free(engine, TAILQ_FIRST(&engine->idle_rosters)->owner);
+	while (engine->idle_octets > ENGINE_IDLE_ROSTERS) {
+		struct roster *oldest = TAILQ_FIRST(&engine->idle_rosters);
+		if (oldest->listing >= 0)
+			drop_listing(engine, oldest);
+		else
+			roster_free(engine, oldest->owner);
+	}
 }
 
 struct store_listing_entry *roster_find(const struct roster *roster, uint32_t uid)
@@ -135,10 +184,11 @@ static void remove_all(struct roster *roster, const struct touch *touch)
 	roster->count = kept;
 }
 
-void roster_apply(struct roster *roster, const struct touch *touch)
+void roster_apply(struct engine *engine, struct roster *roster, const struct touch *touch)
 {
 	struct store_listing_entry *entry;
 
+	drop_listing(engine, roster);
 	switch (touch->kind) {
 	case TOUCH_ADD:
 		entry = room(roster, touch->count);

@@ -270,6 +270,7 @@ enum store_failure engine_view_listing(
 	struct engine_view *view, int *fd, struct engine_status *status)
 {
 	const struct mailbox *mailbox = view->mailbox;
+	struct roster *roster = mailbox->roster;
 
 	*fd = -1;
 	if (mailbox->gone)
@@ -281,9 +282,13 @@ enum store_failure engine_view_listing(
 			.octets = mailbox->visible.wire,
 			.modseq = mailbox->visible.modseq,
 			.keywords = mailbox->row.keywords };
-	const enum store_failure failure =
-		list(mailbox->roster->entries, mailbox->roster->count, fd);
-	if (failure != STORE_OK)
+	*fd = roster_listing(roster);
+	if (*fd >= 0)
+		return STORE_OK;
+	const enum store_failure failure = list(roster->entries, roster->count, fd);
+	if (failure == STORE_OK)
+		roster_keep_listing(view->engine, roster, *fd);
+	else
 		trouble_tell(&view->engine->troubles, TROUBLE_LISTING,
 			mailbox->account->user->public.address, text_of(log_errno(errno)));
 	return failure;

@@ -256,6 +256,69 @@ static void test_listing_is_fixed(void **state)
 	engine_view_close(&view);
 }
 
+/* The file of the view's listing; the listing is to be freed. */
+static ino_t listing_file(struct engine_view *view, struct store_listing **listing)
+{
+	struct stat st;
+	int fd;
+
+	assert_int_equal(engine_view_listing(view, &fd, NULL), STORE_OK);
+	assert_int_equal(fstat(fd, &st), 0);
+	*listing = fixture_list_fd(fd);
+	return st.st_ino;
+}
+
+/* Of a large mailbox it is made once for all who look, and again after every change. */
+static void test_listing_is_kept(void **state)
+{
+	enum { MANY = 1024 };
+	struct fixture *fixture = *state;
+	const uint32_t uid = 1;
+	char path[128];
+	struct store_listing *listing;
+
+	add_three(fixture);
+	for (int i = 0; i < MANY; i++) {
+		snprintf(path, sizeof(path), INBOX("alice/new/%d.M1.test"), i);
+		fixture_write(fixture, path, "x\n");
+	}
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+	const ino_t first = listing_file(view, &listing);
+	assert_int_equal(listing->count, MANY);
+	free(listing);
+	struct engine_view *other = fixture_open(fixture, ALICE, "INBOX");
+	assert_int_equal(listing_file(other, &listing), first);
+	free(listing);
+	engine_view_close(&other);
+	engine_view_close(&view);
+	view = fixture_open(fixture, ALICE, "INBOX");
+	assert_int_equal(listing_file(view, &listing), first);
+	free(listing);
+
+	assert_int_equal(
+		fixture_update(fixture, view, STORE_UPDATE_FLAGS_ADD, STORE_FLAG_SEEN, "", &uid, 1)
+			.changed,
+		1);
+	const ino_t altered = listing_file(view, &listing);
+	assert_true(altered != first);
+	assert_int_equal(listing->entry[0].flags, STORE_FLAG_SEEN);
+	free(listing);
+	engine_view_close(&view);
+	assert_int_equal(fixture_deliver(fixture, ALICE, "y\n"), STORE_OK); /* nobody looks */
+	view = fixture_open(fixture, ALICE, "INBOX");
+	const ino_t longer = listing_file(view, &listing);
+	assert_true(longer != altered);
+	assert_int_equal(listing->count, MANY + 1);
+	free(listing);
+	assert_int_equal(
+		fixture_update(fixture, view, STORE_UPDATE_EXPUNGE, 0, "", &uid, 1).changed, 1);
+	assert_true(listing_file(view, &listing) != longer);
+	assert_int_equal(listing->count, MANY);
+	assert_int_equal(listing->entry[0].uid, 2);
+	free(listing);
+	engine_view_close(&view);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -265,6 +328,7 @@ int main(void)
 		TEST(test_watch),
 		TEST(test_arrival_during_view),
 		TEST(test_listing_is_fixed),
+		TEST(test_listing_is_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
