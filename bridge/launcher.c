@@ -51,8 +51,9 @@ struct answer {
 	int32_t number;
 };
 
-static int give_answer(int bridge, struct answer answer, int reports)
+int launcher_give(int bridge, const struct launcher_answer *given)
 {
+	struct answer answer = { .account = given->account, .number = given->number };
 	union {
 		struct cmsghdr align;
 		char octets[CMSG_SPACE(sizeof(int))];
@@ -60,14 +61,14 @@ static int give_answer(int bridge, struct answer answer, int reports)
 	struct iovec part = { .iov_base = &answer, .iov_len = sizeof(answer) };
 	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
 
-	if (reports >= 0) {
+	if (given->reports >= 0) {
 		message.msg_control = &control;
 		message.msg_controllen = sizeof(control.octets);
 		struct cmsghdr *head = CMSG_FIRSTHDR(&message);
 		head->cmsg_level = SOL_SOCKET;
 		head->cmsg_type = SCM_RIGHTS;
 		head->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(head), &reports, sizeof(int));
+		memcpy(CMSG_DATA(head), &given->reports, sizeof(int));
 	}
 	return sendmsg(bridge, &message, MSG_NOSIGNAL) < 0 ? -1 : 0;
 }
@@ -75,8 +76,7 @@ static int give_answer(int bridge, struct answer answer, int reports)
 static int launch(const struct launcher_options *options, int bridge, const struct request *request,
 	size_t size)
 {
-	struct answer answer = { .account = request->account };
-	int reports = -1;
+	struct launcher_answer answer = { .account = request->account, .reports = -1 };
 
 	if (size < REQUEST_HEAD || request->account >= options->count)
 		return -1;
@@ -88,11 +88,11 @@ static int launch(const struct launcher_options *options, int bridge, const stru
 		.uid = options->uid,
 		.hint = { .ptr = request->hint, .len = size - REQUEST_HEAD },
 	};
-	if (launcher_fork(&session, &reports) < 0)
+	if (launcher_fork(&session, &answer.reports) < 0)
 		answer.number = errno;
-	const int result = give_answer(bridge, answer, reports);
-	if (reports >= 0)
-		close(reports);
+	const int result = launcher_give(bridge, &answer);
+	if (answer.reports >= 0)
+		close(answer.reports);
 	return result;
 }
 

@@ -41,6 +41,9 @@ struct launcher_answer {
 	int reports;    /* the socket to its process, the caller's to close; -1: there is none */
 };
 
+/* The launcher's side of it; reports stays the caller's. 0, or -1 with errno. */
+int launcher_give(int bridge, const struct launcher_answer *answer);
+
 /* 1: an answer; 0: nothing has come; -1: the launcher is gone. */
 int launcher_take(int launcher, struct launcher_answer *answer);
 

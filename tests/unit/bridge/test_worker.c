@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "bridge/launcher.h"
 #include "bridge/report.h"
 #include "bridge/worker.h"
 
@@ -81,29 +82,15 @@ static struct text await_request(const struct world *world)
 /* As the launcher answers; the session's end of a new socket, or -1 for number. */
 static int answer(const struct world *world, uint32_t account, int32_t number)
 {
-	struct {
-		uint32_t account;
-		int32_t number;
-	} octets = { account, number };
-	union {
-		struct cmsghdr align;
-		char octets[CMSG_SPACE(sizeof(int))];
-	} control = { .octets = { 0 } };
-	struct iovec part = { .iov_base = &octets, .iov_len = sizeof(octets) };
-	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
 	int pair[2] = { -1, -1 };
 
-	if (number == 0) {
+	if (number == 0)
 		assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
-		message.msg_control = &control;
-		message.msg_controllen = sizeof(control.octets);
-		struct cmsghdr *head = CMSG_FIRSTHDR(&message);
-		head->cmsg_level = SOL_SOCKET;
-		head->cmsg_type = SCM_RIGHTS;
-		head->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(head), &pair[0], sizeof(int));
-	}
-	assert_int_equal(sendmsg(world->launcher, &message, 0), sizeof(octets));
+	assert_int_equal(
+		launcher_give(world->launcher,
+			&(struct launcher_answer){
+				.account = account, .number = number, .reports = pair[0] }),
+		0);
 	if (number == 0)
 		close(pair[0]);
 	event_base_loop(world->loop, EVLOOP_ONCE);
