@@ -6,6 +6,8 @@
 
 #include "store/engine_private.h"
 
+enum { LIMIT = 100 };
+
 void batch_leaf(const struct index_message *row, char leaf[MAILDIR_LEAF_LIMIT + 1])
 {
 	maildir_leaf_print(
@@ -166,6 +168,11 @@ size_t batch_count(const struct batch *batch)
 	return (buf_length(&batch->added) + buf_length(&batch->altered) +
 		       buf_length(&batch->removed)) /
 	       sizeof(struct store_listing_entry);
+}
+
+size_t batch_limit(const struct engine *engine)
+{
+	return engine->options.update_messages ? engine->options.update_messages : LIMIT;
 }
 
 /* ---- old expunges ---- */

@@ -36,7 +36,7 @@ struct engine_options {
 	uint64_t log_octets;     /* of one file of the log, 1 MiB or more; 0: as the disk allows */
 	uint64_t checkpoint_octets;  /* of log between two checkpoints; 0: 32 MiB */
 	unsigned checkpoint_seconds; /* 0: 60 */
-	unsigned update_messages;    /* in one transaction of an update; 0: 100 */
+	unsigned update_messages;    /* in one transaction of an update or a move; 0: 100 */
 	unsigned once_days; /* without being asked for, and a once-key is forgotten; 0: never */
 	/*
 	 * The engine can no longer tell what is durable (a flush failed, the index is in panic). All that was
@@ -218,7 +218,8 @@ void engine_create(struct engine *engine, struct text user, struct text mailbox,
 
 /*
  * The mailbox and those below it get other names; views of them stay. INBOX stays, and its messages go to
- * a new mailbox (RFC 9051 section 6.3.6). STORE_NO_SUCH_MAILBOX; STORE_ALREADY_EXISTS for any of the new
+ * a new mailbox (RFC 9051 section 6.3.6), as if they were moved there: after a failure, or a crash, that
+ * mailbox may have some and INBOX the others. STORE_NO_SUCH_MAILBOX; STORE_ALREADY_EXISTS for any of the new
  * names, also when another program has made a folder there; STORE_INVALID for a name that cannot be, or
  * one below the mailbox itself; STORE_LOCKED while a session has it exclusively.
  */
@@ -283,8 +284,10 @@ void engine_view_update(struct engine_view *view, enum store_update_kind kind, u
 	struct text keywords, const uint32_t *uids, size_t count, engine_done *done, void *owner);
 
 /*
- * The messages get a second place in the user's other mailbox, or the same one, or they move there: one
- * transaction, with flags, keywords and dates. UIDs that are gone are passed over; uids need not be sorted.
+ * The messages get a second place in the user's other mailbox, or the same one, or they move there, with
+ * flags, keywords and dates. All are copied, or none. They move by ascending UID, as many in a transaction
+ * as are updated; what has moved before one of these failed stays so, and is told in the result's pairs.
+ * UIDs that are gone are passed over; uids need not be sorted.
  * STORE_NO_SUCH_MAILBOX; STORE_OVER_QUOTA (a copy counts like a message); STORE_INVALID: the mailbox has no
  * room for the keywords; STORE_REFUSED: to move out of a view that is read-only.
  */

@@ -514,9 +514,19 @@ void subscriptions_shown(struct account *account);
 bool reshape_is_under_way(const struct account *account);
 
 /* transfer.c */
-/* All messages of INBOX to a new mailbox of that name. Staged when it gives STORE_OK. */
-enum store_failure transfer_inbox(
-	struct engine *engine, struct mailbox *inbox, struct text name, struct change *change);
+/* How far a transfer of INBOX is. All zero at first. */
+struct inbox_transfer {
+	uint32_t target;    /* number of the new mailbox */
+	uint32_t next, end; /* UIDs */
+	bool more;          /* another piece is to follow when this one is visible */
+};
+
+/*
+ * The next messages of INBOX to a new mailbox of that name, which comes with the first of them. Staged when
+ * it gives STORE_OK, the last ones as `change`.
+ */
+enum store_failure transfer_inbox(struct engine *engine, struct mailbox *source, struct text name,
+	struct change *change, struct inbox_transfer *inbox);
 
 /* deliver.c */
 /*
@@ -589,6 +599,8 @@ void batch_remove(struct batch *batch, uint32_t uid, const struct index_message 
 void batch_receive(struct batch *batch, uint32_t uid, const struct index_message *row);
 void batch_release(struct batch *batch, uint32_t uid, const struct index_message *row);
 size_t batch_count(const struct batch *batch);
+/* Messages that go in one transaction where many go piece by piece. */
+size_t batch_limit(const struct engine *engine);
 /* Commits and stages the change, or takes everything back. Nothing done: nothing is staged. */
 enum store_failure batch_end(struct batch *batch, enum store_failure failure);
 void batch_leaf(const struct index_message *row, char leaf[MAILDIR_LEAF_LIMIT + 1]);

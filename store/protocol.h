@@ -227,7 +227,8 @@ struct store_listing {
 
 /*
  * RFC 9051 section 6.3.6: the mailboxes below it go along; INBOX gives its messages to a new mailbox and
- * stays, as do those below it. Who has one of them selected goes on with it.
+ * stays, as do those below it; they go one after the other, and when that fails some may have gone. Who has
+ * one of them selected goes on with it.
  */
 #define STORE_RENAME_FIELDS(F) F(text, mailbox, STORE_MAILBOX_LIMIT) F(text, to, STORE_MAILBOX_LIMIT)
 #define STORE_RENAME_REPLY_FIELDS(F) F(u8, failure, 0)
@@ -241,8 +242,9 @@ struct store_listing {
 
 /*
  * Messages of the selected mailbox get a second place, or another one (RFC 6851), in `mailbox` with flags,
- * keywords and date: all of them or none, durable when answered. UIDs that are gone are passed over. The
- * reply pairs the UIDs (RFC 4315 section 3): the i-th of `from` is the i-th of `to` there.
+ * keywords and date, durable when answered. All are copied or none; of a move that fails (RFC 6851 section
+ * 3.3), the reply tells what has moved. UIDs that are gone are passed over. The reply pairs the UIDs (RFC
+ * 4315 section 3): the i-th of `from` is the i-th of `to` there.
  */
 #define STORE_COPY_FIELDS(F) \
 	F(text, mailbox, STORE_MAILBOX_LIMIT) F(text, uids, STORE_COPY_UIDS_LIMIT)

@@ -25,6 +25,8 @@ struct reshaping {
 	struct text name, to;
 	struct step *steps;
 	size_t count;
+	struct inbox_transfer inbox;
+	uint64_t await; /* engine.shown_count from which on its last piece is visible */
 };
 
 bool reshape_is_under_way(const struct account *account)
@@ -188,18 +190,29 @@ static enum store_failure rename_all(
 	return commit(engine, change, reshaping, txn, error);
 }
 
-static enum store_failure rename_inbox(
-	struct engine *engine, struct change *change, const struct reshaping *reshaping)
+static enum store_failure may_rename_inbox(
+	struct engine *engine, const struct mailbox *inbox, const struct reshaping *reshaping)
 {
-	struct mailbox *inbox = account_find(reshaping->account, TEXT("INBOX"));
-
 	if (inbox->exclusive)
 		return STORE_LOCKED;
 	if (account_find(reshaping->account, reshaping->to))
 		return STORE_ALREADY_EXISTS;
-	if (engine_space_is_low(engine))
-		return STORE_NO_SPACE;
-	return transfer_inbox(engine, inbox, reshaping->to, change);
+	return engine_space_is_low(engine) ? STORE_NO_SPACE : STORE_OK;
+}
+
+/* Who renames or deletes another mailbox waits behind, for INBOX to have its turn at all of it. */
+static enum store_failure rename_inbox(
+	struct engine *engine, struct change *change, struct reshaping *reshaping)
+{
+	struct mailbox *inbox = account_find(reshaping->account, TEXT("INBOX"));
+	enum store_failure failure = STORE_OK;
+
+	if (!reshaping->inbox.more)
+		failure = may_rename_inbox(engine, inbox, reshaping);
+	if (failure == STORE_OK)
+		failure = transfer_inbox(engine, inbox, reshaping->to, change, &reshaping->inbox);
+	reshaping->await = engine->staged_count;
+	return failure;
 }
 
 static bool rename_in_turn(struct engine *engine, struct change *change)
@@ -207,7 +220,7 @@ static bool rename_in_turn(struct engine *engine, struct change *change)
 	struct reshaping *reshaping = change->context;
 	enum store_failure failure;
 
-	if (reshape_is_under_way(reshaping->account))
+	if (reshape_is_under_way(reshaping->account) || engine->shown_count < reshaping->await)
 		return false;
 	if (text_equal(reshaping->name, TEXT("INBOX"))) {
 		failure = rename_inbox(engine, change, reshaping);
@@ -218,6 +231,8 @@ static bool rename_in_turn(struct engine *engine, struct change *change)
 		if (failure == STORE_OK)
 			failure = rename_all(engine, change, reshaping);
 	}
+	if (failure == STORE_OK && reshaping->inbox.more)
+		return false;
 	if (failure != STORE_OK)
 		change_ready(change, failure);
 	return true;

@@ -1,6 +1,9 @@
 /*
  * Messages that get a second place, or another one, in a mailbox of the same user.
  *
+ * Many are moved piece by piece, as in update.c. A copy is one transaction, as all of it counts or nothing
+ * (RFC 9051 section 6.4.7).
+ *
  * A copy has the same octets: its file is a hard link, made in tmp/ of the target before the transaction is
  * committed, so that a full disk is found out in time. A message that moves is renamed after the flush, like
  * everything that somebody could see. Recovery makes either from the files of the source; how these stay
@@ -31,8 +34,11 @@ struct transfer {
 	bool move;
 	struct env_txn *txn;
 	struct batch from, to;
+	uint32_t uidnext; /* of the source: nothing from here on is meant */
 	struct item *items;
 	size_t count, room;
+	size_t most;                   /* of find_next() */
+	bool more;                     /* it has left some */
 	size_t linked;                 /* items that have a name in tmp/ */
 	uint64_t bits[STORE_KEYWORDS]; /* in the target, of each keyword of the source */
 };
@@ -58,26 +64,14 @@ static int decode_item(struct transfer *transfer, uint32_t uid, struct text valu
 	return 0;
 }
 
-static int compare(const void *a, const void *b)
-{
-	const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-static int find_items(struct transfer *transfer, uint32_t *uids, size_t count)
+static int find_items(struct transfer *transfer, const uint32_t *uids, size_t count)
 {
 	struct engine *engine = transfer->engine;
 	struct buf value = { 0 };
 	int error = 0;
 
-	if (count)
-		qsort(uids, count, sizeof(*uids), compare);
-	for (size_t i = 0; i < count && error == 0; i++) {
+	for (size_t i = 0; i < count && error == 0 && uids[i] < transfer->uidnext; i++) {
 		unsigned char key[INDEX_MESSAGE_KEY];
-		/* What nobody has seen yet cannot be meant. */
-		if ((i && uids[i] == uids[i - 1]) || uids[i] >= transfer->source->visible.uidnext)
-			continue;
 		index_message_key(transfer->source->id, uids[i], key);
 		if (env_get(engine->env, NULL, ENV_MESSAGES,
 			    (struct text){ .ptr = (char *)key, .len = sizeof(key) }, &value,
@@ -102,18 +96,22 @@ static int find_one(void *owner, struct text key, struct text value)
 
 	if (index_message_key_decode(key, &id, &uid) != 0)
 		finding->error = EBADMSG;
-	if (finding->error || id.user != source->id.user || id.mailbox != source->id.mailbox)
+	if (finding->error || id.user != source->id.user || id.mailbox != source->id.mailbox ||
+		uid >= finding->transfer->uidnext)
+		return 1;
+	finding->transfer->more = finding->transfer->count == finding->transfer->most;
+	if (finding->transfer->more)
 		return 1;
 	finding->error = decode_item(finding->transfer, uid, value);
 	return finding->error != 0;
 }
 
-static int find_all(struct transfer *transfer)
+static int find_next(struct transfer *transfer, uint32_t uid)
 {
 	struct finding finding = { .transfer = transfer };
 	unsigned char key[INDEX_MESSAGE_KEY];
 
-	index_message_key(transfer->source->id, 0, key);
+	index_message_key(transfer->source->id, uid, key);
 	const int error = env_scan(transfer->engine->env, ENV_MESSAGES,
 		(struct text){ .ptr = (char *)key, .len = sizeof(key) }, find_one, &finding);
 	return error ? error : finding.error;
@@ -320,22 +318,6 @@ static void plan_item(struct transfer *transfer, const struct item *item)
 	batch_receive(&transfer->to, item->new_uid, &item->new_row);
 }
 
-static void give_pairs(struct transfer *transfer)
-{
-	struct change *change = transfer->change;
-	uint32_t *from = arena_take(change->arena, (transfer->count + 1) * sizeof(*from));
-	uint32_t *to = arena_take(change->arena, (transfer->count + 1) * sizeof(*to));
-
-	for (size_t i = 0; i < transfer->count; i++) {
-		from[i] = transfer->items[i].uid;
-		to[i] = transfer->items[i].new_uid;
-	}
-	change->result.uidvalidity = transfer->target->row.uidvalidity;
-	change->result.from = from;
-	change->result.to = to;
-	change->result.pairs = transfer->count;
-}
-
 /* ---- the whole ---- */
 
 static enum store_failure prepare(struct transfer *transfer)
@@ -392,7 +374,6 @@ static enum store_failure carry(struct transfer *transfer)
 	if (error)
 		failure = engine_env_failure(engine, "transfer", error);
 	if (failure == STORE_OK) {
-		give_pairs(transfer);
 		if (transfer->move)
 			batch_done(&transfer->from, true);
 		batch_done(&transfer->to, true);
@@ -412,15 +393,13 @@ static void release(struct transfer *transfer)
 	arena_free(&transfer->arena);
 }
 
-static enum store_failure run(struct transfer *transfer, uint32_t *uids, size_t count)
+static enum store_failure run(struct transfer *transfer, const uint32_t *uids, size_t count)
 {
 	struct engine *engine = transfer->engine;
 	int error = find_items(transfer, uids, count);
 
-	if (error == 0 && transfer->count == 0) {
-		give_pairs(transfer);
+	if (error == 0 && transfer->count == 0)
 		return STORE_OK;
-	}
 	if (error == 0)
 		error = env_begin(engine->env, &transfer->txn);
 	return error ? engine_env_failure(engine, "transfer", error) : carry(transfer);
@@ -428,39 +407,66 @@ static enum store_failure run(struct transfer *transfer, uint32_t *uids, size_t 
 
 /* ---- INBOX to a new mailbox ---- */
 
-static bool inbox_moved(struct change *change)
+static struct mailbox *find_number(const struct account *account, uint32_t number)
 {
-	/* Who renames is not told of UIDs. */
-	change->result.pairs = 0;
-	return false;
+	for (size_t i = 0; i < account->count; i++) {
+		if (account->mailboxes[i]->id.mailbox == number)
+			return account->mailboxes[i];
+	}
+	return NULL;
 }
 
-enum store_failure transfer_inbox(
-	struct engine *engine, struct mailbox *inbox, struct text name, struct change *change)
+/* The first piece and the mailbox that it goes to are one transaction. */
+static enum store_failure carry_inbox(
+	struct transfer *transfer, struct text name, const struct inbox_transfer *inbox)
 {
-	struct transfer transfer = { .engine = engine,
-		.change = change,
-		.arena = arena_new(BLOCK),
-		.source = inbox,
-		.account = inbox->account,
-		.move = true };
-	int error = find_all(&transfer);
+	struct engine *engine = transfer->engine;
+	enum store_failure failure = STORE_OK;
 
+	if (inbox->target)
+		transfer->target = find_number(transfer->account, inbox->target);
+	else
+		failure = create_within(engine, transfer->txn, transfer->change, transfer->account,
+			name, &transfer->target);
+	if (failure == STORE_OK && !transfer->target)
+		failure = STORE_NO_SUCH_MAILBOX;
+	if (failure != STORE_OK) {
+		env_abort(transfer->txn);
+		return failure;
+	}
+	failure = carry(transfer);
+	if (failure != STORE_OK && !inbox->target)
+		create_undo(transfer->change, transfer->target);
+	return failure;
+}
+
+enum store_failure transfer_inbox(struct engine *engine, struct mailbox *source, struct text name,
+	struct change *change, struct inbox_transfer *inbox)
+{
+	if (!inbox->target)
+		inbox->end = source->row.uidnext;
+	struct transfer transfer = { .engine = engine,
+		.arena = arena_new(BLOCK),
+		.source = source,
+		.account = source->account,
+		.move = true,
+		.uidnext = inbox->end,
+		.most = batch_limit(engine) };
+	int error = find_next(&transfer, inbox->next);
+
+	inbox->more = transfer.more;
+	transfer.change = inbox->more ? change_new(engine, NULL, NULL) : change;
 	if (error == 0)
 		error = env_begin(engine->env, &transfer.txn);
-	enum store_failure failure =
-		error ? engine_env_failure(engine, "transfer", error) : STORE_OK;
+	const enum store_failure failure = error ? engine_env_failure(engine, "transfer", error)
+						 : carry_inbox(&transfer, name, inbox);
 	if (failure == STORE_OK) {
-		failure = create_within(
-			engine, transfer.txn, change, transfer.account, name, &transfer.target);
-		if (failure != STORE_OK)
-			env_abort(transfer.txn);
-		else if ((failure = carry(&transfer)) != STORE_OK)
-			create_undo(change, transfer.target);
-	}
-	if (failure == STORE_OK) {
-		change->settled = inbox_moved;
-		change_stage(change);
+		inbox->target = transfer.target->id.mailbox;
+		if (transfer.count)
+			inbox->next = transfer.items[transfer.count - 1].uid + 1;
+		change_stage(transfer.change);
+	} else if (transfer.change != change) {
+		change_release(transfer.change);
 	}
 	release(&transfer);
 	return failure;
@@ -473,51 +479,120 @@ struct copying {
 	struct mailbox *source;
 	struct text to;
 	bool move;
-	uint32_t *uids;
-	size_t count;
+	uint32_t *uids; /* by ascending UID, each once, from the first piece on */
+	size_t count, done;
+	uint32_t uidnext;     /* as it was visible when the first piece began; 0: not begun */
+	uint32_t target;      /* its number, from then on */
+	uint64_t await;       /* engine.shown_count from which on the last piece is visible */
+	uint32_t *from, *got; /* UIDs of those that went, and what they are now */
+	size_t pairs;
 };
 
-static enum store_failure find_target(const struct copying *copying, struct mailbox **target)
+static int compare(const void *a, const void *b)
 {
-	*target = account_find(copying->source->account, copying->to);
-	if (copying->source->gone || !*target || mailbox_is_new(*target))
-		return STORE_NO_SUCH_MAILBOX;
-	return STORE_OK;
+	const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
 }
 
-static bool copy_in_turn(struct engine *engine, struct change *change)
+static void begin(struct copying *copying, const struct mailbox *target)
 {
-	const struct copying *copying = change->context;
+	size_t kept = 0;
+
+	copying->uidnext = copying->source->visible.uidnext;
+	copying->target = target->id.mailbox;
+	if (copying->count)
+		qsort(copying->uids, copying->count, sizeof(*copying->uids), compare);
+	for (size_t i = 0; i < copying->count; i++) {
+		if (kept == 0 || copying->uids[i] != copying->uids[kept - 1])
+			copying->uids[kept++] = copying->uids[i];
+	}
+	copying->count = kept;
+}
+
+/* Known by its number once it was found: it may be renamed between two pieces. */
+static struct mailbox *find_target(const struct copying *copying)
+{
+	struct account *account = copying->source->account;
+	struct mailbox *target = copying->target ? find_number(account, copying->target)
+						 : account_find(account, copying->to);
+
+	return copying->source->gone || !target || mailbox_is_new(target) ? NULL : target;
+}
+
+static void note_pairs(struct copying *copying, const struct transfer *transfer)
+{
+	for (size_t i = 0; i < transfer->count; i++) {
+		copying->from[copying->pairs] = transfer->items[i].uid;
+		copying->got[copying->pairs++] = transfer->items[i].new_uid;
+	}
+}
+
+/* Staged, or nothing is left of it. */
+static enum store_failure run_piece(struct engine *engine, struct copying *copying,
+	struct mailbox *target, size_t end, struct change *change)
+{
 	struct transfer transfer = { .engine = engine,
 		.change = change,
+		.arena = arena_new(BLOCK),
 		.source = copying->source,
+		.target = target,
 		.account = copying->source->account,
-		.move = copying->move };
-	enum store_failure failure = find_target(copying, &transfer.target);
+		.move = copying->move,
+		.uidnext = copying->uidnext };
+	const enum store_failure failure =
+		run(&transfer, copying->uids + copying->done, end - copying->done);
 
-	if (copying->source->leaving || (failure == STORE_OK && transfer.target->leaving))
-		return false;
-	if (failure == STORE_OK && !copying->move && engine_space_is_low(engine))
-		failure = STORE_NO_SPACE;
 	if (failure == STORE_OK) {
-		transfer.arena = arena_new(BLOCK);
-		failure = run(&transfer, copying->uids, copying->count);
-		release(&transfer);
+		note_pairs(copying, &transfer);
+		copying->done = end;
 	}
-	if (failure != STORE_OK) {
-		change_ready(change, failure);
-	} else if (change->result.pairs == 0) {
-		/* Effects there may be: keywords, when every file was gone. */
-		if (change->effect_count)
-			change_stage(change);
-		else
-			change_follow(change);
-	} else {
+	if (failure == STORE_OK && transfer.count) {
 		change_stage(change);
 		if (!copying->move)
 			copying->source->copied = engine->staged_count;
 		quota_follow(engine, transfer.account);
+	} else if (failure == STORE_OK) {
+		/* Effects there may be: keywords, when every file was gone. Else by way of a flush. */
+		if (change->effect_count || !change->done)
+			change_stage(change);
+		else
+			change_follow(change);
 	}
+	release(&transfer);
+	return failure;
+}
+
+static bool copy_in_turn(struct engine *engine, struct change *change)
+{
+	struct copying *copying = change->context;
+	struct mailbox *target = find_target(copying);
+	enum store_failure failure = target ? STORE_OK : STORE_NO_SUCH_MAILBOX;
+
+	if (copying->source->leaving || (target && target->leaving) ||
+		engine->shown_count < copying->await)
+		return false;
+	if (target && copying->uidnext == 0)
+		begin(copying, target);
+	if (target && !copying->move && engine_space_is_low(engine))
+		failure = STORE_NO_SPACE;
+	const size_t left = copying->count - copying->done;
+	const bool is_last = !copying->move || left <= batch_limit(engine);
+	struct change *part = is_last ? change : change_new(engine, NULL, NULL);
+	if (failure == STORE_OK) {
+		change->result.uidvalidity = target->row.uidvalidity;
+		failure = run_piece(engine, copying, target,
+			is_last ? copying->count : copying->done + batch_limit(engine), part);
+	}
+	change->result.from = copying->from;
+	change->result.to = copying->got;
+	change->result.pairs = copying->pairs;
+	copying->await = engine->staged_count;
+	if (failure == STORE_OK)
+		return is_last;
+	if (part != change)
+		change_release(part);
+	change_ready(change, failure);
 	return true;
 }
 
@@ -536,6 +611,8 @@ void engine_view_copy(struct engine_view *view, struct text to, bool move, const
 		.to = text_copy(change->arena, to),
 		.move = move,
 		.uids = arena_take(change->arena, (count + 1) * sizeof(*uids)),
+		.from = arena_take(change->arena, (count + 1) * sizeof(*uids)),
+		.got = arena_take(change->arena, (count + 1) * sizeof(*uids)),
 		.count = count };
 	if (count)
 		memcpy(copying->uids, uids, count * sizeof(*uids));

@@ -11,7 +11,7 @@
 
 #include "store/engine_private.h"
 
-enum { FLAGS = 63, PIECE = 100 };
+enum { FLAGS = 63 };
 
 /* In the change's arena. */
 struct update {
@@ -163,8 +163,7 @@ static void begin(struct update *update)
 
 static bool run_in_turn(struct engine *engine, struct change *change)
 {
-	const size_t piece =
-		engine->options.update_messages ? engine->options.update_messages : PIECE;
+	const size_t piece = batch_limit(engine);
 	struct update *update = change->context;
 	enum store_failure failure = STORE_OK;
 

@@ -93,7 +93,7 @@ static bool check_missing(struct checking *checking)
 	return true;
 }
 
-/* A move takes all or nothing. So does each piece of an expunge, and they come one after the other. */
+/* Each piece of an expunge or a move takes all or nothing, and they come one after the other. */
 static bool check_expunge(struct checking *checking, const struct copy *a, const struct copy *b)
 {
 	if (a->found == b->found || a->expunge != b->expunge || !is_asked(checking, a->expunged))

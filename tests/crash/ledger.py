@@ -8,7 +8,7 @@ exception: they go by ascending UID, PIECE at a time, and each piece has happene
 import hashlib
 import threading
 
-PIECE = 100  # of an update (store/update.c)
+PIECE = 100  # of an update or a move (store/batch.c)
 SENT, ACKNOWLEDGED = "under way", "acknowledged"
 
 

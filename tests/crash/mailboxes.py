@@ -164,6 +164,14 @@ class Mailboxes:
         for other, box in moved.items():
             self.boxes[renamed[other]] = box
 
+    def do_rename_part(self, name, to, count):
+        """Of INBOX, the messages that are known and were the first so many of them, and whichever are not known."""
+        inbox = self.boxes[INBOX]
+        known, expected = sorted(inbox.messages.items()), inbox.expected
+        inbox.messages, inbox.expected = dict(known[:count]), []
+        self.do_rename(name, to)
+        self.boxes[INBOX].messages, self.boxes[INBOX].expected = dict(known[count:]), expected
+
     def do_subscribe(self, name, on):
         (self.subscriptions.add if on == "1" else self.subscriptions.discard)(name)
 
@@ -277,11 +285,17 @@ class Mailboxes:
         """What may have happened of the request under way."""
         if not self.asked or self.asked[0] in ("login", "select"):
             return
-        if self.asked[0] == "update":
+        if self.asked[0] in ("update", "move"):
             *request, uids = self.asked
             uids = sorted(numbers(uids))
             for count in range(PIECE, len(uids), PIECE):
                 yield (*request, ",".join(map(str, uids[:count])))
+        if self.asked[0] == "rename" and self.asked[1] == INBOX:
+            inbox = self.boxes[INBOX]
+            unseen = sum(not sent.placed for sent in self.sent.values())
+            if len(inbox.messages) + len(inbox.expected) + unseen > PIECE:
+                for count in range(len(inbox.messages)):
+                    yield ("rename_part", *self.asked[1:], count)
         yield self.asked
 
     def happen(self, verb, *arguments):

@@ -493,6 +493,7 @@ static void transfer(struct workload *workload, unsigned slot, struct engine_vie
 	}
 	if (!kept || workload->boxes[target % BOXES ? target : slot].kept == SIZE_MAX)
 		return;
+	choice.count = kept;
 	workload->expunges++;
 	const size_t first = workload->count;
 	for (size_t i = 0; i < kept; i++) {
@@ -504,7 +505,7 @@ static void transfer(struct workload *workload, unsigned slot, struct engine_vie
 		if (move) {
 			made->moved_from = copy;
 			copy->expunge = workload->expunges;
-			copy->piece = 0;
+			copy->piece = rank_of(&choice, copy->uid) / PIECE;
 			copy->expunged = now;
 		}
 	}
@@ -513,17 +514,20 @@ static void transfer(struct workload *workload, unsigned slot, struct engine_vie
 	if (workload_draw(workload, 2) == 0)
 		send_burst(workload, 1 + workload_draw(workload, 4));
 	workload_wait(workload, &answer.done);
-	for (size_t i = 0; i < kept; i++) {
+	const enum store_failure failure = answer.result.failure;
+	for (size_t i = 0; i < kept && failure != STORE_NOT_DURABLE; i++) {
 		struct copy *copy = choice.copies[i], *made = &workload->copies[first + i];
-		if (answer.result.failure == STORE_OK)
-			made->sent.kept = when.kept;
-		else if (answer.result.failure != STORE_NOT_DURABLE)
+		/* Of a move that fails, the pieces before have gone. */
+		if (failure == STORE_OK || rank_of(&choice, copy->uid) < answer.result.pairs) {
+			made->sent.kept = workload_now(workload);
+			if (move)
+				copy->expunged.kept = workload_now(workload);
+		} else {
 			made->sent.asked = SIZE_MAX;
-		if (move)
-			copy->expunged.kept = when.kept;
-		if (move && answer.result.failure != STORE_OK &&
-			answer.result.failure != STORE_NOT_DURABLE)
-			copy->expunged = (struct request){ .asked = SIZE_MAX, .kept = SIZE_MAX };
+			if (move)
+				copy->expunged =
+					(struct request){ .asked = SIZE_MAX, .kept = SIZE_MAX };
+		}
 	}
 	if (answer.result.failure != STORE_OK && !store_failure_is_temporary(answer.result.failure))
 		workload_found(workload, "a transfer was refused for good: %s",

@@ -5,7 +5,7 @@
 #include "tests/crash/workload.h"
 
 enum { USERS = 3, BOXES = 2, SLOTS = USERS * BOXES, VERSIONS = 12, NEVER = 0, EXTRA = 1000000 };
-enum { PIECE = 3 }; /* messages that go in one transaction of an expunge */
+enum { PIECE = 3 }; /* messages that go in one transaction of an expunge or a move */
 
 /* When something was asked for and answered with success; SIZE_MAX: not. */
 struct request {
