@@ -16,6 +16,7 @@
  *	LOG + descriptor            ------->   the file has been replaced
  *	COUNT                       ------->
  *	                            <-------   COUNTERS lines
+ *	                            <-------   SHUN: somebody is not to be heard (limits_shun)
  *	STOP seconds                ------->   no new sessions; finishes what is in transfer; exits 0
  *	end of file                            the supervisor is gone: the same as STOP
  */
@@ -36,6 +37,7 @@ enum control_type {
 	CONTROL_LIMITS,
 	CONTROL_TICKETS,
 	CONTROL_LOG,
+	CONTROL_SHUN,
 };
 
 enum {
@@ -57,6 +59,7 @@ enum {
 #define CONTROL_COUNTERS_FIELDS(F) F(text, lines, 1 << 16) /* "name=number\n" each */
 #define CONTROL_STOP_FIELDS(F) F(u32, seconds, 0)
 #define CONTROL_LIMITS_FIELDS(F) F(u32, workers, 64)
+#define CONTROL_SHUN_FIELDS(F) F(u32, worker, 0)
 #define CONTROL_LOG_FIELDS(F) F(u32, options, 0)
 /* Of session tickets, as tls_share_tickets() takes them. */
 #define CONTROL_TICKETS_FIELDS(F) F(text, current, 80) F(text, previous, 80)
@@ -72,5 +75,6 @@ MESSAGE_DECLARE(control_stop, CONTROL_STOP_FIELDS)
 MESSAGE_DECLARE(control_limits, CONTROL_LIMITS_FIELDS)
 MESSAGE_DECLARE(control_tickets, CONTROL_TICKETS_FIELDS)
 MESSAGE_DECLARE(control_log, CONTROL_LOG_FIELDS)
+MESSAGE_DECLARE(control_shun, CONTROL_SHUN_FIELDS)
 
 #endif

@@ -40,7 +40,14 @@ struct place {
 	_Atomic uint32_t connections[];
 };
 
-_Static_assert(sizeof(struct place) == LINE, "a place begins with one line of the cache");
+/* A prefix that is not heard. */
+struct row {
+	_Atomic uint64_t
+		until; /* milliseconds of the monotonic clock; 0: it is free, or being changed */
+	_Atomic uint64_t bits;
+	_Atomic uint64_t address[2];
+};
+
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a lock would be lost with its holder");
 
 struct limits {
@@ -56,9 +63,15 @@ static size_t stride_for(unsigned workers)
 	return sizeof(struct place) + (workers * sizeof(uint32_t) + LINE - 1) / LINE * LINE;
 }
 
-static size_t size_for(unsigned workers)
+/* Of the first row. */
+static size_t rows_at(unsigned workers)
 {
 	return sizeof(struct head) + (1 + (size_t)LIMITS_PLACES) * stride_for(workers);
+}
+
+static size_t size_for(unsigned workers)
+{
+	return rows_at(workers) + (size_t)workers * LIMITS_SHUNNED * sizeof(struct row);
 }
 
 /* ---- the file ---- */
@@ -151,6 +164,12 @@ static struct place *place_at(const struct limits *limits, size_t index)
 	return (struct place *)(limits->map + sizeof(struct head) + index * limits->stride);
 }
 
+static struct row *rows_of(const struct limits *limits, unsigned worker)
+{
+	return (struct row *)(limits->map + rows_at(limits->workers)) +
+	       (size_t)worker * LIMITS_SHUNNED;
+}
+
 void limits_forget(struct limits *limits, unsigned worker)
 {
 	if (!limits || worker >= limits->workers)
@@ -160,6 +179,8 @@ void limits_forget(struct limits *limits, unsigned worker)
 		if (*count)
 			*count = 0;
 	}
+	for (size_t i = 0; i < LIMITS_SHUNNED; i++)
+		rows_of(limits, worker)[i].until = 0;
 }
 
 static uint64_t connections_at(const struct limits *limits, const struct place *place)
@@ -382,6 +403,98 @@ uint64_t limits_level(const struct limits *limits, const struct limits_client *c
 	const uint64_t ahead = moment_in(&bucket, place->rate[rate]) - bucket.now;
 	const uint64_t level = (ahead + bucket.step - 1) / bucket.step;
 	return level < allowance.count ? level : allowance.count;
+}
+
+/* ---- who is not heard ---- */
+
+static const uint64_t SHUN_MILLISECONDS = (uint64_t)LIMITS_SHUN_SECONDS * 1000;
+
+/* False: it is free, its time is over, or it is no row that we would have written. */
+static bool read_row(const struct row *row, int64_t now, struct net_prefix *prefix)
+{
+	const uint64_t until = row->until;
+	const uint64_t words[2] = { row->address[0], row->address[1] }, bits = row->bits;
+
+	memcpy(prefix->address.octets, words, sizeof(words));
+	prefix->bits = (unsigned)bits;
+	return until > (uint64_t)now && until - (uint64_t)now <= SHUN_MILLISECONDS &&
+	       bits <= sizeof(words) * 8 && row->until == until;
+}
+
+static bool is_same_prefix(const struct net_prefix *a, const struct net_prefix *b)
+{
+	return a->bits == b->bits && memcmp(&a->address, &b->address, sizeof(a->address)) == 0;
+}
+
+static void write_row(struct row *row, const struct net_prefix *prefix, uint64_t until)
+{
+	uint64_t words[2];
+
+	memcpy(words, prefix->address.octets, sizeof(words));
+	row->until = 0;
+	row->address[0] = words[0];
+	row->address[1] = words[1];
+	row->bits = prefix->bits;
+	row->until = until;
+}
+
+static bool is_listed(const struct net_prefix *list, size_t count, const struct net_prefix *prefix)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (is_same_prefix(&list[i], prefix))
+			return true;
+	}
+	return false;
+}
+
+size_t limits_shunned(
+	const struct limits *limits, int64_t now, struct net_prefix *list, size_t room)
+{
+	const size_t all = limits ? (size_t)limits->workers * LIMITS_SHUNNED : 0;
+	struct net_prefix found;
+	size_t count = 0;
+
+	for (size_t i = 0; i < all && count < room; i++) {
+		if (read_row(&rows_of(limits, 0)[i], now, &found) &&
+			!is_listed(list, count, &found))
+			list[count++] = found;
+	}
+	return count;
+}
+
+static bool is_shunned(const struct limits *limits, int64_t now, const struct net_prefix *prefix)
+{
+	const size_t all = (size_t)limits->workers * LIMITS_SHUNNED;
+	struct net_prefix found;
+
+	for (size_t i = 0; i < all; i++) {
+		if (read_row(&rows_of(limits, 0)[i], now, &found) && is_same_prefix(&found, prefix))
+			return true;
+	}
+	return false;
+}
+
+bool limits_shun(
+	struct limits *limits, const struct net_prefix *prefix, unsigned seconds, int64_t now)
+{
+	struct net_prefix held;
+	uint64_t soonest = UINT64_MAX;
+	size_t found = 0;
+
+	if (!limits || is_shunned(limits, now, prefix))
+		return false;
+	struct row *rows = rows_of(limits, limits->worker);
+	for (size_t i = 0; i < LIMITS_SHUNNED; i++) {
+		const uint64_t until = read_row(&rows[i], now, &held) ? rows[i].until : 0;
+		if (until < soonest) {
+			soonest = until;
+			found = i;
+		}
+	}
+	if (seconds > LIMITS_SHUN_SECONDS)
+		seconds = LIMITS_SHUN_SECONDS;
+	write_row(&rows[found], prefix, (uint64_t)now + (uint64_t)seconds * 1000);
+	return true;
 }
 
 /* ---- who was refused ---- */

@@ -18,6 +18,9 @@
  * a new client at the same moment each may give it a place, and a place may be taken over while an event is
  * counted there. Either costs a client's count, never a place.
  *
+ * Beside the places, each worker has rows for those who are not to be heard at all for a while (base/shun.h).
+ * Only that worker changes them, and they go with it.
+ *
  * Places are found by a hash with a random key, so nobody can choose addresses that meet. What a worker
  * reads from the table is a number to compare, never an index or a length: who overwrites it can lift or
  * impose limits and do no more.
@@ -31,6 +34,8 @@ enum {
 	LIMITS_WORKERS = 64, /* most workers of a role */
 	LIMITS_PLACES = 1 << 14,
 	LIMITS_NO_WORKER = LIMITS_WORKERS,
+	LIMITS_SHUNNED = 32,        /* prefixes that one worker shuns at once */
+	LIMITS_SHUN_SECONDS = 3600, /* at most */
 };
 
 enum limits_rate {
@@ -38,6 +43,7 @@ enum limits_rate {
 	LIMITS_MESSAGES,
 	LIMITS_FAILED_RECIPIENTS,
 	LIMITS_FAILED_LOGINS,
+	LIMITS_REFUSALS, /* of connections */
 	LIMITS_RATES,
 };
 
@@ -97,6 +103,18 @@ uint64_t limits_level(const struct limits *limits, const struct limits_client *c
 
 /* The client was refused something. */
 void limits_note_refusal(struct limits *limits, const struct limits_client *client, int64_t now);
+
+/*
+ * This prefix is not to be heard for so many seconds, up to LIMITS_SHUN_SECONDS; in place of the one
+ * whose time is over first when the worker's rows are full. False: a worker shuns it already, for as
+ * long as it was told.
+ */
+bool limits_shun(
+	struct limits *limits, const struct net_prefix *prefix, unsigned seconds, int64_t now);
+
+/* Whom all workers shun, each once; how many there are, at most `room`. */
+size_t limits_shunned(
+	const struct limits *limits, int64_t now, struct net_prefix *list, size_t room);
 
 struct limits_report {
 	struct net_address address;

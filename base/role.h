@@ -39,6 +39,8 @@ struct role_context {
 	const struct net_address *peer;
 	/* accept() may set it: no more clients for now, until those who are here had their turn. */
 	bool enough;
+	/* accept() may set it: somebody is not to be heard from now on (limits_shun()). */
+	bool shunned;
 };
 
 struct role {

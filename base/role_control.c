@@ -149,6 +149,16 @@ void role_say_ready(struct role_run *run)
 	ipc_end(run->control, -1);
 }
 
+void role_say_shun(struct role_run *run)
+{
+	const struct control_shun shun = { .worker = run->context.worker };
+
+	if (!run->control)
+		return;
+	control_shun_pack(ipc_begin(run->control, CONTROL_SHUN, 0), &shun);
+	ipc_end(run->control, -1);
+}
+
 static void reload(struct role_run *run)
 {
 	enum log_level level;
@@ -249,6 +259,7 @@ static int take(struct role_run *run, struct ipc_frame *frame)
 		return take_log(frame);
 	case CONTROL_READY:
 	case CONTROL_COUNTERS:
+	case CONTROL_SHUN:
 		break;
 	}
 	return -1;

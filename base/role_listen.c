@@ -3,16 +3,20 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/net.h"
 #include "base/role_private.h"
+#include "base/shun.h"
 
 enum {
 	ACCEPT_BATCH = 64, /* clients a round, so that the sessions there are get their turn */
 	RETRY_MICROSECONDS = 200000,
+	SHUN_MILLISECONDS = 100, /* the supervisor is told of a flood, and not flooded */
 };
 
 static bool is_listening(const struct role_run *run)
@@ -92,6 +96,35 @@ static bool accept_failed(struct role_run *run, int number)
 	}
 }
 
+static int64_t milliseconds_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Who comes while others are shunned has the filter against them from the listener. */
+static void release(const struct role_run *run, int client)
+{
+	struct net_prefix any;
+
+	if (limits_shunned(run->context.limits, milliseconds_now(), &any, 1))
+		shun_release(client);
+}
+
+/* Told again while they go on coming: the supervisor may have looked before. */
+static void tell_of_shunned(struct role_run *run)
+{
+	const int64_t now = milliseconds_now();
+
+	run->context.shunned = false;
+	if (now - run->shun_said < SHUN_MILLISECONDS)
+		return;
+	run->shun_said = now;
+	role_say_shun(run);
+}
+
 static void take_client(
 	struct role_listener *listener, int client, const struct sockaddr_storage *from)
 {
@@ -99,9 +132,13 @@ static void take_client(
 	struct net_address peer;
 
 	run->told = false;
+	if (run->context.limits)
+		release(run, client);
 	run->context.peer = net_address_of_socket(from, &peer) == 0 ? &peer : NULL;
 	run->role->accept(run->context.state, listener->name, client);
 	run->context.peer = NULL;
+	if (run->context.shunned)
+		tell_of_shunned(run);
 }
 
 static void on_client(evutil_socket_t fd, short what, void *argument)

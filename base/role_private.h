@@ -47,6 +47,7 @@ struct role_run {
 	bool out_of_reach; /* no descriptors or memory for one more client; `retry` is running */
 	bool told;         /* that has been logged */
 	struct event retry;
+	int64_t shun_said; /* milliseconds: when the supervisor was told last */
 
 	bool going; /* GO came, and the role started */
 	bool stopping;
@@ -70,6 +71,9 @@ extern const struct ipc_handlers role_control_handlers;
 void role_swap_news(struct role_run *run);
 void role_free_news(struct role_run *run);
 void role_say_ready(struct role_run *run);
+
+/* Somebody is not to be heard: the listeners are the supervisor's to see to. */
+void role_say_shun(struct role_run *run);
 
 /* Takes fd. 0, or -1 when there are too many. */
 int role_add_listener(struct role_run *run, struct text name, int fd);

@@ -73,6 +73,7 @@ static void on_frame(void *owner, struct ipc_frame *frame)
 	struct child *child = owner;
 	struct control_ready ready;
 	struct control_counters counters;
+	struct control_shun shun;
 
 	if (frame->type == CONTROL_READY && frame->fd < 0 &&
 		control_ready_unpack(frame->payload, &ready) == 0) {
@@ -81,6 +82,10 @@ static void on_frame(void *owner, struct ipc_frame *frame)
 		   control_counters_unpack(frame->payload, &counters) == 0) {
 		if (child->handlers->counters)
 			child->handlers->counters(child->owner, counters.lines);
+	} else if (frame->type == CONTROL_SHUN && frame->fd < 0 &&
+		   control_shun_unpack(frame->payload, &shun) == 0) {
+		if (child->handlers->shun)
+			child->handlers->shun(child->owner);
 	} else {
 		distrust(child, "an unknown message on the control socket");
 	}

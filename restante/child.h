@@ -21,6 +21,7 @@ enum child_state { CHILD_DOWN, CHILD_STARTING, CHILD_RUNNING, CHILD_STOPPING };
 struct child_handlers {
 	void (*ready)(void *owner);                       /* after a start; may be NULL */
 	void (*counters)(void *owner, struct text lines); /* may be NULL */
+	void (*shun)(void *owner); /* it will not hear somebody; may be NULL */
 	/* It ended and is DOWN. lived: milliseconds; status: of waitpid(2). */
 	void (*ended)(void *owner, int status, int64_t lived);
 };

@@ -17,6 +17,7 @@
 #include "restante/child.h"
 #include "restante/feed.h"
 #include "restante/reload.h"
+#include "restante/shunning.h"
 #include "restante/terminal.h"
 
 enum {
@@ -50,6 +51,7 @@ struct supervisor {
 	struct event term, interrupt, hangup, deadline, census, renewal, log;
 	struct admin *admin;
 	struct feed *feed;
+	struct shunning *shunning;
 	time_t since;
 	bool announced; /* everything was ready once */
 	bool stopping, hurrying;
@@ -94,6 +96,13 @@ static void on_child_ready(void *owner)
 
 	slot->was_ready = true;
 	announce_when_ready(slot->supervisor);
+}
+
+static void on_child_shuns(void *owner)
+{
+	const struct slot *slot = owner;
+
+	shunning_look(slot->supervisor->shunning);
 }
 
 /* Milliseconds to wait, counted from a death or from a start that failed. */
@@ -444,6 +453,7 @@ static void on_status_asked(void *owner)
 static const struct child_handlers child_handlers = {
 	.ready = on_child_ready,
 	.counters = on_counters,
+	.shun = on_child_shuns,
 	.ended = on_child_ended,
 };
 
@@ -500,6 +510,7 @@ static void run(struct supervisor *supervisor)
 	supervisor->admin =
 		admin_new(host->loop, host->listeners.admin, on_status_asked, supervisor);
 	supervisor->feed = feed_new(host);
+	supervisor->shunning = shunning_new(host);
 	for (size_t i = 0; i < supervisor->count; i++)
 		start_child(&supervisor->slots[i]);
 	event_base_dispatch(host->loop);
@@ -509,6 +520,7 @@ static void clean_up(struct supervisor *supervisor)
 {
 	admin_free(&supervisor->admin);
 	feed_free(&supervisor->feed);
+	shunning_free(&supervisor->shunning);
 	for (size_t i = 0; i < supervisor->count; i++) {
 		struct slot *slot = &supervisor->slots[i];
 		event_del(&slot->restart);

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/role.h"
+#include "base/shun.h"
 #include "smtp-in/session.h"
 #include "smtp-in/settings.h"
 
@@ -10,7 +11,8 @@ enum {
 	MINUTE = 60 * 1000, /* milliseconds */
 	HOUR = 60 * MINUTE,
 	IPV4_BITS = 32,
-	REPORTS = 5, /* clients that the counters name */
+	WHOLE_ADDRESS = 128, /* bits */
+	REPORTS = 5,         /* clients that the counters name */
 };
 
 static const struct smtp_in_settings *settings_of(const struct guard *guard)
@@ -40,27 +42,36 @@ static bool is_over(uint64_t number, uint64_t limit)
 	return limit && number > limit;
 }
 
-/* Why not, or NULL, with the counter of that reason. */
-static const char *find_objection(
+/* Why not, or NULL, with the counter of that reason: what it does itself. */
+static const char *find_fault(
 	struct guard *guard, const struct guard_client *client, uint64_t **counter)
 {
 	const struct smtp_in_settings *settings = settings_of(guard);
 	struct limits *limits = limits_of(guard);
-	const int64_t now = worker_milliseconds();
 
-	*counter = &guard->refused.clients_total;
-	if (is_over(limits_connections(limits, &client->everybody), settings->clients_total))
-		return "Too many clients, come again later";
 	*counter = &guard->refused.clients_per_address;
 	if (is_over(limits_connections(limits, &client->address), settings->clients_per_address))
 		return "Too many connections from your address";
 	*counter = &guard->refused.connections_per_minute;
 	if (!limits_take(limits, &client->address, LIMITS_CONNECTIONS,
-		    per_minute(settings->connections_per_minute), now))
+		    per_minute(settings->connections_per_minute), worker_milliseconds()))
 		return "Too many connections from your address, come again in a minute";
+	return NULL;
+}
+
+/* The same: what all together do. */
+static const char *find_crowd(
+	struct guard *guard, const struct guard_client *client, uint64_t **counter)
+{
+	const struct smtp_in_settings *settings = settings_of(guard);
+	struct limits *limits = limits_of(guard);
+
+	*counter = &guard->refused.clients_total;
+	if (is_over(limits_connections(limits, &client->everybody), settings->clients_total))
+		return "Too many clients, come again later";
 	*counter = &guard->refused.connections_per_minute_total;
 	if (!limits_take(limits, &client->everybody, LIMITS_CONNECTIONS,
-		    per_minute(settings->connections_per_minute_total), now))
+		    per_minute(settings->connections_per_minute_total), worker_milliseconds()))
 		return "Too many connections, come again in a minute";
 	return NULL;
 }
@@ -73,25 +84,63 @@ static void log_refusal(const struct net_address *peer, const char *reason)
 	LOG_DEBUG("client-refused", LOG_STRING("peer", string), LOG_STRING("reason", reason));
 }
 
-bool guard_admit(struct guard *guard, const struct net_address *peer, struct guard_client *client,
+static struct net_prefix prefix_of(const struct guard *guard, const struct net_address *address)
+{
+	const unsigned ipv6_bits = (unsigned)settings_of(guard)->limits_ipv6_prefix;
+	struct net_prefix prefix = { .address = *address };
+
+	net_address_mask(&prefix.address, IPV4_BITS, ipv6_bits);
+	prefix.bits = net_address_is_ipv4(address) ? WHOLE_ADDRESS : ipv6_bits;
+	return prefix;
+}
+
+static void log_shunned(const struct guard *guard, const struct net_prefix *prefix)
+{
+	char string[INET6_ADDRSTRLEN];
+
+	net_address_print(&prefix->address, string);
+	LOG_INFO("client-shunned", LOG_STRING("peer", string),
+		LOG_NUMBER("seconds", settings_of(guard)->shun_seconds));
+}
+
+/* An answer is what a flood comes for, or does not even wait for. */
+static void shun_who_goes_on(
+	struct guard *guard, const struct guard_client *client, const struct net_prefix *prefix)
+{
+	const struct smtp_in_settings *settings = settings_of(guard);
+	const int64_t now = worker_milliseconds();
+
+	if (limits_take(limits_of(guard), &client->address, LIMITS_REFUSALS,
+		    per_minute(settings->refusals_per_minute), now))
+		return;
+	guard->context->shunned = true;
+	if (!limits_shun(limits_of(guard), prefix, (unsigned)settings->shun_seconds, now))
+		return;
+	guard->refused.shunned++;
+	log_shunned(guard, prefix);
+}
+
+bool guard_admit(struct guard *guard, const struct guard_peer *peer, struct guard_client *client,
 	struct reply *refusal)
 {
-	struct net_address key = *peer;
+	const struct net_prefix prefix = prefix_of(guard, &peer->address);
 	uint64_t *counter;
 
 	*client = (struct guard_client){ .limited = false };
-	if (net_address_is_loopback(peer) && !settings_of(guard)->limits_loopback)
+	if (net_address_is_loopback(&peer->address) && !settings_of(guard)->limits_loopback)
 		return true;
-	net_address_mask(&key, IPV4_BITS, (unsigned)settings_of(guard)->limits_ipv6_prefix);
 	client->limited = true;
 	client->everybody = limits_enter_everybody(limits_of(guard));
-	client->address = limits_enter(limits_of(guard), &key);
-	const char *reason = find_objection(guard, client, &counter);
+	client->address = limits_enter(limits_of(guard), &prefix.address);
+	const char *fault = find_fault(guard, client, &counter);
+	const char *reason = fault ? fault : find_crowd(guard, client, &counter);
 	if (!reason)
 		return true;
 	++*counter;
 	limits_note_refusal(limits_of(guard), &client->address, worker_milliseconds());
-	log_refusal(peer, reason);
+	log_refusal(&peer->address, reason);
+	if (fault && peer->near)
+		shun_who_goes_on(guard, client, &prefix);
 	*refusal = REPLY(421, 4, 7, 0, "");
 	refusal->text = text_of(reason);
 	guard_leave(guard, client);
@@ -234,13 +283,16 @@ bool guard_is_in_the_way(const struct guard *guard, uint64_t octets, int64_t mil
 /* ---- what is told ---- */
 
 /* The table is everybody's: one worker tells of it. */
-static void name_the_worst(const struct guard *guard, struct buf *out)
+static void tell_of_all(const struct guard *guard, struct buf *out)
 {
 	struct limits_report reports[REPORTS];
+	struct net_prefix shunned[SHUN_MOST];
 	char string[INET6_ADDRSTRLEN];
 
 	if (guard->context->worker != 0)
 		return;
+	buf_format(out, "shunned-now=%zu\n",
+		limits_shunned(limits_of(guard), worker_milliseconds(), shunned, SHUN_MOST));
 	const size_t count =
 		limits_worst(limits_of(guard), worker_milliseconds(), reports, REPORTS);
 	for (size_t i = 0; i < count; i++) {
@@ -266,11 +318,12 @@ void guard_count(const struct guard *guard, struct buf *out)
 		{ "delayed-recipients", guard->refused.delayed_recipients },
 		{ "talked-first", guard->refused.talked_first },
 		{ "slow-senders", guard->refused.slow_senders },
+		{ "shunned", guard->refused.shunned },
 		{ "proxied", guard->refused.proxied },
 		{ "refused-proxy-headers", guard->refused.proxy_headers },
 	};
 
 	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
 		buf_format(out, "%s=%llu\n", lines[i].name, (unsigned long long)lines[i].number);
-	name_the_worst(guard, out);
+	tell_of_all(guard, out);
 }

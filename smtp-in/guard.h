@@ -28,6 +28,7 @@ struct guard {
 		uint64_t messages, recipients, delayed_recipients, logins;
 		uint64_t talked_first, slow_senders;
 		uint64_t proxied, proxy_headers;
+		uint64_t shunned;
 	} refused; /* and what else happened */
 };
 
@@ -37,11 +38,19 @@ struct guard_client {
 	bool limited;
 };
 
+/* From whom a connection comes: not always who speaks on it. */
+struct guard_peer {
+	struct net_address address;
+	bool near; /* its packets come from that address, and not from a proxy's */
+};
+
 /*
  * A client comes. False, with *refusal a whole reply that lives as long as the program: it is to be
  * told that and closed. Otherwise *client is filled, and to be let go with guard_leave().
+ *
+ * Who is near and goes on coming when it has been refused often is not heard for a while.
  */
-bool guard_admit(struct guard *guard, const struct net_address *peer, struct guard_client *client,
+bool guard_admit(struct guard *guard, const struct guard_peer *peer, struct guard_client *client,
 	struct reply *refusal);
 void guard_leave(struct guard *guard, struct guard_client *client);
 

@@ -289,6 +289,7 @@ static void begin(struct session *session)
 /* What is said to a client that is not admitted before it has a session, is said here behind the header. */
 static void take_client(struct session *session, const struct proxy_header *header)
 {
+	const struct guard_peer peer = { .address = header->client };
 	struct guard *guard = &session->worker->guard;
 	struct reply refusal;
 
@@ -298,7 +299,7 @@ static void take_client(struct session *session, const struct proxy_header *head
 		return;
 	}
 	conn_set_peer(session->conn, &header->client);
-	if (guard_admit(guard, &header->client, &session->guard, &refusal)) {
+	if (guard_admit(guard, &peer, &session->guard, &refusal)) {
 		begin(session);
 		return;
 	}

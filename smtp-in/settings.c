@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/limits.h"
 #define AT(field) offsetof(struct smtp_in_settings, field)
 
 static const struct settings_item items[] = {
@@ -194,6 +195,21 @@ static const struct settings_item items[] = {
 		.most = 10000000,
 		.offset = AT(connections_per_minute_total),
 		.help = "New connections of all clients." },
+	{ .name = "refusals-per-minute",
+		.type = SETTINGS_NUMBER,
+		.preset = "120",
+		.most = 1000000,
+		.offset = AT(refusals_per_minute),
+		.help = "Connections over these limits that one client address is told so. If it "
+			"goes on, it is not heard at all for shun-time." },
+	{ .name = "shun-time",
+		.type = SETTINGS_SECONDS,
+		.preset = "10s",
+		.least = 1,
+		.most = LIMITS_SHUN_SECONDS,
+		.offset = AT(shun_seconds),
+		.help = "How long the kernel drops what begins a connection from such an address. "
+			"Those that are there go on." },
 	{ .name = "messages-per-hour",
 		.type = SETTINGS_NUMBER,
 		.preset = "2000",

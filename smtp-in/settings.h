@@ -40,6 +40,7 @@ struct smtp_in_settings {
 	uint64_t limits_ipv6_prefix; /* bits: such a prefix is one client */
 	uint64_t clients_per_address, clients_total;
 	uint64_t connections_per_minute, connections_per_minute_total;
+	uint64_t refusals_per_minute, shun_seconds;
 	uint64_t messages_per_hour, messages_per_hour_total;
 	uint64_t failed_recipients_per_hour, failed_recipients_per_hour_total;
 	uint64_t failed_logins_per_hour;

@@ -201,12 +201,20 @@ static void turn_away(struct worker *worker, const struct session_listener *list
 	close(fd);
 }
 
+static bool admit(struct worker *worker, const struct net_address *from,
+	struct guard_client *client, struct reply *refusal)
+{
+	const struct guard_peer peer = { .address = *from, .near = true };
+
+	return guard_admit(&worker->guard, &peer, client, refusal);
+}
+
 void worker_accept(struct worker *worker, const char *name, int fd)
 {
 	const struct session_listener *listener = find_listener(name);
 	const struct reply full = REPLY(421, 4, 7, 0, "Too many clients, come again later");
 	struct guard_client client = { .limited = false };
-	const struct net_address *peer = worker->context->peer;
+	const struct net_address *from = worker->context->peer;
 	struct reply refusal;
 
 	if (!listener || worker->stopping) {
@@ -214,15 +222,16 @@ void worker_accept(struct worker *worker, const char *name, int fd)
 		return;
 	}
 	worker->total.connections++;
-	if (worker->session_count >= worker_settings(worker)->clients) {
-		turn_away(worker, listener, fd, &full);
-		return;
-	}
-	const bool proxied = peer && net_list_holds(&worker_settings(worker)->proxy.from, peer);
-	if (peer && !proxied && !guard_admit(&worker->guard, peer, &client, &refusal))
+	const bool proxied = from && net_list_holds(&worker_settings(worker)->proxy.from, from);
+	/* Before the room that is left is looked at: a flood is known as one also where there is none. */
+	if (from && !proxied && !admit(worker, from, &client, &refusal)) {
 		turn_away(worker, listener, fd, &refusal);
-	else
+	} else if (worker->session_count >= worker_settings(worker)->clients) {
+		guard_leave(&worker->guard, &client);
+		turn_away(worker, listener, fd, &full);
+	} else {
 		session_new(worker, listener, fd, &client, proxied);
+	}
 }
 
 static void count_lmtp(const struct worker *worker, struct buf *out)

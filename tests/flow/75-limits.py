@@ -3,6 +3,7 @@
 import base64
 import os
 import re
+import select
 import signal
 import smtplib
 import socket
@@ -14,7 +15,7 @@ import unittest
 from host import Host, wait_for
 
 BASE = {"smtp-in.greeting-delay": "0", "smtp-in.failure-delay": "0", "smtp-in.errors": "100000",
-        "smtp-in.junk": "100000", "smtp-in.workers": "2", "smtp-in.minimum-rate": "0"}
+        "smtp-in.junk": "100000", "smtp-in.refusals-per-minute": "0", "smtp-in.workers": "2", "smtp-in.minimum-rate": "0"}
 
 
 def limited(**settings):
@@ -144,6 +145,54 @@ class Limits(unittest.TestCase):
             self.assertGreaterEqual(told["refused-connections-per-minute"], 44)
             self.assertEqual(told["refused-127.0.0.2"], told["refused-connections-per-minute"])
             self.assert_others_go_on(host)
+
+    def knock(self, host, source):
+        """Whether a connection comes about without a SYN being sent twice; and the socket."""
+        sock = socket.socket()
+        self.addCleanup(sock.close)
+        sock.bind((source, 0))
+        sock.setblocking(False)
+        sock.connect_ex(("127.0.0.1", host.port("smtp")))
+        # On one machine it is there when somebody else's, begun later, is served.
+        self.assert_others_go_on(host)
+        return bool(select.select([], [sock], [], 0)[1]), sock
+
+    def until_not_heard(self, host, source="127.0.0.2"):
+        def refused():
+            heard, sock = self.knock(host, source)
+            return None if heard else sock
+        return wait_for(refused, f"{source} is not heard")
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root puts filters on listeners")
+    def test_who_goes_on_after_refusals_is_not_heard_for_a_while(self):
+        with limited(connections_per_minute="0", clients_per_address="4", refusals_per_minute="5", shun_time="3s") as host:
+            inside = [self.client(host).hello() for _ in range(4)]
+            for _ in range(5):
+                self.assertRegex(self.client(host).reply(), r"^421 4\.7\.0 Too many connections from your address")
+            silent = self.until_not_heard(host)
+            self.assertFalse(self.knock(host, "127.0.0.2")[0])
+            self.assertTrue(inside[0].say("NOOP").startswith("250"), "what it has goes on")
+            self.assertEqual(self.client(host, name="pop3").line()[:3], "+OK")
+            told = counters(host)
+            self.assertGreaterEqual(told["shunned"], 1)
+            self.assertEqual(told["shunned-now"], 1)
+            self.assertIn("event=client-shunned peer=127.0.0.2 seconds=3", host.log())
+            # TCP knocks again by itself, and is answered when the time is over.
+            silent.settimeout(60)
+            self.assertTrue(select.select([], [silent], [], 60)[1], "it never was heard again")
+            self.assertRegex(silent.recv(100).decode(), r"^(220|421) ")
+            wait_for(lambda: counters(host).get("shunned-now") is None, "nobody is shunned")
+            wait_for(lambda: self.knock(host, "127.0.0.2")[0], "the listener knows")
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root puts filters on listeners")
+    def test_a_worker_that_dies_shuns_nobody(self):
+        with limited(connections_per_minute="0", clients_per_address="4", refusals_per_minute="1", shun_time="1h",
+                     workers="1") as host:
+            for _ in range(4):
+                self.client(host).hello()
+            self.until_not_heard(host)
+            os.kill(host.pids("smtp-in")[0], signal.SIGKILL)
+            wait_for(lambda: self.knock(host, "127.0.0.2")[0], "it is heard again")
 
     def test_what_holds_for_all_together(self):
         settings = {"connections_per_minute_total": "6", "messages_per_hour_total": "2",

@@ -446,17 +446,17 @@ static void come(int fd, unsigned kind)
 {
 	static const struct session_listener smtp = { .name = "smtp" };
 	static uint32_t number;
-	struct net_address address = { .octets = { 0x20, 0x01, 0x0d, 0xb8 } };
+	struct guard_peer peer = { .address.octets = { 0x20, 0x01, 0x0d, 0xb8 }, .near = true };
 	struct guard_client guarded = { .limited = false };
 	struct reply refusal;
 
-	memcpy(address.octets + 4, &number, sizeof(number));
+	memcpy(peer.address.octets + 4, &number, sizeof(number));
 	number++;
 	if (kind & KIND_PROXIED)
 		session_new(worker, &smtp, fd, &guarded, true);
 	else if (!(kind & KIND_LIMITED))
 		worker_accept(worker, "smtp", fd);
-	else if (guard_admit(&worker->guard, &address, &guarded, &refusal))
+	else if (guard_admit(&worker->guard, &peer, &guarded, &refusal))
 		session_new(worker, &smtp, fd, &guarded, false);
 	else
 		REQUIRE(!"refused at its first connection");

@@ -263,6 +263,115 @@ static void the_worst_are_named(void **state)
 	free_table(&table);
 }
 
+/* ---- who is not heard ---- */
+
+static struct net_prefix prefix_of(unsigned number)
+{
+	return (struct net_prefix){ .address = address_of(number), .bits = 64 };
+}
+
+static bool shun(struct limits *limits, unsigned number, unsigned seconds, int64_t now)
+{
+	const struct net_prefix prefix = prefix_of(number);
+
+	return limits_shun(limits, &prefix, seconds, now);
+}
+
+static bool is_shunned(const struct limits *limits, unsigned number, int64_t now)
+{
+	const struct net_prefix wanted = prefix_of(number);
+	struct net_prefix list[3 * LIMITS_SHUNNED];
+	const size_t count = limits_shunned(limits, now, list, 3 * LIMITS_SHUNNED);
+	bool found = false;
+
+	for (size_t i = 0; i < count; i++)
+		found = found || memcmp(&list[i], &wanted, sizeof(wanted)) == 0;
+	return found;
+}
+
+static void who_is_shunned_is_so_for_all_workers_and_a_while(void **state)
+{
+	struct table table = new_table(2);
+	struct limits *two = open_as(&table, 1);
+	struct net_prefix list[4];
+
+	(void)state;
+	assert_int_equal(limits_shunned(two, 1000, list, 4), 0);
+	assert_true(shun(table.one, 1, 10, 1000));
+	assert_false(shun(two, 1, 100, 1000));
+	assert_false(shun(table.one, 1, 100, 10999));
+	assert_true(shun(two, 2, 20, 1000));
+	assert_int_equal(limits_shunned(two, 10999, list, 4), 2);
+	assert_int_equal(limits_shunned(two, 10999, list, 1), 1);
+	assert_false(is_shunned(table.one, 1, 11000));
+	assert_true(is_shunned(table.one, 2, 11000));
+	assert_true(shun(two, 1, 10, 11000));
+	/* However long somebody asks for. */
+	assert_true(shun(two, 3, UINT32_MAX, 11000));
+	assert_true(is_shunned(two, 3, 11000 + HOUR - 1));
+	assert_false(is_shunned(two, 3, 11000 + HOUR));
+	limits_close(&two);
+	free_table(&table);
+}
+
+static void the_shunned_of_a_dead_worker_are_heard(void **state)
+{
+	struct table table = new_table(2);
+	struct limits *two = open_as(&table, 1);
+
+	(void)state;
+	shun(table.one, 1, 10, 1000);
+	shun(two, 2, 10, 1000);
+	limits_forget(table.one, 1);
+	assert_true(is_shunned(table.one, 1, 1000));
+	assert_false(is_shunned(table.one, 2, 1000));
+	limits_close(&two);
+	free_table(&table);
+}
+
+static void whose_time_is_over_first_makes_room(void **state)
+{
+	struct table table = new_table(1);
+
+	(void)state;
+	for (unsigned i = 0; i < LIMITS_SHUNNED; i++)
+		assert_true(shun(table.one, i, i == 5 ? 10 : 20, 1000));
+	assert_true(shun(table.one, 100, 20, 1000));
+	assert_false(is_shunned(table.one, 5, 1000));
+	assert_true(is_shunned(table.one, 100, 1000));
+	assert_true(is_shunned(table.one, 4, 1000));
+	free_table(&table);
+}
+
+/* A worker that has been taken over may have written anything. */
+static void rows_that_make_no_sense_are_none(void **state)
+{
+	struct table table = new_table(1);
+	const off_t end = lseek(table.fd, 0, SEEK_END);
+	uint64_t rubbish[4 * LIMITS_SHUNNED];
+	struct net_prefix list[2 * LIMITS_SHUNNED];
+
+	(void)state;
+	for (size_t i = 0; i < LIMITS_SHUNNED; i++) {
+		rubbish[4 * i] = i % 2 ? UINT64_MAX : 2000; /* until */
+		rubbish[4 * i + 1] = i % 2 ? 64 : 129 + i;  /* bits */
+		rubbish[4 * i + 2] = i;
+	}
+	assert_int_equal(pwrite(table.fd, rubbish, sizeof(rubbish), end - (off_t)sizeof(rubbish)),
+		sizeof(rubbish));
+	assert_int_equal(limits_shunned(table.one, 1000, list, 2 * LIMITS_SHUNNED), 0);
+	free_table(&table);
+}
+
+static void without_a_table_nobody_is_shunned(void **state)
+{
+	struct net_prefix list[1];
+
+	(void)state;
+	assert_false(shun(NULL, 1, 10, 1000));
+	assert_int_equal(limits_shunned(NULL, 1000, list, 1), 0);
+}
+
 static void other_files_are_refused(void **state)
 {
 	const int plain = memfd_create("plain", 0), fd = limits_make(2);
@@ -404,6 +513,11 @@ int main(void)
 		cmocka_unit_test(who_finds_no_place_is_let_through),
 		cmocka_unit_test(without_a_table_nothing_is_limited),
 		cmocka_unit_test(the_worst_are_named),
+		cmocka_unit_test(who_is_shunned_is_so_for_all_workers_and_a_while),
+		cmocka_unit_test(the_shunned_of_a_dead_worker_are_heard),
+		cmocka_unit_test(whose_time_is_over_first_makes_room),
+		cmocka_unit_test(rows_that_make_no_sense_are_none),
+		cmocka_unit_test(without_a_table_nobody_is_shunned),
 		cmocka_unit_test(other_files_are_refused),
 		cmocka_unit_test(killed_workers_leave_nothing_behind),
 		cmocka_unit_test(a_rate_is_exact_between_processes),

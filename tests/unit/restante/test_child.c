@@ -169,6 +169,7 @@ static void puppet_frame(void *owner, struct ipc_frame *frame)
 	case CONTROL_LOG:
 	case CONTROL_READY:
 	case CONTROL_COUNTERS:
+	case CONTROL_SHUN:
 		_exit(97);
 	}
 }

@@ -14,6 +14,7 @@
 #include "smtp-in/guard.h"
 #include "smtp-in/session.h"
 #include "smtp-in/settings.h"
+#include "smtp-in/worker.h"
 
 static void delays_double_up_to_the_most(void **state)
 {
@@ -123,19 +124,25 @@ static int teardown(void **state)
 }
 
 /* NULL: it may come in. */
-static const char *refusal(
-	struct fixture *fixture, const char *address, struct guard_client *client)
+static const char *refusal_of(
+	struct fixture *fixture, const char *address, bool near, struct guard_client *client)
 {
-	struct net_address peer;
+	struct guard_peer peer = { .near = near };
 	struct reply reply = { 0 };
 
-	assert_int_equal(net_address_parse(text_of(address), &peer), 0);
+	assert_int_equal(net_address_parse(text_of(address), &peer.address), 0);
 	if (guard_admit(&fixture->guard, &peer, client, &reply)) {
 		assert_int_equal(reply.code, 0);
 		return NULL;
 	}
 	assert_int_equal(reply.code, 421);
 	return reply.text.ptr;
+}
+
+static const char *refusal(
+	struct fixture *fixture, const char *address, struct guard_client *client)
+{
+	return refusal_of(fixture, address, true, client);
 }
 
 static void clients_are_counted_by_address_and_together(void **state)
@@ -194,6 +201,55 @@ static void connections_come_a_minute(void **state)
 		"Too many connections, come again in a minute");
 	assert_int_equal(fixture->guard.refused.connections_per_minute, 1);
 	assert_int_equal(fixture->guard.refused.connections_per_minute_total, 1);
+}
+
+/* Who is refused by limits of its own, at its own address, and goes on. */
+static void a_flood_is_not_heard_any_more(void **state)
+{
+	static const struct {
+		uint64_t refusals, per_address, total;
+		const char *address;
+		bool near;
+		const char *shunned; /* NULL: nobody */
+		unsigned bits;
+	} cases[] = {
+		{ 3, 1, 0, "192.0.2.1", true, "192.0.2.1", 128 },
+		{ 3, 1, 0, "2001:db8::1:2:3:4", true, "2001:db8::", 64 },
+		{ 3, 1, 0, "::1", true, "::", 64 }, { 0, 1, 0, "192.0.2.1", true, NULL, 0 },
+		{ 10, 1, 0, "192.0.2.1", true, NULL, 0 },
+		{ 3, 1, 0, "192.0.2.1", false, NULL, 0 }, /* its packets are a proxy's */
+		{ 3, 0, 1, "192.0.2.1", true, NULL, 0 },  /* others fill the host */
+	};
+	struct fixture *fixture = *state;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct guard_client first, client;
+		struct net_prefix list[2];
+
+		teardown(state);
+		setup(state);
+		fixture->settings.limits_loopback = true;
+		fixture->settings.refusals_per_minute = cases[i].refusals;
+		fixture->settings.shun_seconds = 1000;
+		fixture->settings.clients_per_address = cases[i].per_address;
+		fixture->settings.clients_total = cases[i].total;
+		assert_null(refusal_of(fixture, cases[i].address, cases[i].near, &first));
+		for (unsigned n = 0; n < 6; n++) {
+			assert_non_null(
+				refusal_of(fixture, cases[i].address, cases[i].near, &client));
+			assert_int_equal(fixture->context.shunned, cases[i].shunned && n >= 3);
+		}
+		const size_t count =
+			limits_shunned(fixture->context.limits, worker_milliseconds(), list, 2);
+		assert_int_equal(count, cases[i].shunned ? 1 : 0);
+		assert_int_equal(fixture->guard.refused.shunned, count);
+		if (cases[i].shunned) {
+			struct net_address address;
+			assert_int_equal(net_address_parse(text_of(cases[i].shunned), &address), 0);
+			assert_memory_equal(&list[0].address, &address, sizeof(address));
+			assert_int_equal(list[0].bits, cases[i].bits);
+		}
+	}
 }
 
 static void messages_come_an_hour(void **state)
@@ -297,6 +353,7 @@ int main(void)
 		TEST(clients_are_counted_by_address_and_together),
 		TEST(loopback_is_limited_only_when_told),
 		TEST(connections_come_a_minute),
+		TEST(a_flood_is_not_heard_any_more),
 		TEST(messages_come_an_hour),
 		TEST(failed_recipients_cost_time_and_then_all),
 		TEST(greetings_wait_for_strangers_only),
