@@ -26,24 +26,6 @@ static void recipients_get_their_verdicts(void **state)
 	assert_int_equal(resolve_cached(h->worker->resolve), 2);
 }
 
-static void failures_of_the_store_are_told(void **state)
-{
-	struct harness *h = *state;
-
-	harness_greet(h, false);
-	harness_say(h, "MAIL FROM:<>\r\n");
-	harness_expect(h, "250 *");
-	h->lookup_failure = STORE_OVER_QUOTA;
-	harness_say(h, "RCPT TO:<alice@example.test>\r\n");
-	harness_expect(h, "452 4.2.2 *");
-	h->lookup_failure = STORE_DAMAGED;
-	harness_say(h, "RCPT TO:<alice@example.test>\r\n");
-	harness_expect(h, "451 4.3.0 *");
-	h->lookup_failure = STORE_OK;
-	harness_say(h, "RCPT TO:<alice@example.test>\r\n");
-	harness_expect(h, "250 2.1.5 *");
-}
-
 static void pipelined_recipients_are_asked_side_by_side(void **state)
 {
 	struct harness *h = *state;
@@ -182,7 +164,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(recipients_get_their_verdicts),
-		TEST(failures_of_the_store_are_told),
 		TEST(pipelined_recipients_are_asked_side_by_side),
 		TEST(many_recipients_wait_in_bounded_number),
 		TEST(recipients_have_a_limit),
