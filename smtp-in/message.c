@@ -221,7 +221,8 @@ void message_start(struct transaction *transaction, enum lmtp_body body)
 		return;
 	}
 	lmtp_start_message(transaction->lmtp, body);
-	transaction->invited = !transaction->chunked && transaction->awaited == 0;
+	transaction->invited =
+		!transaction->chunked && transaction->awaited == 0 && !transaction->lapsed;
 	if (transaction->invited)
 		invite(transaction);
 }

@@ -232,6 +232,25 @@ static void test_a_recipient_that_has_gone_meanwhile(void **state)
 	assert_whole_message_works(fixture);
 }
 
+/* Told while the client still adds others: of those it heard 250 for, one would not get the message. */
+static void test_a_recipient_that_has_gone_before_data(void **state)
+{
+	struct fixture *fixture = *state;
+
+	let_rest(fixture);
+	say(fixture->client, "RCPT TO:<b@example.test>\r\n");
+	hear_until(fixture, fixture->server, "RCPT TO:<b@example.test>\r\n");
+	say(fixture->server, "250 2.1.0 ok\r\n550 5.1.1 gone\r\n250 2.1.5 b\r\n");
+	hear(fixture, fixture->client, "250 2.1.5 b\r\n");
+	say(fixture->client, "DATA\r\n");
+	hear(fixture, fixture->server, "DATA\r\n");
+	say(fixture->server, "354 go\r\n");
+	hear(fixture, fixture->client, AWAY);
+	hear_end(fixture, fixture->server);
+	server_goes(fixture);
+	assert_whole_message_works(fixture);
+}
+
 static void test_a_server_that_has_gone_meanwhile(void **state)
 {
 	struct fixture *fixture = *state;
@@ -339,6 +358,7 @@ int main(void)
 		TEST(ehlo_when_nobody_is_there),
 		TEST(a_silent_client_gives_the_connection_back),
 		TEST(a_recipient_that_has_gone_meanwhile),
+		TEST(a_recipient_that_has_gone_before_data),
 		TEST(a_server_that_has_gone_meanwhile),
 		TEST(a_message_waits_for_the_server),
 		TEST(what_the_server_took_is_not_the_client_s),
