@@ -5,8 +5,8 @@ Messages on kept connections, and new connections with and without session resum
 client has the first core to itself; all processes of the server under test (for Postfix also those of Dovecot, its mailboxes)
 have the second: as near to a client on another machine as two cores can show. Where the client kept its core busy the rate is
 the client's, and is marked so. Beside the rates stands what one message or connection costs the server's processes in CPU
-time, Dovecot's not counted; and what `openssl speed` says that one core can sign and agree upon. docs/performance.md keeps
-the figures.
+time, Dovecot's not counted; what of it OpenSSL alone takes (tlsalone); and what `openssl speed` says that one core can sign and
+agree upon. docs/performance.md keeps the figures.
 """
 
 import argparse
@@ -32,6 +32,7 @@ LOADS = [  # name, arguments, units for Postfix, for restante
     ("new connections, resumed, TLS 1.2", ["connections", "--resume", "--tls12"], 3000, 16000),
     ("new connections, full handshake", ["connections"], 1500, 5000),
 ]
+ALONE = {"resumed": LOADS[1][0], "resumed12": LOADS[2][0], "full": LOADS[3][0]}  # what tlsalone calls them
 BUSY = 0.95  # of the client's core: the client was the limit
 CORES = sorted(os.sched_getaffinity(0))
 CLIENT, SERVER = {CORES[0]}, {CORES[-1]}
@@ -79,6 +80,13 @@ def can_do(algorithm, what):
     return float(re.search(what, shown, re.M)[1])
 
 
+def alone(certificate, key):
+    """{load: CPU microseconds of OpenSSL's own, on a server's side of a connection}."""
+    done = subprocess.run([str(build_dir() / "clients/tlsalone"), certificate, key], capture_output=True, timeout=120, check=True,
+                          preexec_fn=lambda: os.sched_setaffinity(0, CLIENT))
+    return {ALONE[name]: float(value) for name, value in re.findall(r"(\w+)=(\S+)", done.stdout.decode())}
+
+
 def measure(ports, settle, quick):
     """
     {(load, server): [(rate, the client's share of its core, CPU seconds of the server a unit), …]}. What Postfix has taken, it
@@ -112,6 +120,13 @@ def show(seen):
               "  the CPU time tells more than the rate.")
 
 
+def show_alone(seen, floor):
+    print("\nOpenSSL alone, a server's side of a connection without any socket, and how many times as cheap as Postfix that is:")
+    for name, microseconds in floor.items():
+        theirs = statistics.median(cost for _, _, cost in seen[name, "Postfix"])
+        print(f"  {name}: {microseconds:,.0f} us, {theirs * 1e6 / microseconds:.1f}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one round: to see that it works")
@@ -131,7 +146,10 @@ def main():
             nonlocal taken
             taken += count
             wait_for(lambda: files_below(dovecot.dir / "mail") >= taken, "everything in the Maildir", 180)
-        show(measure(ports, settle, options.quick))
+        seen = measure(ports, settle, options.quick)
+        floor = alone(ours.host.certificate(), str(ours.host.dir / "key.pem"))
+    show(seen)
+    show_alone(seen, floor)
     sign = can_do("ecdsap256", r"256 bits ecdsa \(nistp256\) +\S+s +\S+s +(\S+)")
     agree = can_do("ecdhx25519", r"253 bits ecdh \(X25519\) +\S+s +(\S+)")
     # A handshake of ours makes a key pair, agrees, and signs once; making one costs about what agreeing does.
