@@ -134,7 +134,11 @@ static void set_events(struct conn *conn)
 		event_add(&conn->read_event, NULL);
 		conn->reading = true;
 	}
-	if (writable != conn->writing) {
+	/*
+	 * While a round is asked for, the event is active: libevent would not add it, and to delete it would
+	 * take that round away. It comes, and settles this.
+	 */
+	if (writable != conn->writing && !conn->asked) {
 		if (writable)
 			event_add(&conn->write_event, NULL);
 		else

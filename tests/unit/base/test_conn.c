@@ -141,6 +141,65 @@ static void a_peer_that_does_not_read_stops_the_producer(void **state)
 	side_close(&side);
 }
 
+static struct side *told;
+
+static void write_much_to_another(struct side *side)
+{
+	struct buf much = { 0 };
+
+	take(side, conn_input(side->conn).len);
+	memset(buf_room(&much, side->number), 'x', side->number);
+	buf_commit(&much, side->number);
+	conn_write(told->conn, buf_text(&much));
+	buf_release(&much);
+}
+
+static void read_so_much(struct side *side, size_t wanted)
+{
+	double limit = seconds_now() + LONGEST_TEST;
+	char octets[65536];
+	size_t sum = 0;
+
+	while (sum < wanted && seconds_now() < limit) {
+		const ssize_t n = recv(side->peer, octets, sizeof(octets), 0);
+		if (n > 0)
+			sum += (size_t)n;
+		event_base_loop(loop, EVLOOP_NONBLOCK);
+	}
+	assert_int_equal(sum, wanted);
+}
+
+/* A round that is asked for, and another one before it in the same turn of the loop. */
+static void what_does_not_fit_leaves_though_another_round_came_first(void **state)
+{
+	enum { MUCH = 4 << 20 };
+	struct conn_limits limits = wide;
+	struct side one, two;
+
+	(void)state;
+	limits.output_high = 2 * MUCH;
+	side_open(&one, &limits);
+	side_open(&two, &limits);
+	told = &two;
+	one.on_input = write_much_to_another;
+	one.number = MUCH;
+	peer_send(&one, "write\n");
+	peer_send(&two, "NOOP\r\n");
+	RUN_UNTIL(one.inputs == 1 && two.inputs == 1);
+	read_so_much(&two, MUCH);
+	/* And one whose last octets leave before the round that was asked for. */
+	conn_write(two.conn, TEXT("x"));
+	one.number = 1;
+	peer_send(&one, "write\n");
+	peer_send(&two, "NOOP\r\n");
+	RUN_UNTIL(one.inputs == 2 && two.inputs == 2);
+	read_so_much(&two, 2);
+	conn_write(two.conn, TEXT("x"));
+	read_so_much(&two, 1);
+	side_close(&one);
+	side_close(&two);
+}
+
 /* ---- holding and going on ---- */
 
 static void while_held_nothing_is_handed_over(void **state)
@@ -297,6 +356,7 @@ int main(void)
 		CONN_TEST(what_is_written_outside_callbacks_leaves_together),
 		CONN_TEST(input_is_bounded),
 		CONN_TEST(a_peer_that_does_not_read_stops_the_producer),
+		CONN_TEST(what_does_not_fit_leaves_though_another_round_came_first),
 		CONN_TEST(while_held_nothing_is_handed_over),
 		CONN_TEST(a_release_inside_input_makes_no_empty_call),
 		CONN_TEST(again_lets_the_others_have_their_turn),
