@@ -319,6 +319,53 @@ int wire_data_decode(
 	return result;
 }
 
+/* Within a line, up to the next dot that starts one. */
+static const char *unstuff_within(struct wire_unstuff *unstuff, const char *at, const char *end)
+{
+	const char *lf;
+
+	while ((lf = memchr(at, '\n', (size_t)(end - at))) != NULL) {
+		at = lf + 1;
+		if (at == end || *at == '.') {
+			unstuff->state = LINE_START;
+			return at;
+		}
+	}
+	return end;
+}
+
+size_t wire_unstuff(struct wire_unstuff *unstuff, struct text in, char *to)
+{
+	const char *at = in.ptr;
+	const char *end = text_end(in);
+	const char *stop;
+	char *out = to;
+
+	while (at < end) {
+		switch (unstuff->state) {
+		case LINE_START:
+			unstuff->state = *at == '.' ? DOT : WITHIN;
+			at += unstuff->state == DOT;
+			break;
+		case DOT:
+			unstuff->state = *at == '\r' ? DOT_CR : WITHIN;
+			at += unstuff->state == DOT_CR;
+			break;
+		case DOT_CR: /* before the terminator's LF */
+			unstuff->state = LINE_START;
+			at++;
+			break;
+		case WITHIN:
+			stop = unstuff_within(unstuff, at, end);
+			memcpy(out, at, (size_t)(stop - at));
+			out += stop - at;
+			at = stop;
+			break;
+		}
+	}
+	return (size_t)(out - to);
+}
+
 size_t wire_encode_bound(size_t octets)
 {
 	return 2 * octets;

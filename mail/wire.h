@@ -82,6 +82,17 @@ int wire_data_decode(
 	struct wire_data *data, struct text in, size_t *used, struct buf *out, uint64_t limit);
 
 /*
+ * What wire_data_scan() used without a fault, for a peer that takes chunks: dots unstuffed, the
+ * terminator left off, in pieces. {0} to begin with.
+ */
+struct wire_unstuff {
+	int state;
+};
+
+/* All of `in` to `to`, which has room for as much; the octets written. */
+size_t wire_unstuff(struct wire_unstuff *unstuff, struct text in, char *to);
+
+/*
  * A stored message (LF or CRLF line ends) to the wire: CRLF line ends, dots stuffed, in pieces. {0} to
  * begin with. A lone CR stays as it is.
  */

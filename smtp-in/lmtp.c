@@ -241,7 +241,7 @@ static void on_hello(struct lmtp *lmtp, const struct reply *reply)
 		return;
 	}
 	lmtp->state = LMTP_BUSY;
-	lmtp->by_chunks = lmtp->chunking && lmtp->body == LMTP_BODY_PLAIN;
+	lmtp->by_chunks = lmtp_takes_chunks(lmtp);
 	lmtp_asked(lmtp);
 	if (!lmtp->dead && !lmtp->handlers)
 		lmtp_keep(lmtp);

@@ -114,7 +114,8 @@ void lmtp_add_recipient(struct lmtp *lmtp, struct lmtp_recipient *recipient);
 
 /* How the owner has the message. */
 enum lmtp_body {
-	LMTP_BODY_STUFFED, /* as DATA brings it: dots stuffed, the terminator at its end */
+	/* As DATA brings it: dots stuffed, the terminator at its end. By BDAT where there is CHUNKING. */
+	LMTP_BODY_STUFFED,
 	LMTP_BODY_PLAIN, /* as BDAT brings it; for servers without CHUNKING dots are stuffed here */
 };
 

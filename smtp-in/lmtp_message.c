@@ -9,12 +9,22 @@ static bool is_good(const struct reply *reply)
 
 /* ---- its beginning ---- */
 
+/*
+ * Chunks save a server that takes DATA's 354 back and forth, and a message that is given up does not cost the
+ * connection.
+ */
+bool lmtp_takes_chunks(const struct lmtp *lmtp)
+{
+	return lmtp->chunking && (lmtp->pipelining || lmtp->body == LMTP_BODY_PLAIN);
+}
+
 void lmtp_start_message(struct lmtp *lmtp, enum lmtp_body body)
 {
 	lmtp->message = LMTP_MESSAGE_ASKED;
 	lmtp->body = body;
-	lmtp->by_chunks = lmtp->chunking && body == LMTP_BODY_PLAIN;
+	lmtp->by_chunks = lmtp_takes_chunks(lmtp);
 	lmtp->encode = (struct wire_encode){ 0 };
+	lmtp->unstuff = (struct wire_unstuff){ 0 };
 	buf_release(&lmtp->small);
 	lmtp_advance_soon(lmtp);
 }
@@ -65,6 +75,19 @@ static void add_chunk(struct lmtp *lmtp, const struct text *pieces, size_t count
 	lmtp->chunks += !last;
 }
 
+static void add_unstuffed(struct lmtp *lmtp, const struct text *pieces, size_t count, bool last)
+{
+	struct buf *plain = &lmtp->pool->scratch;
+
+	buf_clear(plain);
+	for (size_t i = 0; i < count; i++) {
+		char *to = buf_room(plain, pieces[i].len);
+		buf_commit(plain, wire_unstuff(&lmtp->unstuff, pieces[i], to));
+	}
+	const struct text whole = buf_text(plain);
+	add_chunk(lmtp, &whole, 1, last);
+}
+
 static void add_stuffed(struct lmtp *lmtp, const struct text *pieces, size_t count, bool last)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -80,7 +103,9 @@ static void add_stuffed(struct lmtp *lmtp, const struct text *pieces, size_t cou
 
 void lmtp_add_message(struct lmtp *lmtp, const struct text *pieces, size_t count, bool last)
 {
-	if (lmtp->body == LMTP_BODY_STUFFED)
+	if (lmtp->by_chunks && lmtp->body == LMTP_BODY_STUFFED)
+		add_unstuffed(lmtp, pieces, count, last);
+	else if (lmtp->body == LMTP_BODY_STUFFED)
 		add_as_it_is(lmtp, pieces, count);
 	else if (lmtp->by_chunks)
 		add_chunk(lmtp, pieces, count, last);

@@ -88,11 +88,12 @@ struct lmtp {
 	size_t accepted;
 	enum lmtp_message message;
 	enum lmtp_body body;
-	bool by_chunks;            /* BDAT, not DATA */
-	struct buf small;          /* octets that wait for more to make a chunk with */
-	size_t chunks;             /* replies to BDATs but the last, still to come */
-	struct wire_encode encode; /* a plain body on its way through DATA */
-	size_t verdicts;           /* still to come */
+	bool by_chunks;              /* BDAT, not DATA */
+	struct buf small;            /* octets that wait for more to make a chunk with */
+	size_t chunks;               /* replies to BDATs but the last, still to come */
+	struct wire_encode encode;   /* a plain body on its way through DATA */
+	struct wire_unstuff unstuff; /* a stuffed one on its way through BDAT */
+	size_t verdicts;             /* still to come */
 };
 
 /* lmtp_pool.c */
@@ -110,6 +111,9 @@ void lmtp_idle_limit(struct lmtp *lmtp, unsigned seconds);
 void lmtp_asked(struct lmtp *lmtp);
 
 /* lmtp_message.c */
+
+/* A message of this kind goes by BDAT. */
+bool lmtp_takes_chunks(const struct lmtp *lmtp);
 
 /* It may begin without a word of the server's. */
 bool lmtp_message_is_ready(const struct lmtp *lmtp);

@@ -48,6 +48,29 @@ static int decode(struct wire_data *data, struct text in, uint32_t seed, uint64_
 	return result;
 }
 
+/* Unstuffed, a message without fault is the same message for who takes chunks. */
+static void unstuff(struct text in, uint32_t seed, struct text wanted, uint64_t size)
+{
+	struct wire_unstuff state = { 0 };
+	struct wire_data plain = { .plain = true };
+	struct buf chunk = { 0 }, out = { 0 };
+	size_t used;
+
+	for (size_t at = 0, n; at < in.len; at += n) {
+		n = fuzz_piece(&seed, in.len - at);
+		char *to = buf_room(&chunk, n);
+		const size_t written = wire_unstuff(&state, text_head(text_from(in, at), n), to);
+		REQUIRE(written <= n);
+		buf_commit(&chunk, written);
+	}
+	REQUIRE(wire_data_decode(&plain, buf_text(&chunk), &used, &out, 0) == 0);
+	REQUIRE(wire_data_end(&plain) && plain.fault == WIRE_OK);
+	REQUIRE(buf_length(&chunk) == size && plain.size == size);
+	REQUIRE(text_equal(buf_text(&out), wanted));
+	buf_release(&chunk);
+	buf_release(&out);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size)
 {
 	struct text rest = fuzz_text(octets, size);
@@ -74,6 +97,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size)
 	REQUIRE(buf_length(&limited) <= limit);
 	REQUIRE(text_begins(buf_text(&whole), buf_text(&limited)));
 	REQUIRE(a.size > limit || buf_length(&limited) == buf_length(&whole));
+	if (model.ended && model.fault == WIRE_OK)
+		unstuff(text_head(buf_text(&in), used_a), seed, buf_text(&whole), a.size);
 
 	buf_release(&in);
 	buf_release(&whole);

@@ -469,6 +469,44 @@ static void bodies_without_dots(void **state)
 	}
 }
 
+/* ---- from DATA to BDAT ---- */
+
+static void check_unstuffed(const struct data_case *c, size_t cut)
+{
+	const struct text in = text_head(c->in, c->end);
+	struct wire_unstuff unstuff = { 0 };
+	struct wire_data plain = { .plain = true };
+	struct buf chunk = { 0 }, out = { 0 };
+	size_t used;
+
+	for (size_t at = 0, end; at < in.len; at = end) {
+		end = cut == SIZE_MAX ? at + 1 : at < cut && cut < in.len ? cut : in.len;
+		const struct text piece = text_from(text_head(in, end), at);
+		char *to = buf_room(&chunk, piece.len);
+		const size_t n = wire_unstuff(&unstuff, piece, to);
+		assert_true(n <= piece.len);
+		buf_commit(&chunk, n);
+	}
+	CHECK_NUMBER(wire_data_decode(&plain, buf_text(&chunk), &used, &out, 0), 0, c->in);
+	CHECK_NUMBER(wire_data_end(&plain), true, c->in);
+	CHECK_NUMBER(plain.fault, WIRE_OK, c->in);
+	CHECK_TEXT(buf_text(&out), c->out, c->in);
+	buf_release(&chunk);
+	buf_release(&out);
+}
+
+static void unstuffed_it_is_the_same_message(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(data_cases); i++) {
+		if (data_cases[i].end == 0 || data_cases[i].fault != WIRE_OK)
+			continue;
+		check_unstuffed(&data_cases[i], SIZE_MAX);
+		for (size_t cut = 0; cut <= data_cases[i].end; cut++)
+			check_unstuffed(&data_cases[i], cut);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -482,6 +520,7 @@ int main(void)
 		cmocka_unit_test(nothing_is_encoded_from_nothing),
 		cmocka_unit_test(what_is_encoded_decodes),
 		cmocka_unit_test(bodies_without_dots),
+		cmocka_unit_test(unstuffed_it_is_the_same_message),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -315,11 +315,16 @@ static inline void finish_message(struct fixture *fixture)
 	lmtp_end(&fixture->lmtp);
 }
 
-/* The same at a peer that is called for the first time. */
-static inline void open_message(struct fixture *fixture)
+/* A peer with these extensions is called for the first time. */
+static inline void open_message_at(struct fixture *fixture, const char *extensions)
 {
 	begin_message(fixture);
-	peer_greet(fixture, EVERYTHING);
+	peer_greet(fixture, extensions);
+}
+
+static inline void open_message(struct fixture *fixture)
+{
+	open_message_at(fixture, EVERYTHING);
 	peer_hear(fixture, MESSAGE);
 }
 

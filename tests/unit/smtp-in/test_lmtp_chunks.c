@@ -114,6 +114,44 @@ static void test_chunks_are_stuffed_without_chunking(void **state)
 	expect_heard(fixture, "v250 2.0.0 done|");
 }
 
+/* DATA's octets to a server that takes chunks, cut at every place where something might go wrong. */
+static void test_stuffed_goes_by_bdat(void **state)
+{
+	struct fixture *fixture = *state;
+
+	open_message_at(fixture, CHUNKING);
+	peer_hear(fixture, ENVELOPE);
+	peer_say(fixture, "250 2.1.0 ok\r\n250 2.1.5 ok\r\n");
+	expect_heard(fixture, "r250 2.1.5 ok|d354 0.0.0 |");
+	give(fixture, TEXT("T: x\r\n\r\n."), false);
+	give(fixture, TEXT(".a\r"), false);
+	give(fixture, TEXT("\n..\r\nb.\r\n.\r"), false);
+	peer_hear_nothing(fixture);
+	give(fixture, TEXT("\n"), true);
+	peer_hear(fixture, "BDAT 19 LAST\r\nT: x\r\n\r\n.a\r\n.\r\nb.\r\n");
+	peer_say(fixture, "250 2.0.0 done\r\n");
+	expect_heard(fixture, "v250 2.0.0 done|");
+	lmtp_end(&fixture->lmtp);
+	assert_int_equal(counts(fixture).idle, 1);
+}
+
+/* The reply to a chunk must not be waited for, so without PIPELINING it is DATA. */
+static void test_stuffed_goes_by_data_without_pipelining(void **state)
+{
+	struct fixture *fixture = *state;
+
+	open_message_at(fixture, "250-peer\r\n250 CHUNKING\r\n");
+	peer_hear(fixture, "MAIL FROM:<s@client.test>\r\n");
+	peer_say(fixture, "250 ok\r\n");
+	peer_hear(fixture, "RCPT TO:<a@b.test>\r\n");
+	peer_say(fixture, "250 2.1.5 ok\r\n");
+	peer_hear(fixture, "DATA\r\n");
+	peer_say(fixture, "354 go\r\n");
+	expect_heard(fixture, "r250 2.1.5 ok|d354 0.0.0 go|");
+	give(fixture, TEXT("..\r\n.\r\n"), true);
+	peer_hear(fixture, "..\r\n.\r\n");
+}
+
 static void test_a_refused_chunk(void **state)
 {
 	struct fixture *fixture = *state;
@@ -177,6 +215,8 @@ int main(void)
 		TEST(nothing_is_the_last_chunk),
 		TEST(chunks_after_the_verdicts),
 		TEST(chunks_are_stuffed_without_chunking),
+		TEST(stuffed_goes_by_bdat),
+		TEST(stuffed_goes_by_data_without_pipelining),
 		TEST(a_refused_chunk),
 		TEST(a_given_up_message_of_chunks_is_reset),
 		TEST(given_up_after_the_last_chunk),

@@ -13,6 +13,52 @@ static void begin_chunks(struct fixture *fixture, const char *chunks)
 	hear_until(fixture, fixture->server, "RCPT TO:<a@example.test>\r\n");
 }
 
+/* A message by DATA, for which the server is sent a chunk and is not asked for a 354. */
+static void assert_data_goes_as_chunk(struct fixture *fixture)
+{
+	const char *at;
+	size_t length;
+
+	say(fixture->client, ENVELOPE "DATA\r\n");
+	hear_until(fixture, fixture->server, "RCPT TO:<a@example.test>\r\n");
+	say(fixture->server, BROUGHT);
+	hear(fixture, fixture->client, MAIL_OK "250 2.1.5 fine\r\n" GO);
+	say(fixture->client, "\r\n..\r\n");
+	hear_nothing(fixture, fixture->server);
+	say(fixture->client, ".\r\n");
+	hear_until(fixture, fixture->server, "\r\n.\r\n");
+	assert_int_equal(sscanf(fixture->heard, "BDAT %zu LAST\r\n", &length), 1);
+	at = strstr(fixture->heard, "\r\n") + 2;
+	assert_memory_equal(at, "Received: from client.test", 26);
+	assert_string_equal(at + length - 12, "+0000\r\n\r\n.\r\n");
+	say(fixture->server, "250 2.0.0 done\r\n");
+	expect_accepted(fixture);
+}
+
+/* No recipient is left, or the client goes: nothing of a message that was begun may be delivered. */
+static void test_data_to_a_server_of_chunks(void **state)
+{
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	server_comes_with(fixture, "CHUNKING");
+	assert_data_goes_as_chunk(fixture);
+	say(fixture->client, ENVELOPE "DATA\r\n");
+	hear_until(fixture, fixture->server, "RCPT TO:<a@example.test>\r\n");
+	say(fixture->server, "250 2.1.0 ok\r\n550 5.1.1 no\r\n");
+	hear(fixture, fixture->client, MAIL_OK "550 5.1.1 no\r\n554 5.5.1 No valid recipients\r\n");
+	hear(fixture, fixture->server, "RSET\r\n");
+	say(fixture->server, "250 2.0.0 ok\r\n");
+	say(fixture->client, ENVELOPE "DATA\r\n");
+	hear_until(fixture, fixture->server, "RCPT TO:<a@example.test>\r\n");
+	say(fixture->server, BROUGHT);
+	hear(fixture, fixture->client, MAIL_OK "250 2.1.5 fine\r\n" GO);
+	say(fixture->client, "a\r\n");
+	client_goes(fixture);
+	hear(fixture, fixture->server, "RSET\r\n");
+	assert_int_equal(fixture->worker->total.lost_messages, 1);
+}
+
 static void test_chunks_go_through_as_chunks(void **state)
 {
 	struct fixture *fixture = *state;
@@ -30,7 +76,7 @@ static void test_chunks_go_through_as_chunks(void **state)
 	hear(fixture, fixture->client, MAIL_OK "250 2.1.5 fine\r\n250 2.0.0 6 octets\r\n");
 	say(fixture->server, "250 2.0.0 done\r\n");
 	expect_accepted(fixture);
-	assert_whole_message_works(fixture);
+	assert_data_goes_as_chunk(fixture);
 }
 
 static void test_chunks_go_through_as_data(void **state)
@@ -71,7 +117,7 @@ static void test_a_chunk_that_the_server_refuses(void **state)
 	say(fixture->server, "250 2.0.0 ok\r\n");
 	say(fixture->client, "BDAT 6\r\nNOOP\r\nBDAT 6 LAST\r\nNOOP\r\n");
 	hear(fixture, fixture->client, "452 4.3.1 full\r\n503 5.5.1 MAIL first\r\n");
-	assert_whole_message_works(fixture);
+	assert_data_goes_as_chunk(fixture);
 }
 
 static void test_no_recipient_for_a_chunk(void **state)
@@ -83,7 +129,7 @@ static void test_no_recipient_for_a_chunk(void **state)
 	hear(fixture, fixture->client, MAIL_OK "550 5.1.1 no\r\n554 5.5.1 No valid recipients\r\n");
 	hear(fixture, fixture->server, "RSET\r\n");
 	say(fixture->server, "250 2.0.0 ok\r\n");
-	assert_whole_message_works(fixture);
+	assert_data_goes_as_chunk(fixture);
 }
 
 static void test_server_goes_amid_chunks(void **state)
@@ -205,6 +251,7 @@ static void test_prdr_and_the_server_goes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(data_to_a_server_of_chunks),
 		TEST(chunks_go_through_as_chunks),
 		TEST(chunks_go_through_as_data),
 		TEST(a_chunk_that_the_server_refuses),
