@@ -10,6 +10,9 @@
  *	show        visible state, rosters, watchers
  *	answer      done()
  *
+ * A lone change is flushed by the main thread itself: to wake up the other one and to be woken up by it
+ * takes a good part of the time that a quick disk takes.
+ *
  * Nothing can be seen, neither here nor in the Maildir, before the flush that covers it. After the flush
  * it has happened, whatever comes: if the machine dies between the flush and the rename, recovery makes
  * the file from the record. If the disk refuses the rename, the change is visible and answered all the
@@ -28,6 +31,8 @@ enum {
 	ARENA_BLOCK = 2048,
 	SPARES = 256,
 	LATE_SECONDS = 1,
+	QUIET = 100000, /* nanoseconds since a group was answered: who comes now did not wait for it */
+	QUICK = 1000000, /* nanoseconds of a flush for which others may be kept waiting */
 };
 
 /* ---- one change ---- */
@@ -381,7 +386,12 @@ static void show(struct change *change)
 
 static int flush(void *owner)
 {
-	return env_flush(((struct engine *)owner)->env);
+	struct engine *engine = owner;
+	const int64_t began = engine_nanoseconds();
+	const int error = env_flush(engine->env);
+
+	engine->flush_took = engine_nanoseconds() - began;
+	return error;
 }
 
 STAILQ_HEAD(mailbox_list, mailbox);
@@ -449,18 +459,46 @@ static void on_flushed(void *owner, int error)
 		engine->to_show--;
 		show(change);
 	}
+	engine->rests_since = engine_nanoseconds();
 	checkpoint_settled(engine);
 	engine_round_soon(engine);
 }
 
-void changes_start_flush(struct engine *engine)
+static bool may_flush(const struct engine *engine)
 {
-	if (STAILQ_EMPTY(&engine->staged) || worker_is_busy(engine->flusher) ||
-		!STAILQ_EMPTY(&engine->flushing))
-		return;
+	return !STAILQ_EMPTY(&engine->staged) && !worker_is_busy(engine->flusher) &&
+	       STAILQ_EMPTY(&engine->flushing);
+}
+
+static void begin_flush(struct engine *engine)
+{
 	STAILQ_CONCAT(&engine->flushing, &engine->staged);
 	engine->gathered = 0;
+}
+
+void changes_start_flush(struct engine *engine)
+{
+	if (!may_flush(engine))
+		return;
+	begin_flush(engine);
 	worker_start(engine->flusher, flush, on_flushed, engine);
+}
+
+/* Nobody else is at work, as far as can be told, and a flush is nothing to wait for. */
+static bool is_alone(const struct engine *engine)
+{
+	return engine->gathered == 1 && engine->to_show == 0 && engine->flush_took &&
+	       engine->flush_took < QUICK && engine_nanoseconds() - engine->rests_since > QUIET;
+}
+
+void changes_flush(struct engine *engine)
+{
+	if (!may_flush(engine) || !is_alone(engine)) {
+		changes_start_flush(engine);
+		return;
+	}
+	begin_flush(engine);
+	on_flushed(engine, flush(engine));
 }
 
 void changes_drain(struct engine *engine)

@@ -40,12 +40,17 @@ uint64_t engine_first_modseq(void)
 	return (uint64_t)engine_now() / 1000;
 }
 
-int64_t engine_ticks(void)
+int64_t engine_nanoseconds(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+int64_t engine_ticks(void)
+{
+	return engine_nanoseconds() / 1000000;
 }
 
 /* ---- failures ---- */
@@ -173,7 +178,7 @@ static void on_round(evutil_socket_t fd, short what, void *context)
 		views_notify(engine);
 		if (!STAILQ_EMPTY(&engine->staged))
 			engine_space_is_low(engine); /* deletes need room, too */
-		changes_start_flush(engine);
+		changes_flush(engine);
 		checkpoint_look(engine);
 		prepare(engine);
 		changes_answer_ready(engine);

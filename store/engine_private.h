@@ -244,8 +244,10 @@ struct engine {
 	struct change_list showing;  /* durable; being carried out and answered */
 	struct change_list ready;    /* only to be answered */
 	struct change_list answering;
-	size_t gathered; /* changes in staged */
-	size_t to_show;  /* and in showing */
+	size_t gathered;     /* changes in staged */
+	size_t to_show;      /* and in showing */
+	int64_t flush_took;  /* the last one, in nanoseconds; 0: there was none */
+	int64_t rests_since; /* engine_nanoseconds() after the last group was answered */
 	uint64_t staged_count,
 		shown_count; /* since the start: every staged change is shown some day */
 	struct change *spares;
@@ -317,7 +319,8 @@ int64_t engine_now(void); /* nanoseconds since 1970 */
  * that was given, unless a mailbox changes a million times a second.
  */
 uint64_t engine_first_modseq(void);
-int64_t engine_ticks(void); /* milliseconds, monotonic */
+int64_t engine_nanoseconds(void); /* monotonic */
+int64_t engine_ticks(void);       /* milliseconds of the same */
 void engine_round_soon(struct engine *engine);
 /* The engine cannot go on; see engine_options.broken. */
 void engine_break(struct engine *engine, const char *event, const char *detail);
@@ -469,6 +472,8 @@ void change_ready(struct change *change, enum store_failure failure);
 /* Only to be answered, but not before everything staged so far is durable. */
 void change_follow(struct change *change);
 void changes_start_flush(struct engine *engine);
+/* The same; a lone change may be durable, visible and answered on return. */
+void changes_flush(struct engine *engine);
 void changes_answer_ready(struct engine *engine);
 void changes_drain(struct engine *engine);
 void changes_give_up(struct engine *engine);
