@@ -22,6 +22,8 @@ struct message {
 	uint64_t size;
 	uint32_t number;
 	bool has_uidl;
+	bool is_shared; /* its UIDL, with others that have none for that */
+	bool may_go;    /* when these are here, too */
 	struct once_uidl uidl;
 };
 
@@ -31,7 +33,7 @@ struct drop {
 	size_t count;
 
 	/* The chunk at hand. */
-	const struct message *chunk;
+	struct message *chunk;
 	size_t length;
 	struct once_key keys[SESSION_CHUNK];
 	int64_t when[SESSION_CHUNK];
@@ -134,12 +136,13 @@ static int by_uidl(const void *a, const void *b)
 
 /*
  * Messages of the same UIDL should be copies (RFC 1939 section 7), but nobody sees to it, and one of them
- * would be taken for the other and deleted there: all but the first are told apart by what they say.
+ * would be taken for the other and deleted there: all but the first are told apart by what they say. And the
+ * first one stays as long as anything does: alone, another one would have the UIDL of a message that is here.
  */
 static void part_twins(struct drop *drop)
 {
 	struct message **sorted = mem_array(drop->count, sizeof(struct message *));
-	size_t twins = 0;
+	size_t twins = 0, first = 0;
 
 	for (size_t i = 0; i < drop->count; i++)
 		sorted[i] = &drop->messages[i];
@@ -148,8 +151,12 @@ static void part_twins(struct drop *drop)
 		const bool same =
 			sorted[i]->has_uidl && memcmp(&sorted[i - 1]->uidl, &sorted[i]->uidl,
 						       sizeof(sorted[i]->uidl)) == 0;
-		if (same)
+		if (same) {
 			sorted[i]->has_uidl = false;
+			sorted[first]->is_shared = true;
+		} else {
+			first = i;
+		}
 		twins += same;
 	}
 	mem_free(sorted);
@@ -394,20 +401,15 @@ static bool may_go(const struct drop *drop, size_t index)
 	       drop->when[index] + (int64_t)account->delete_after < (int64_t)time(NULL);
 }
 
-static int delete_some(struct drop *drop)
+static int delete_these(struct pop3 *pop3, const uint32_t *numbers, size_t count)
 {
-	struct pop3 *pop3 = drop->pop3;
 	const size_t ahead = pop3->capabilities & POP3_PIPELINING ? AHEAD : 1;
 	size_t under_way = 0;
 
-	for (size_t i = 0; i <= drop->length; i++) {
-		const bool last = i == drop->length;
-		if (!last && !may_go(drop, i))
-			continue;
-		if (!last && pop3_send(pop3, "DELE %u", drop->chunk[i].number) != 0)
+	for (size_t i = 0; i < count; i++) {
+		if (pop3_send(pop3, "DELE %u", numbers[i]) != 0)
 			return -1;
-		under_way += !last;
-		if (under_way < ahead && !last)
+		if (++under_way < ahead && i + 1 < count)
 			continue;
 		pop3_expect(pop3, POP3_COMMAND_SECONDS, POP3_REPLY_OCTETS);
 		if (pop3_flush(pop3) != 0)
@@ -418,6 +420,32 @@ static int delete_some(struct drop *drop)
 				return -1;
 			pop3->session->report.deleted += status == 1;
 		}
+	}
+	return 0;
+}
+
+static int delete_some(struct drop *drop)
+{
+	uint32_t numbers[SESSION_CHUNK];
+	size_t count = 0;
+
+	for (size_t i = 0; i < drop->length; i++) {
+		if (!may_go(drop, i))
+			continue;
+		if (drop->chunk[i].is_shared)
+			drop->chunk[i].may_go = true;
+		else
+			numbers[count++] = drop->chunk[i].number;
+	}
+	return delete_these(drop->pop3, numbers, count);
+}
+
+static int delete_shared(struct drop *drop)
+{
+	for (size_t i = 0; i < drop->count && drop->staying == 0; i++) {
+		const struct message *message = &drop->messages[i];
+		if (message->may_go && delete_these(drop->pop3, &message->number, 1) != 0)
+			return -1;
 	}
 	return 0;
 }
@@ -458,6 +486,8 @@ int pop3_pull(struct pop3 *pop3)
 		result = pull_chunk(drop);
 		session_progress(session);
 	}
+	if (result == 0)
+		result = delete_shared(drop);
 	if (result == 0)
 		session_say_staying(session, drop->staying);
 	if (result == 0 && session->options.purpose == SESSION_TEST)

@@ -74,6 +74,10 @@ class Scripts(unittest.TestCase):
         cls.add("anew", "imap", lambda mail: imap(mail, examine=cls.examine), idle="no", every="5s")
         # A line that the delivery agent takes no message with.
         cls.add("refused-pop3", "pop3", pop3, tail=b"y" * 70000 + b"\r\n", every="1s")
+        # Two of the same UIDL, of which the delivery agent takes both, or not the second.
+        twins = "+OK\r\n1 a\r\n2 a\r\n.\r\n"
+        cls.add("twins", "pop3", lambda mail: pop3(mail, uidl=twins), count=2, every="1s", keep="no")
+        cls.add("lone-twin", "pop3", lambda mail: pop3([mail[0], mail[1] + b"y" * 70000 + b"\r\n"], uidl=twins), count=2, every="1s", keep="no")
         cls.add("refused-imap", "imap", imap, tail=b"y" * 70000 + b"\r\n", every="1s", idle="no", keep="no")
         cls.add("refused-kept", "imap", imap, tail=b"y" * 70000 + b"\r\n", every="1s", idle="no")
         # A large message of which a server gives less than it is asked for; one that is gone halfway; one not given at all.
@@ -179,6 +183,13 @@ class Scripts(unittest.TestCase):
                 wait_for(lambda: words in self.listed(name), words)
                 self.assertEqual(self.here(name), token == GOOD)
         self.assertNotIn("ya29", self.host.log())
+
+    def test_of_the_same_uidl_one_goes_when_all_are_here(self):
+        """Else the other one, alone with that UIDL the next time, would be taken for one that is here, and deleted."""
+        wait_for(lambda: self.said("twins", "DELE 1") and self.said("twins", "DELE 2"), "both are deleted there")
+        wait_for(lambda: self.said("lone-twin", "QUIT") > 3, "some polls")
+        self.assertEqual(self.here("lone-twin"), 1)
+        self.assertEqual(self.said("lone-twin", "DELE"), 0)
 
     def test_without_uidl_each_message_once(self):
         wait_for(lambda: self.said("no-uidl", "QUIT") > 3, "some polls")
