@@ -222,11 +222,7 @@ static int transfer_file(struct engine *engine, const struct effect *effect, str
 	folder->fd = mailbox_directory(engine, effect->mailbox);
 	if (folder->fd < 0)
 		return errno;
-	/* The new name is nobody's yet: the directories need not be read unless something has gone wrong. */
-	if (!retire && !folder->names &&
-		sys.renameat(source.fd, effect->from, folder->fd, effect->to) == 0)
-		return 0;
-	const int error = folder_transfer(folder, &source, effect->from, effect->to, retire);
+	const int error = folder_transfer_new(folder, &source, effect->from, effect->to, retire);
 	folder_forget(&source);
 	if (error == 0 && retire)
 		garbage_retired(engine, effect->source, effect->from);

@@ -377,6 +377,26 @@ int folder_transfer(
 	return 0;
 }
 
+int folder_transfer_new(
+	struct folder *folder, struct folder *source, const char *from, const char *to, bool retire)
+{
+	char tmp[MAILDIR_LEAF_LIMIT + 1];
+
+	/* There already: it is done again, after a fault. */
+	if (folder->names || is_there(folder->fd, to))
+		return folder_transfer(folder, source, from, to, retire);
+	if (!retire && sys.renameat(source->fd, from, folder->fd, to) == 0)
+		return 0;
+	if (!retire || !is_there(source->fd, from))
+		return folder_transfer(folder, source, from, to, retire);
+	const int error = folder_link_tmp(folder, source, from, to);
+	if (error)
+		return error;
+	folder_tmp(to, tmp);
+	return sys.renameat(folder->fd, tmp, folder->fd, to) == 0 ? folder_retire(source, from)
+								  : errno;
+}
+
 /* ---- files and directories ---- */
 
 int folder_replace_file(int fd, const char *name, struct text octets)

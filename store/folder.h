@@ -53,6 +53,10 @@ int folder_link_tmp(struct folder *folder, struct folder *source, const char *fr
 int folder_transfer(struct folder *folder, struct folder *source, const char *from, const char *to,
 	bool retire);
 
+/* The same when the message can only be where it was, or at `to`: no directory is read to find out. */
+int folder_transfer_new(struct folder *folder, struct folder *source, const char *from,
+	const char *to, bool retire);
+
 /* The same, but it stays in source. */
 int folder_copy(struct folder *folder, struct folder *source, const char *from, const char *to);
 

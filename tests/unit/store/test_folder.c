@@ -84,6 +84,36 @@ static void test_moved_before(void **state)
 	}
 }
 
+/* As it is, as it was left half way, and where the message has another name by now, or none. */
+static void test_new(void **state)
+{
+	static const char other[] = "cur/1000000001.M1P1Q1.mail.example.test,S=4,W=5,U=7:2,F";
+	struct two *two = *state;
+
+	for (int i = 0; i < 8; i++) {
+		const bool retire = i % 2;
+		unlinkat(two->target.fd, THERE, 0);
+		unlinkat(two->source.fd, GONE, 0);
+		if (i > 0)
+			assert_int_equal(folder_write(&two->source, LEAF, TEXT("one\n")), 0);
+		folder_forget(&two->source);
+		if (i / 2 == 1)
+			assert_int_equal(linkat(two->source.fd, LEAF, two->target.fd, THERE, 0), 0);
+		if (i / 2 == 2)
+			assert_int_equal(renameat(two->source.fd, LEAF, two->source.fd, other), 0);
+		if (i / 2 == 3)
+			assert_int_equal(unlinkat(two->source.fd, LEAF, 0), 0);
+		assert_int_equal(
+			folder_transfer_new(&two->target, &two->source, LEAF, THERE, retire), 0);
+		assert_false(is_there(&two->source, LEAF));
+		assert_false(is_there(&two->source, other));
+		assert_int_equal(is_there(&two->source, GONE), retire && i / 2 < 3);
+		assert_int_equal(is_there(&two->target, THERE), i / 2 < 3);
+		folder_forget(&two->source);
+		folder_forget(&two->target);
+	}
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -91,6 +121,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_retired_before),
 		TEST(test_moved_before),
+		TEST(test_new),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
