@@ -50,6 +50,8 @@ static void send_recipient(struct lmtp *lmtp)
 	dsn_add_recipient(out, &lmtp->unsent->dsn);
 	buf_add_string(out, "\r\n");
 	conn_write(lmtp->conn, buf_text(out));
+	if (lmtp->awaited == 0)
+		lmtp->asked = lmtp->unsent;
 	lmtp->unsent = lmtp->unsent->next;
 	lmtp->awaited++;
 }
@@ -261,10 +263,14 @@ static void on_mail(struct lmtp *lmtp, const struct reply *reply)
 
 static void on_recipient(struct lmtp *lmtp, const struct reply *reply)
 {
+	const struct lmtp_recipient *recipient = lmtp->asked;
+
 	lmtp->awaited--;
+	lmtp->asked = recipient->next;
 	if (lmtp->refusal.code)
 		reply = &lmtp->refusal;
 	lmtp->accepted += is_good(reply);
+	lmtp_note_verdict(lmtp, recipient, reply);
 	lmtp->handlers->recipient(lmtp->owner, reply);
 }
 

@@ -21,14 +21,17 @@
 
 struct event_base;
 struct lmtp;
+struct lmtp_envelope;
 struct lmtp_pool;
+struct lmtp_recipient;
 
 struct lmtp_options {
 	struct smtp_in_hand_over server;
-	struct text hostname; /* for LHLO; copied */
-	size_t connections;   /* at once */
-	unsigned seconds;     /* waiting for a reply */
-	unsigned end_seconds; /* the same at the end of a message */
+	struct text hostname;    /* for LHLO; copied */
+	size_t connections;      /* at once */
+	unsigned seconds;        /* waiting for a reply */
+	unsigned end_seconds;    /* the same at the end of a message */
+	unsigned memory_seconds; /* for lmtp_pool_foresees(); 0: it never does */
 	/* lmtp_pool_is_asking() no more; called by the loop. NULL: nobody cares. */
 	void (*asked)(void *owner);
 	void *owner;
@@ -53,6 +56,13 @@ bool lmtp_pool_is_asking(const struct lmtp_pool *pool);
 
 /* As it said last. False while it has never been heard. */
 bool lmtp_pool_offers_dsn(const struct lmtp_pool *pool);
+
+/*
+ * The server has just accepted this recipient for such a message, and nothing is known to have changed.
+ * Who takes its word for given has to ask it all the same before the message goes on.
+ */
+bool lmtp_pool_foresees(struct lmtp_pool *pool, const struct lmtp_envelope *envelope,
+	const struct lmtp_recipient *recipient);
 
 /* Closes idle connections, politely. */
 void lmtp_pool_drain(struct lmtp_pool *pool);

@@ -21,12 +21,17 @@ enum {
 	OUTPUT_LOW = 32 * 1024,
 };
 
-static int64_t now_seconds(void)
+static int64_t now_milliseconds(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	return (int64_t)now.tv_sec;
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int64_t now_seconds(void)
+{
+	return now_milliseconds() / 1000;
 }
 
 /* ---- the pool ---- */
@@ -107,6 +112,7 @@ void lmtp_pool_change(struct lmtp_pool *pool, const struct lmtp_options *options
 	const char *before = pool->options.hostname.ptr;
 
 	const bool same = is_same_server(&pool->options.server, &options->server);
+	accepted_release(&pool->accepted);
 	if (!same) {
 		lmtp_pool_drain(pool);
 		pool->away_until = 0;
@@ -124,6 +130,7 @@ void lmtp_pool_free(struct lmtp_pool **pool)
 		return;
 	while (!LIST_EMPTY(&(*pool)->open))
 		close_lmtp(LIST_FIRST(&(*pool)->open));
+	accepted_release(&(*pool)->accepted);
 	buf_release(&(*pool)->scratch);
 	mem_free((void *)(*pool)->options.hostname.ptr);
 	mem_free(*pool);
@@ -266,6 +273,7 @@ static struct lmtp *open_lmtp(struct lmtp_pool *pool, const char **reason)
 	pool->counts.open++;
 	if (dial(lmtp, reason) == 0)
 		return lmtp;
+	accepted_release(&pool->accepted);
 	close_lmtp(lmtp);
 	return NULL;
 }
@@ -342,6 +350,52 @@ void lmtp_asked(struct lmtp *lmtp)
 		pool->options.asked(pool->options.owner);
 }
 
+/* ---- what the server has accepted ---- */
+
+/*
+ * All that is told of a recipient and its message but the size and our id, in the scratch buffer. No line
+ * end is in any of it.
+ */
+static struct text question_of(struct lmtp_pool *pool, const struct lmtp_envelope *envelope,
+	const struct lmtp_recipient *recipient)
+{
+	struct buf *out = &pool->scratch;
+
+	buf_clear(out);
+	buf_add_char(out, (char)('0' + envelope->eight_bit + 2 * envelope->utf8));
+	buf_add(out, envelope->sender);
+	dsn_add_mail(out, &envelope->dsn);
+	buf_add_char(out, '\n');
+	buf_add(out, recipient->address);
+	buf_add_char(out, '\n');
+	dsn_add_recipient(out, &recipient->dsn);
+	return buf_text(out);
+}
+
+bool lmtp_pool_foresees(struct lmtp_pool *pool, const struct lmtp_envelope *envelope,
+	const struct lmtp_recipient *recipient)
+{
+	return pool->accepted.place &&
+	       accepted_holds(&pool->accepted, question_of(pool, envelope, recipient),
+		       envelope->size, now_milliseconds());
+}
+
+void lmtp_note_verdict(
+	struct lmtp *lmtp, const struct lmtp_recipient *recipient, const struct reply *reply)
+{
+	struct lmtp_pool *pool = lmtp->pool;
+	const int64_t memory = (int64_t)pool->options.memory_seconds * 1000;
+
+	if (memory == 0 || !is_same_server(&lmtp->server, &pool->options.server))
+		return;
+	const int64_t now = now_milliseconds();
+	const struct text question = question_of(pool, lmtp->envelope, recipient);
+	if (reply->code == 250)
+		accepted_note(&pool->accepted, question, lmtp->envelope->size, now, now + memory);
+	else
+		accepted_drop(&pool->accepted, question);
+}
+
 void lmtp_idle_limit(struct lmtp *lmtp, unsigned seconds)
 {
 	if (lmtp->idle_seconds == seconds)
@@ -403,6 +457,8 @@ void lmtp_broke(struct lmtp *lmtp, const char *reason)
 	const struct lmtp_handlers *handlers = lmtp->handlers;
 	void *owner = lmtp->owner;
 
+	/* Who comes next has to hear whether the server is there. */
+	accepted_release(&lmtp->pool->accepted);
 	if (lmtp->state == LMTP_BUSY && lmtp->kept && !lmtp->answered) {
 		conn_free(&lmtp->conn);
 		lmtp->kept = false;

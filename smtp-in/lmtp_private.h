@@ -19,6 +19,7 @@
 #include "base/buf.h"
 #include "base/conn.h"
 #include "mail/wire.h"
+#include "smtp-in/accepted.h"
 #include "smtp-in/lmtp.h"
 
 enum lmtp_state {
@@ -52,6 +53,7 @@ struct lmtp_pool {
 	struct lmtp *asking; /* made ahead, and not at its LHLO's reply yet */
 	bool known;          /* what the server offers: */
 	bool dsn;
+	struct accepted accepted; /* recipients, lately */
 	struct buf scratch;
 };
 
@@ -80,6 +82,7 @@ struct lmtp {
 	void *owner;
 	struct lmtp_recipient *first, *last;
 	struct lmtp_recipient *unsent; /* from here on */
+	struct lmtp_recipient *asked;  /* whose verdict is awaited next */
 	bool answered;                 /* a reply came: it cannot be moved to another connection */
 	bool mail_sent, mail_answered;
 	struct reply refusal; /* of MAIL; code 0: none. Its text is in refusal_text. */
@@ -109,6 +112,10 @@ void lmtp_idle_limit(struct lmtp *lmtp, unsigned seconds);
 
 /* What the server offers was heard, or will not be. */
 void lmtp_asked(struct lmtp *lmtp);
+
+/* For lmtp_pool_foresees(). */
+void lmtp_note_verdict(
+	struct lmtp *lmtp, const struct lmtp_recipient *recipient, const struct reply *reply);
 
 /* lmtp_message.c */
 

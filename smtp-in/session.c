@@ -237,6 +237,7 @@ static bool read_command(struct session *session)
 	int found = wire_line(&session->lines, conn_input(session->conn), line_limit(session),
 		&line, &used, &fault);
 
+	session->lone = used == conn_input(session->conn).len;
 	if (found > 0) {
 		session->waiting = commands_run(session, line) == COMMANDS_WAIT;
 	} else if (found < 0) {

@@ -55,6 +55,7 @@ struct session {
 	bool waiting;      /* the next command waits for the LMTP server's word */
 	bool delayed;      /* replies are kept back, and nothing more is read */
 	bool owes_mail;    /* the reply to MAIL, which leaves together with the next */
+	bool lone;         /* nothing has come behind the command that is being run */
 	struct wire_lines lines;
 	struct bdat_chunk chunk; /* CHUNK: this one */
 	unsigned errors, junk;   /* since the last message */

@@ -148,6 +148,15 @@ static const struct settings_item items[] = {
 		.offset = AT(hand_over_end_seconds),
 		.help = "The same at the end of a message; below the ten minutes that RFC 5321 "
 			"makes clients wait." },
+	{ .name = "hand-over-memory",
+		.type = SETTINGS_SECONDS,
+		.preset = "1s",
+		.most = 60,
+		.offset = AT(hand_over_memory_seconds),
+		.help = "How long it is known that the LMTP server accepted a recipient. Whoever "
+			"sends to several and waits for each reply hears so at once; the server "
+			"is asked before the message goes on, and if it says no then, the message "
+			"is put off. 0 is not at all." },
 	{ .name = "handshake-timeout",
 		.type = SETTINGS_SECONDS,
 		.preset = "1m",

@@ -34,6 +34,7 @@ struct smtp_in_settings {
 	uint64_t hand_over_seconds;              /* waiting for its replies */
 	uint64_t hand_over_hold_seconds;         /* a silent client keeps one of them */
 	uint64_t hand_over_end_seconds;          /* waiting for those at the end of a message */
+	uint64_t hand_over_memory_seconds;       /* an accepted recipient is known for so long */
 	uint64_t handshake_seconds;              /* of TLS */
 	/* Limits on clients (guard.h); 0 is none. */
 	bool limits_loopback;

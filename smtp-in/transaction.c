@@ -178,11 +178,22 @@ static void note_accepted(struct transaction *transaction, struct transaction_re
 	transaction->session->worker->total.recipients++;
 }
 
+static void note_refused(const struct transaction *transaction,
+	const struct transaction_recipient *recipient, const struct reply *reply)
+{
+	transaction->session->worker->total.refused_recipients++;
+	log_refused(transaction, recipient, reply);
+}
+
 /* The client has long been told that this one is accepted. */
-static void note_again(struct transaction *transaction, const struct reply *reply)
+static void note_again(struct transaction *transaction,
+	const struct transaction_recipient *recipient, const struct reply *reply)
 {
 	transaction->again--;
-	transaction->lapsed |= reply->code / 100 != 2;
+	if (reply->code / 100 != 2) {
+		transaction->lapsed = true;
+		note_refused(transaction, recipient, reply);
+	}
 	if (transaction->awaited == 0)
 		session_resume(transaction->session);
 }
@@ -203,7 +214,7 @@ static void on_recipient(void *owner, const struct reply *reply)
 	transaction->next_verdict = (struct transaction_recipient *)recipient->base.next;
 	transaction->awaited--;
 	if (transaction->again) {
-		note_again(transaction, reply);
+		note_again(transaction, recipient, reply);
 		return;
 	}
 	if (session->listener->submission && reply->code == 550 &&
@@ -211,12 +222,10 @@ static void on_recipient(void *owner, const struct reply *reply)
 		reply = &no_way;
 	if (reply->code / 100 == 5 && !fail_recipient(session))
 		reply = &later;
-	if (reply->code / 100 == 2) {
+	if (reply->code / 100 == 2)
 		note_accepted(transaction, recipient);
-	} else {
-		session->worker->total.refused_recipients++;
-		log_refused(transaction, recipient, reply);
-	}
+	else
+		note_refused(transaction, recipient, reply);
 	const bool last = transaction->awaited == 0;
 	session_reply(session, transaction_pass_reply(reply));
 	/* Who waits for bad news does not keep a connection from others. */
@@ -256,17 +265,39 @@ void transaction_rest(struct transaction *transaction)
 
 bool transaction_take_up(struct transaction *transaction)
 {
-	struct transaction_recipient *recipient = transaction->first_accepted;
-
-	if (transaction->lmtp)
-		return true;
-	if (transaction->failed || !begin_lmtp(transaction))
-		return false;
-	for (; recipient; recipient = recipient->next_accepted) {
+	if (!transaction->lmtp) {
+		if (transaction->failed || !begin_lmtp(transaction))
+			return false;
+		transaction->untold = transaction->first_accepted;
+	}
+	for (; transaction->untold; transaction->untold = transaction->untold->next_accepted) {
 		transaction->again++;
-		tell(transaction, recipient);
+		tell(transaction, transaction->untold);
 	}
 	return true;
+}
+
+/*
+ * It need not be asked about now. Nothing would be gained by that for the first of a message, since DATA
+ * would wait instead, nor for one with others behind it, whose verdicts come together as it is.
+ */
+static bool is_foreseen(
+	const struct transaction *transaction, const struct transaction_recipient *recipient)
+{
+	const struct session *session = transaction->session;
+
+	return transaction->accepted && session->lone && transaction->awaited == 0 &&
+	       !transaction->failed && !transaction->lapsed &&
+	       lmtp_pool_foresees(session->worker->pool, &transaction->envelope, &recipient->base);
+}
+
+/* The server's own word is awaited before the message. */
+static void foresee(struct transaction *transaction, struct transaction_recipient *recipient)
+{
+	note_accepted(transaction, recipient);
+	if (!transaction->untold)
+		transaction->untold = recipient;
+	session_reply(transaction->session, REPLY(250, 2, 1, 5, "recipient ok"));
 }
 
 void transaction_add_recipient(struct transaction *transaction, const struct address *address,
@@ -277,16 +308,17 @@ void transaction_add_recipient(struct transaction *transaction, const struct add
 
 	/* Counted in any case: the limit is also one on what a transaction can make us remember. */
 	transaction->recipients++;
-	if (!transaction_take_up(transaction)) {
-		session_reply(transaction->session, transaction_unavailable());
-		return;
-	}
 	recipient = arena_take(arena, sizeof(*recipient));
 	recipient->address = (struct address){ .local = text_copy(arena, address->local),
 		.domain = text_copy(arena, address->domain) };
 	recipient->base.address = address_print(arena, address);
 	recipient->base.dsn = *dsn;
-	tell(transaction, recipient);
+	if (is_foreseen(transaction, recipient))
+		foresee(transaction, recipient);
+	else if (transaction_take_up(transaction))
+		tell(transaction, recipient);
+	else
+		session_reply(transaction->session, transaction_unavailable());
 }
 
 static void on_drained(void *owner)

@@ -33,8 +33,9 @@ struct transaction {
 
 	struct transaction_recipient *next_verdict;
 	struct transaction_recipient *first_accepted, *last_accepted;
-	size_t again; /* of the awaited, those that were accepted before and are told anew */
-	bool lapsed;  /* of which one is accepted no more */
+	struct transaction_recipient *untold; /* from here on the LMTP server has not been asked */
+	size_t again; /* of the awaited, those that the client was told before are accepted */
+	bool lapsed;  /* of which one is not */
 	const struct address *only; /* the recipient accepted last, for the trace field */
 	size_t recipients;          /* that were asked for */
 	size_t awaited;             /* verdicts not yet given to the client */
@@ -69,13 +70,17 @@ void transaction_free(struct transaction **transaction);
 /* Replies to RCPT are awaited: nothing else may be answered before them. */
 bool transaction_is_awaited(const struct transaction *transaction);
 
-/* RCPT. The LMTP server's verdict becomes the reply. The address is copied; dsn's texts are not. */
+/*
+ * RCPT. The LMTP server's verdict becomes the reply. Of a message's further recipients a client that waits
+ * for each reply hears at once what the server has just said of them; it is asked again together with the
+ * next, or with the message, which is put off when it says no. The address is copied; dsn's texts are not.
+ */
 void transaction_add_recipient(struct transaction *transaction, const struct address *address,
 	const struct dsn_recipient *dsn);
 
 /*
  * The LMTP server's connection is given back while the client says nothing; transaction_take_up() tells the
- * server all of it again, or finds it away: false.
+ * server all of it again, and what it was not told before, or finds it away: false.
  */
 void transaction_rest(struct transaction *transaction);
 bool transaction_take_up(struct transaction *transaction);

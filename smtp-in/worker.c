@@ -80,6 +80,7 @@ static int lmtp_options(struct worker *worker, struct lmtp_options *options)
 		.connections = settings->hand_over_connections,
 		.seconds = (unsigned)settings->hand_over_seconds,
 		.end_seconds = (unsigned)settings->hand_over_end_seconds,
+		.memory_seconds = (unsigned)settings->hand_over_memory_seconds,
 		.asked = on_asked,
 		.owner = worker,
 	};

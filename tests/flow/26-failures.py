@@ -247,6 +247,28 @@ class Failures(unittest.TestCase):
         self.host.command("user", "add", "-c", self.conf(), "bob@example.test", input=b"restante\n")
         self.assertEqual(self.subjects("bob"), [])
 
+    def test_one_of_several_has_just_left(self):
+        """Still known as accepted at RCPT: the message is put off for all, and who tries again hears why."""
+        self.begin(set={"smtp-in.hand-over-memory": "60", "smtp-in.workers": "1"})
+        to = ("alice@example.test", "bob@example.test", "carol@example.test")
+        client = smtplib.SMTP("127.0.0.1", self.host.port("smtp"))
+        self.addCleanup(client.close)
+        client.ehlo("client.example.org")
+
+        def name():
+            client.mail("s@example.org")
+            return [short(*client.rcpt(one)) for one in to]
+
+        self.assertEqual(name(), ["250 2.1.5"] * 3)
+        self.assertEqual(short(*client.data(self.message())), "250 2.0.0")
+        self.host.command("user", "remove", "-c", self.conf(), "bob@example.test")
+        self.assertEqual(name(), ["250 2.1.5"] * 3)
+        self.assertEqual(short(*client.docmd("data")), "451 4.3.0")
+        self.assertEqual([self.subjects(user) for user in ("alice", "carol")], [[1], [1]])
+        self.assertEqual(name(), ["250 2.1.5", "550 5.1.1", "250 2.1.5"])
+        self.assertEqual(short(*client.data(self.message())), "250 2.0.0")
+        self.assertEqual([self.subjects(user) for user in ("alice", "carol")], [[1, 2], [1, 2]])
+
     def test_an_import_is_not_finished(self):
         """As it is left by one that died: the user's mail is put off until it is done again."""
         self.begin()

@@ -543,6 +543,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	set("message-size", "4096");
 	set("hand-over", hand_over);
 	set("recipients", "50");
+	set("hand-over-memory", "60");
 	set("greeting-delay", "0");
 	set("failure-delay", "0");
 	set("failed-recipients-per-hour", "3");

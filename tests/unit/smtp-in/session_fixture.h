@@ -205,6 +205,10 @@ static inline int setup(void **state)
 	assert_int_equal(settings_set(&smtp_in_section, &fixture->settings, "hand-over",
 				 text_of(place), error, sizeof(error)),
 		0);
+	/* What a test says about a recipient holds for it alone; see test_session_known.c. */
+	assert_int_equal(settings_set(&smtp_in_section, &fixture->settings, "hand-over-memory",
+				 TEXT("0"), error, sizeof(error)),
+		0);
 	fixture->loop = event_base_new();
 	fixture->context = (struct role_context){
 		.loop = fixture->loop, .common = &fixture->common, .settings = &fixture->settings
