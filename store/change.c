@@ -480,11 +480,15 @@ void changes_start_flush(struct engine *engine)
 	worker_start(engine->flusher, flush, on_flushed, engine);
 }
 
-/* Nobody else is at work, as far as can be told, and a flush is nothing to wait for. */
+/*
+ * Nobody else is at work, as far as can be told, and a flush is nothing to wait for. A task that is not over
+ * goes piece by piece so that others get their turn: then the loop must turn in between.
+ */
 static bool is_alone(const struct engine *engine)
 {
-	return engine->gathered == 1 && engine->to_show == 0 && engine->flush_took &&
-	       engine->flush_took < QUICK && engine_nanoseconds() - engine->rests_since > QUIET;
+	return engine->gathered == 1 && engine->to_show == 0 && STAILQ_EMPTY(&engine->tasks) &&
+	       engine->flush_took && engine->flush_took < QUICK &&
+	       engine_nanoseconds() - engine->rests_since > QUIET;
 }
 
 void changes_flush(struct engine *engine)
