@@ -277,8 +277,8 @@ enum store_failure engine_view_fetch(
 
 /*
  * By ascending UID, engine_options.update_messages of them in a transaction; what was altered before one of
- * these failed stays so, and result.changed counts it. UIDs that are gone are passed over; uids need not be
- * sorted. STORE_REFUSED: read-only.
+ * these failed stays so, and result.changed counts it. An expunge that a crash interrupts is done by the next
+ * start. UIDs that are gone are passed over; uids need not be sorted. STORE_REFUSED: read-only.
  */
 void engine_view_update(struct engine_view *view, enum store_update_kind kind, uint32_t flags,
 	struct text keywords, const uint32_t *uids, size_t count, engine_done *done, void *owner);

@@ -9,6 +9,7 @@
  *	checkpoint.c  the marker, the sync, Berkeley DB's checkpoint
  *	deliver.c arrival.c spool.c update.c view.c scan.c create.c reshape.c transfer.c subscribe.c
  *	              what sessions ask for
+ *	expunging.c   expunges that a crash must not leave half done
  *	rebuild.c     an index from the Maildirs
  *	import.c      Maildirs that another server made
  *	space.c       room on the disk
@@ -532,6 +533,23 @@ struct inbox_transfer {
  */
 enum store_failure transfer_inbox(struct engine *engine, struct mailbox *source, struct text name,
 	struct change *change, struct inbox_transfer *inbox);
+
+/* update.c */
+/* An expunge of these UIDs (a run as in index_expunging), of which there is a note, goes on in its turn. */
+void update_resume(struct engine *engine, struct mailbox *mailbox, struct text uids);
+
+/* expunging.c */
+/*
+ * A note in this transaction that all of these are to go, by ascending UID, whatever happens meanwhile. An
+ * error of env.h, or 0.
+ */
+int expunging_note(struct engine *engine, struct env_txn *txn, struct index_mailbox_id id,
+	const uint32_t *uids, size_t count);
+/* Away with it. It may come back with a crash: then nothing is left to be done. */
+void expunging_forget(
+	struct engine *engine, struct index_mailbox_id id, const uint32_t *uids, size_t count);
+/* What is noted goes on, before anybody can select the mailboxes. An error of env.h, or 0. */
+int expunging_resume(struct engine *engine);
 
 /* deliver.c */
 /*

@@ -48,7 +48,7 @@ struct env {
 };
 
 static const char *const files[ENV_TABLES] = { "users.db", "mailboxes.db", "messages.db",
-	"expunged.db", "once.db", "directory.db" };
+	"expunged.db", "once.db", "directory.db", "expunging.db" };
 
 /*
  * Recovery ends with a checkpoint that Berkeley DB takes by itself, and from then on nothing before it
@@ -199,7 +199,8 @@ static int open_all(struct env *env, const struct env_options *options)
 	if (sync_redone() != 0)
 		return errno;
 	for (int table = 0; table < ENV_TABLES; table++) {
-		if ((error = open_table(env, (enum env_table)table, options->create)) != 0)
+		if ((error = open_table(env, (enum env_table)table,
+			     options->create || table == ENV_EXPUNGING)) != 0)
 			return error;
 	}
 	return 0;

@@ -26,6 +26,7 @@ enum env_table {
 	ENV_EXPUNGED,
 	ENV_ONCE,
 	ENV_DIRECTORY,
+	ENV_EXPUNGING, /* came later: made where an index has none */
 	ENV_TABLES
 };
 

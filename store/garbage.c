@@ -19,7 +19,8 @@ enum {
 	USER_KEY = 4, /* octets of a key that are the user's number, in every one of these tables */
 };
 
-static const enum env_table tables[] = { ENV_MESSAGES, ENV_EXPUNGED, ENV_ONCE, ENV_MAILBOXES };
+static const enum env_table tables[] = { ENV_MESSAGES, ENV_EXPUNGED, ENV_ONCE, ENV_EXPUNGING,
+	ENV_MAILBOXES };
 enum { TABLES = sizeof(tables) / sizeof(tables[0]) };
 
 struct garbage {

@@ -8,6 +8,7 @@
  *	expunged   user u32, mailbox u32, modseq u64, uid u32       (version only)
  *	once       user u32, key                                    time i64
  *	directory  see directory_file.c                             alias | domain
+ *	expunging  user u32, mailbox u32, first uid u32             expunging
  *
  * Every value begins with its format's version, u8. Fields follow as base/message.h packs them.
  * A value that does not decode to its last octet is damage: -1.
@@ -26,6 +27,7 @@ enum {
 	INDEX_MESSAGE_KEY = 12,
 	INDEX_EXPUNGED_KEY = 20,
 	INDEX_ONCE_KEY_LIMIT = 4 + STORE_ONCE_LIMIT,
+	INDEX_EXPUNGING_UIDS = 1024,                          /* in one row */
 	INDEX_MEMBERS_LIMIT = 8000 + STORE_ADDRESS_LIMIT + 8, /* octets of members in one row */
 };
 
@@ -56,6 +58,9 @@ enum index_place { INDEX_NEW, INDEX_CUR };
 
 #define INDEX_ONCE_FIELDS(F) F(u8, version, 0) F(i64, time, 0)
 
+/* uids: a run of u32 little-endian, ascending. */
+#define INDEX_EXPUNGING_FIELDS(F) F(u8, version, 0) F(text, uids, INDEX_EXPUNGING_UIDS * 4)
+
 #define INDEX_DOMAIN_FIELDS(F) F(u8, version, 0)
 /* members: a run of STORE_MEMBER. */
 #define INDEX_ALIAS_FIELDS(F) \
@@ -68,6 +73,7 @@ MESSAGE_DECLARE(index_user, INDEX_USER_FIELDS)
 MESSAGE_DECLARE(index_mailbox, INDEX_MAILBOX_FIELDS)
 MESSAGE_DECLARE(index_message, INDEX_MESSAGE_FIELDS)
 MESSAGE_DECLARE(index_once, INDEX_ONCE_FIELDS)
+MESSAGE_DECLARE(index_expunging, INDEX_EXPUNGING_FIELDS)
 MESSAGE_DECLARE(index_domain, INDEX_DOMAIN_FIELDS)
 MESSAGE_DECLARE(index_alias, INDEX_ALIAS_FIELDS)
 
@@ -77,6 +83,7 @@ int index_user_decode(struct text value, struct index_user *user);
 int index_mailbox_decode(struct text value, struct index_mailbox *mailbox);
 int index_message_decode(struct text value, struct index_message *message);
 int index_once_decode(struct text value, struct index_once *once);
+int index_expunging_decode(struct text value, struct index_expunging *row);
 int index_domain_decode(struct text value, struct index_domain *domain);
 int index_alias_decode(struct text value, struct index_alias *alias);
 

@@ -3,8 +3,10 @@
  *
  * Many messages are altered piece by piece, each piece a transaction that is visible before the next one
  * begins: so an expunge of a whole mailbox holds up nobody but those who wait for their turn at the same
- * mailbox.
+ * mailbox. An expunge is all or nothing nevertheless, also when the store dies (expunging.c); only one that
+ * is refused on its way, as on a disk without room, leaves what its pieces did.
  */
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +28,8 @@ struct update {
 	uint64_t await;   /* engine.shown_count from which on the last piece is visible */
 	uint32_t changed;
 	uint64_t modseq;
+	bool is_noted;   /* in the index: it will be done, whatever happens */
+	bool is_resumed; /* nobody is to be told */
 };
 
 static int compare(const void *a, const void *b)
@@ -114,7 +118,24 @@ static enum store_failure name_keywords(struct batch *batch, struct update *upda
 	return failure;
 }
 
-/* What nobody had seen when it began cannot be meant. */
+/* With the first piece that does anything, unless that is all. */
+static void note(struct batch *batch, struct update *update, size_t end)
+{
+	if (update->kind != STORE_UPDATE_EXPUNGE || update->is_noted || end == update->count ||
+		batch->error || batch_count(batch) == 0)
+		return;
+	batch->error = expunging_note(
+		batch->engine, batch->txn, update->mailbox->id, update->uids, update->count);
+	update->is_noted = batch->error == 0;
+}
+
+static void forget(struct engine *engine, struct update *update)
+{
+	if (update->is_noted)
+		expunging_forget(engine, update->mailbox->id, update->uids, update->count);
+	update->is_noted = false;
+}
+
 static enum store_failure run_piece(
 	struct engine *engine, struct update *update, size_t end, struct change *change)
 {
@@ -126,17 +147,21 @@ static enum store_failure run_piece(
 	enum store_failure failure = name_keywords(&batch, update);
 	for (size_t i = update->done; i < end && failure == STORE_OK && batch.error == 0; i++) {
 		const uint32_t uid = update->uids[i];
-		if ((i && uid == update->uids[i - 1]) || uid >= update->uidnext)
+		if (i && uid == update->uids[i - 1])
 			continue;
 		if (get_row(&batch, uid, &value, &row) == 1)
 			update_one(&batch, update, uid, &row);
 	}
 	buf_release(&value);
+	const bool was_noted = update->is_noted;
+	note(&batch, update, end);
 	const uint32_t changed = (uint32_t)batch_count(&batch);
 	const uint64_t modseq = batch.modseq;
 	failure = batch_end(&batch, failure);
-	if (failure != STORE_OK)
+	if (failure != STORE_OK) {
+		update->is_noted = was_noted;
 		return failure;
+	}
 	update->done = end;
 	update->changed += changed;
 	if (changed)
@@ -153,12 +178,15 @@ static bool are_in_order(const uint32_t *uids, size_t count)
 	return i >= count;
 }
 
+/* What nobody had seen when it began cannot be meant. */
 static void begin(struct update *update)
 {
 	update->uidnext = update->mailbox->visible.uidnext;
 	update->modseq = update->mailbox->row.modseq;
 	if (!are_in_order(update->uids, update->count))
 		qsort(update->uids, update->count, sizeof(*update->uids), compare);
+	while (update->count && update->uids[update->count - 1] >= update->uidnext)
+		update->count--;
 }
 
 static bool run_in_turn(struct engine *engine, struct change *change)
@@ -183,9 +211,13 @@ static bool run_in_turn(struct engine *engine, struct change *change)
 	if (failure != STORE_OK) {
 		if (!is_last)
 			change_release(part);
+		if (!update->is_resumed)
+			forget(engine, update);
 		change_ready(change, failure);
 		return true;
 	}
+	if (is_last)
+		forget(engine, update);
 	/* The state that is left as it is may not be durable yet. */
 	if (is_last && update->changed == before)
 		change_follow(change);
@@ -217,4 +249,25 @@ void engine_view_update(struct engine_view *view, enum store_update_kind kind, u
 		memcpy(update->uids, uids, count * sizeof(*uids));
 	change->context = update;
 	task_queue(engine, view->mailbox, change, run_in_turn);
+}
+
+void update_resume(struct engine *engine, struct mailbox *mailbox, struct text uids)
+{
+	struct change *change = change_new(engine, NULL, NULL);
+	struct update *update = arena_take(change->arena, sizeof(*update));
+
+	*update = (struct update){ .mailbox = mailbox,
+		.kind = STORE_UPDATE_EXPUNGE,
+		.names = TEXT(""),
+		.uids = arena_take(change->arena, uids.len + sizeof(*update->uids)),
+		.count = uids.len / sizeof(*update->uids),
+		.is_noted = true,
+		.is_resumed = true };
+	for (size_t i = 0; i < update->count; i++) {
+		uint32_t uid;
+		memcpy(&uid, uids.ptr + i * sizeof(uid), sizeof(uid));
+		update->uids[i] = le32toh(uid);
+	}
+	change->context = update;
+	task_queue(engine, mailbox, change, run_in_turn);
 }

@@ -93,7 +93,7 @@ static bool check_missing(struct checking *checking)
 	return true;
 }
 
-/* Each piece of an expunge or a move takes all or nothing, and they come one after the other. */
+/* An expunge takes all or nothing, and so does each piece of a move: they come one after the other. */
 static bool check_expunge(struct checking *checking, const struct copy *a, const struct copy *b)
 {
 	if (a->found == b->found || a->expunge != b->expunge || !is_asked(checking, a->expunged))

@@ -1,14 +1,13 @@
 """What the host has promised so far, and whether what is there keeps it.
 
 A promise is an answer that a client has read in full: 250 after DATA, +OK after QUIT, a UID in a listing. What
-was under way when the host died may have happened or not, but never half and never twice. Deletions are the
-exception: they go by ascending UID, PIECE at a time, and each piece has happened or not.
+was under way when the host died may have happened or not, but never half and never twice.
 """
 
 import hashlib
 import threading
 
-PIECE = 100  # of an update or a move (store/batch.c)
+PIECE = 100  # of flags that are set, or of a move (store/batch.c), which go by ascending UID
 SENT, ACKNOWLEDGED = "under way", "acknowledged"
 
 
@@ -137,12 +136,11 @@ class Ledger:
 
     @staticmethod
     def _settle_quits(user, drop, present):
-        """A later session shows what became of a QUIT that was not answered: all of it, nothing, or the first pieces."""
+        """A later session shows what became of a QUIT that was not answered: all of it or nothing."""
         for together in {frozenset(message.deletion) for message in drop.messages.values() if message.deletion}:
             uids = sorted(message.uid for message in together)
             left = [uid for uid in uids if uid in present]
-            gone = len(uids) - len(left)
-            if left and (gone % PIECE or uids[gone:] != left):
+            if left and left != uids:
                 raise Broken(f"{user}: UIDs {left} are left of {uids} that one QUIT deleted")
             for message in together:
                 message.deleted, message.deletion = message.uid not in present, None

@@ -1,7 +1,7 @@
 """What a user's mailboxes must hold, by the ledger of tests/clients/storeload.c and what was delivered.
 
 A promise is an answer that the client has read. The one request without an answer, when the store was killed, has
-happened as a whole or not at all; an update of many messages, piece by piece as ledger.py has it.
+happened as a whole or not at all; flags and moves of many messages, piece by piece as ledger.py has it.
 """
 
 import collections
@@ -285,7 +285,7 @@ class Mailboxes:
         """What may have happened of the request under way."""
         if not self.asked or self.asked[0] in ("login", "select"):
             return
-        if self.asked[0] in ("update", "move"):
+        if self.asked[0] == "move" or (self.asked[0] == "update" and int(self.asked[2]) != EXPUNGE):
             *request, uids = self.asked
             uids = sorted(numbers(uids))
             for count in range(PIECE, len(uids), PIECE):

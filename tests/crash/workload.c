@@ -450,7 +450,6 @@ static void update(struct workload *workload, unsigned slot, struct engine_view 
 	for (size_t i = 0; i < choice.count; i++) {
 		struct copy *copy = choice.copies[i];
 		copy->expunge = expunge ? workload->expunges : copy->expunge;
-		copy->piece = rank_of(&choice, copy->uid) / PIECE;
 		if (expunge)
 			copy->expunged = now;
 		else
@@ -466,6 +465,10 @@ static void update(struct workload *workload, unsigned slot, struct engine_view 
 	workload_wait(workload, &answer.done);
 	for (size_t i = 0; i < choice.count; i++) {
 		struct copy *copy = choice.copies[i];
+		/* Only one that is refused may leave some of its pieces undone. */
+		const bool is_whole = answer.result.failure == STORE_OK ||
+				      answer.result.failure == STORE_NOT_DURABLE;
+		copy->piece = is_whole ? 0 : rank_of(&choice, copy->uid) / PIECE;
 		if (expunge)
 			copy->expunged.kept = when.kept;
 		else
