@@ -305,16 +305,17 @@ static uint32_t fetch_replies(const void *request)
 	{ \
 		uint32_t place = take_slot(client, STORE_##NAME, done, owner); \
 		uint32_t replies = COUNT_REPLIES(request); \
+		if (replies == 0 STORE_##NAME##_FIELDS(OR_NOT_)) { \
+			answer_later(client, place, STORE_INVALID); \
+			return; \
+		} \
+		client->slot[place].replies = replies; \
 		if (!client->ipc) { \
 			answer_later(client, place, STORE_AWAY); \
-		} else if (replies == 0 STORE_##NAME##_FIELDS(OR_NOT_)) { \
-			answer_later(client, place, STORE_INVALID); \
-		} else { \
-			client->slot[place].replies = replies; \
-			store_##name##_pack( \
-				ipc_begin(client->ipc, STORE_##NAME, place + 1), request); \
-			ipc_end(client->ipc, -1); \
+			return; \
 		} \
+		store_##name##_pack(ipc_begin(client->ipc, STORE_##NAME, place + 1), request); \
+		ipc_end(client->ipc, -1); \
 	}
 #define OR_NOT_(kind, name, limit) || !FITS_##kind(request->name, limit)
 
