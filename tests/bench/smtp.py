@@ -106,7 +106,7 @@ def flood(title, manner, quick):
             quiet.append(rate(ours, messages))
             process = subprocess.Popen(client("flood", ours.port, "--from", "127.0.0.2", "--processes", os.cpu_count(),
                                               "--seconds", seconds, *manner), stdout=subprocess.PIPE, text=True)
-            meanwhile.append(beside(process, lambda: rate(ours, messages // 2)))
+            meanwhile.append(beside(process, lambda: rate(ours, messages)))
             units, lost = (int(word.split("=")[1]) / seconds for word in process.communicate()[0].split())
             flooded.append((units, units - lost))
         quiet.append(rate(ours, messages))
