@@ -24,7 +24,6 @@ void conn_close(struct conn *conn)
 	buf_release(&conn->in);
 	buf_release(&conn->out);
 	buf_release(&conn->raw);
-	buf_release(&conn->flight);
 	conn->view = (struct text){ 0 };
 }
 

@@ -39,11 +39,6 @@ enum conn_end {
 struct conn_handlers {
 	void (*input)(void *owner);   /* octets wait in conn_input() */
 	void (*drained)(void *owner); /* the output fell below its low-water mark; may be NULL */
-	/*
-	 * The next words are the first under TLS; may be NULL. With TLS 1.3 they leave with our part of the
-	 * handshake, a round trip sooner, so they must be fit for anybody. `secured` comes later.
-	 */
-	void (*greeting)(void *owner);
 	void (*secured)(void *owner); /* the TLS handshake is complete; may be NULL */
 	void (*alarmed)(void *owner); /* the time of conn_alarm() is over; may be NULL */
 	/* It does nothing more: free it now, or later. detail is for the log; it may be "". */

@@ -57,8 +57,7 @@ struct conn {
 	struct buf in;    /* what the owner left; empty while `view` is set */
 	struct text view; /* during a round: unconsumed input in the shared reading space */
 	struct buf out;
-	struct buf raw;    /* input that OpenSSL is to read before the socket */
-	struct buf flight; /* of the handshake, sealed, for the socket */
+	struct buf raw; /* input that OpenSSL is to read before the socket */
 
 	bool in_round;
 	bool freed; /* conn_free() was called inside the round */
@@ -72,7 +71,6 @@ struct conn {
 	bool progress;   /* the deadline counts anew */
 	bool reading;    /* the event is added */
 	bool writing;    /* the event is added */
-	bool answered;   /* the handshake waits for the peer's last messages, or less */
 	bool secure;     /* the handshake is complete */
 	bool tls_more;   /* OpenSSL holds octets, so the socket need not become readable */
 	bool tls_reads;  /* a write waits for OpenSSL to read */
@@ -130,12 +128,6 @@ enum conn_io conn_io_discard(struct conn *conn);
 
 /* conn_tls.c */
 void conn_tls_begin(struct conn *conn);
-
-/* Our messages of the handshake are made. DONE: conn_tls_greet() comes next. */
-enum conn_io conn_tls_answer(struct conn *conn);
-
-/* They leave, with what is queued behind them if that may be; then like conn_tls_handshake(). */
-enum conn_io conn_tls_greet(struct conn *conn);
 enum conn_io conn_tls_handshake(struct conn *conn);
 enum conn_io conn_tls_read(struct conn *conn, char *to, size_t room, size_t *got);
 enum conn_io conn_tls_write(struct conn *conn, struct text octets, size_t *sent);

@@ -196,22 +196,9 @@ static void read_input(struct conn *conn)
 	}
 }
 
-static enum conn_io go_on_with_handshake(struct conn *conn)
-{
-	if (conn->answered)
-		return conn_tls_handshake(conn);
-	const enum conn_io io = conn_tls_answer(conn);
-	if (io != CONN_IO_DONE)
-		return io;
-	conn->answered = true;
-	if (conn->handlers->greeting)
-		conn->handlers->greeting(conn->owner);
-	return is_over(conn) ? CONN_IO_AGAIN : conn_tls_greet(conn);
-}
-
 static void shake_hands(struct conn *conn)
 {
-	enum conn_io io = go_on_with_handshake(conn);
+	enum conn_io io = conn_tls_handshake(conn);
 
 	switch (io) {
 	case CONN_IO_DONE:
@@ -243,8 +230,7 @@ static bool has_input_to_hand_over(const struct conn *conn)
 static bool has_work(const struct conn *conn)
 {
 	return has_input_to_hand_over(conn) || (conn->tls_more && wants_input(conn)) ||
-	       (is_shaking_hands(conn) && (conn->state == CONN_STATE_FINISHING ||
-						  (!conn->tls_writes && buf_length(&conn->raw))));
+	       (is_shaking_hands(conn) && buf_length(&conn->raw));
 }
 
 static void hand_input_over(struct conn *conn)
@@ -341,12 +327,9 @@ static void round_of(struct conn *conn, bool readable)
 		buf_release(&conn->out);
 		start_lingering(conn);
 	} else {
-		if (is_shaking_hands(conn)) {
+		if (is_shaking_hands(conn))
 			shake_hands(conn);
-			/* The first words may have come with the last of the handshake. */
-			readable = !is_over(conn) && conn->tls_more;
-		}
-		if (readable && wants_input(conn))
+		else if (readable && wants_input(conn))
 			read_input(conn);
 		if (!is_over(conn))
 			hand_input_over(conn);

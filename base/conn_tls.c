@@ -13,9 +13,6 @@
 #include "base/log.h"
 #include "base/tls.h"
 
-/* Longer words wait for the end of the handshake. */
-enum { GREETING_LIMIT = 1024 };
-
 static int bio_read(BIO *bio, char *to, int room)
 {
 	struct conn *conn = BIO_get_data(bio);
@@ -41,15 +38,10 @@ static int bio_read(BIO *bio, char *to, int room)
 
 static int bio_write(BIO *bio, const char *octets, int size)
 {
-	struct conn *conn = BIO_get_data(bio);
-
-	BIO_clear_retry_flags(bio);
-	if (!conn->secure) {
-		buf_add(&conn->flight, (struct text){ .ptr = octets, .len = (size_t)size });
-		return size;
-	}
+	const struct conn *conn = BIO_get_data(bio);
 	ssize_t n = send(conn->fd, octets, (size_t)size, conn_io_flags(conn));
 
+	BIO_clear_retry_flags(bio);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		BIO_set_retry_write(bio);
 	return (int)n;
@@ -118,84 +110,17 @@ static enum conn_io outcome(struct conn *conn, int result)
 	return CONN_IO_GARBLED;
 }
 
-/* The records of a flight, and what goes with them, leave in one segment. */
-static enum conn_io send_flight(struct conn *conn)
-{
-	const struct text octets = buf_text(&conn->flight);
-
-	conn->tls_writes = false;
-	if (octets.len == 0)
-		return CONN_IO_DONE;
-	ssize_t n = send(conn->fd, octets.ptr, octets.len, MSG_NOSIGNAL);
-	if (n < 0 && errno != EAGAIN && errno != EINTR) {
-		conn->detail = strerrordesc_np(errno);
-		return CONN_IO_FAILED;
-	}
-	if (n > 0)
-		buf_consume(&conn->flight, (size_t)n);
-	conn->tls_writes = buf_length(&conn->flight);
-	if (conn->tls_writes)
-		return CONN_IO_AGAIN;
-	buf_release(&conn->flight);
-	return CONN_IO_DONE;
-}
-
-/* What OpenSSL made on the way leaves, an alert too. */
-static enum conn_io send_and_say(struct conn *conn, enum conn_io io)
-{
-	const char *detail = conn->detail;
-	const enum conn_io sent = send_flight(conn);
-
-	if (io == CONN_IO_DONE || io == CONN_IO_AGAIN)
-		return sent == CONN_IO_DONE ? io : sent;
-	conn->detail = detail;
-	return io;
-}
-
-enum conn_io conn_tls_answer(struct conn *conn)
-{
-	enum conn_io io = send_flight(conn);
-	char octet;
-	size_t got;
-
-	if (io != CONN_IO_DONE)
-		return io;
-	clear_errors();
-	/* No ticket of ours allows early data: none is read, but we may write where it would come. */
-	if (SSL_read_early_data(conn->ssl, &octet, 1, &got) == SSL_READ_EARLY_DATA_FINISH)
-		return CONN_IO_DONE;
-	return send_and_say(conn, outcome(conn, 0));
-}
-
-enum conn_io conn_tls_greet(struct conn *conn)
-{
-	const struct text octets = buf_text(&conn->out);
-	enum conn_io io = CONN_IO_AGAIN;
-	size_t n;
-
-	if (SSL_is_init_finished(conn->ssl))
-		return conn_tls_handshake(conn);
-	if (conn->handlers->greeting && octets.len && octets.len <= GREETING_LIMIT) {
-		clear_errors();
-		const int result = SSL_write_early_data(conn->ssl, octets.ptr, octets.len, &n);
-		if (result == 1)
-			buf_consume(&conn->out, n);
-		else
-			io = outcome(conn, result);
-	}
-	return send_and_say(conn, io);
-}
-
 enum conn_io conn_tls_handshake(struct conn *conn)
 {
-	enum conn_io io = send_flight(conn);
+	enum conn_io io = CONN_IO_DONE;
 
-	if (io != CONN_IO_DONE)
-		return io;
 	clear_errors();
 	int result = SSL_do_handshake(conn->ssl);
-	io = send_and_say(conn, result == 1 ? CONN_IO_DONE : outcome(conn, result));
-	conn->tls_more = io == CONN_IO_DONE && SSL_has_pending(conn->ssl);
+	if (result != 1)
+		io = outcome(conn, result);
+	else
+		conn->tls_more = SSL_has_pending(conn->ssl);
+	conn->tls_writes = io == CONN_IO_AGAIN && SSL_want_write(conn->ssl);
 	return io;
 }
 

@@ -385,20 +385,14 @@ static void on_input(void *owner)
 		conn_start_tls(session->conn, session->worker->context->tls);
 }
 
-static void on_greeting(void *owner)
-{
-	struct session *session = owner;
-
-	if (session->listener->tls)
-		greet(session);
-}
-
 static void on_secured(void *owner)
 {
 	struct session *session = owner;
 
 	session->worker->total.tls_sessions++;
 	session->state = SESSION_COMMANDS;
+	if (session->listener->tls)
+		greet(session);
 	settle(session);
 }
 
@@ -461,7 +455,6 @@ static void on_ended(void *owner, enum conn_end end, const char *detail)
 
 static const struct conn_handlers conn_handlers = {
 	.input = on_input,
-	.greeting = on_greeting,
 	.secured = on_secured,
 	.alarmed = on_alarmed,
 	.ended = on_ended,

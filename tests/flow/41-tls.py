@@ -64,14 +64,8 @@ class Tls(unittest.TestCase):
     def connect(self, context, name="localhost", port="smtps", session=None):
         sock = context.wrap_socket(self.host.connect(port), server_hostname=name, session=session)
         self.addCleanup(sock.close)
-        self.assertTrue(sock.recv(1000).startswith((b"220 ", b"+OK")))
+        self.assertTrue(sock.recv(1000).startswith((b"220 ", b"+OK")))  # and the ticket with it
         return sock
-
-    def session(self, sock):
-        """With the ticket, which comes with the first reply at the latest."""
-        sock.sendall(b"NOOP\r\n")
-        self.assertTrue(sock.recv(1000))
-        return sock.session
 
     def subject(self, port, *options):
         """The subject and key type that openssl s_client is shown."""
@@ -116,11 +110,11 @@ class Tls(unittest.TestCase):
     def resumes(self, version, port, context=None, session=None):
         """However often, whichever worker answers. The last session."""
         context = context or self.context(version)
-        session = session or self.session(self.connect(context, port=port))
+        session = session or self.connect(context, port=port).session
         for _ in range(8 * WORKERS):
             sock = self.connect(context, port=port, session=session)
             self.assertTrue(sock.session_reused)
-            session = self.session(sock)
+            session = sock.session
             sock.close()
         return context, session
 

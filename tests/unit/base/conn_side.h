@@ -32,13 +32,12 @@ struct side {
 	struct conn *conn;
 	int peer;
 	struct buf got; /* what the owner consumed */
-	size_t inputs, drains, greetings, secured, alarms, ended;
+	size_t inputs, drains, secured, alarms, ended;
 	enum conn_end end;
 	char detail[100];
 	/* Instead of taking all there is; NULL: take all. */
 	void (*on_input)(struct side *side);
 	void (*on_drained)(struct side *side);
-	void (*on_greeting)(struct side *side);
 	void (*on_secured)(struct side *side);
 	void (*on_ended)(struct side *side);
 	void (*on_alarmed)(struct side *side);
@@ -73,15 +72,6 @@ static void side_drained(void *owner)
 		side->on_drained(side);
 }
 
-static void side_greeting(void *owner)
-{
-	struct side *side = owner;
-
-	side->greetings++;
-	if (side->on_greeting)
-		side->on_greeting(side);
-}
-
 static void side_secured(void *owner)
 {
 	struct side *side = owner;
@@ -114,7 +104,6 @@ static void side_alarmed(void *owner)
 static const struct conn_handlers side_handlers = {
 	.input = side_input,
 	.drained = side_drained,
-	.greeting = side_greeting,
 	.secured = side_secured,
 	.alarmed = side_alarmed,
 	.ended = side_ended,
@@ -179,7 +168,7 @@ static void side_close(struct side *side)
 	buf_release(&side->got);
 }
 
-static inline void peer_send(struct side *side, const char *string)
+static void peer_send(struct side *side, const char *string)
 {
 	assert_int_equal(send(side->peer, string, strlen(string), MSG_NOSIGNAL), strlen(string));
 }

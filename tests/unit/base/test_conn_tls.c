@@ -1,4 +1,5 @@
 /* Connections under TLS: versions, batches, back-pressure, ends, lifetimes and cost. */
+#include <linux/tcp.h>
 #include <malloc.h>
 
 #include "base/sanitizer.h"
@@ -50,6 +51,15 @@ static void both_versions_are_spoken(void **state)
 	(void)state;
 	speak(TLS1_2_VERSION, "TLSv1.2");
 	speak(TLS1_3_VERSION, "TLSv1.3");
+}
+
+static unsigned segments_with_octets(int fd)
+{
+	struct tcp_info info = { 0 };
+
+	assert_int_equal(
+		getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &(socklen_t){ sizeof(info) }), 0);
+	return info.tcpi_data_segs_in;
 }
 
 static void the_last_reply_and_the_end_leave_together(void **state)

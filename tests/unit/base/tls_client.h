@@ -2,7 +2,6 @@
 #ifndef TESTS_UNIT_BASE_TLS_CLIENT_H
 #define TESTS_UNIT_BASE_TLS_CLIENT_H
 
-#include <linux/tcp.h>
 #include <openssl/err.h>
 
 #include "base/tls.h"
@@ -81,15 +80,6 @@ static inline bool client_has(SSL *client, struct buf *got, const char *string)
 static inline void client_send(SSL *client, const char *string)
 {
 	assert_int_equal(SSL_write(client, string, (int)strlen(string)), strlen(string));
-}
-
-static inline unsigned segments_with_octets(int fd)
-{
-	struct tcp_info info = { 0 };
-
-	assert_int_equal(
-		getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &(socklen_t){ sizeof(info) }), 0);
-	return info.tcpi_data_segs_in;
 }
 
 static inline void echo(struct side *side)
