@@ -1,19 +1,11 @@
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/conn_private.h"
 
 enum {
 	LINGER_SECONDS = 2,    /* how long the peer may take to read our last words */
 	WRITES_IN_A_ROUND = 8, /* a long reply goes on so often before others have their turn */
 };
-
-static int64_t now_milliseconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static bool is_starting_tls(const struct conn *conn)
 {
@@ -107,14 +99,14 @@ void conn_round_deadline(struct conn *conn)
 		conn->deadline = 0;
 		return;
 	}
-	int64_t now = now_milliseconds();
+	int64_t now = clock_coarse_milliseconds();
 	conn->deadline = now + (int64_t)seconds * 1000;
 	set_timer(conn, now);
 }
 
 void conn_round_alarm(struct conn *conn, unsigned milliseconds)
 {
-	const int64_t now = now_milliseconds();
+	const int64_t now = clock_coarse_milliseconds();
 
 	if (conn->state > CONN_STATE_FINISHING)
 		return;
@@ -400,7 +392,7 @@ static bool ring(struct conn *conn)
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct conn *conn = arg;
-	int64_t now = now_milliseconds();
+	int64_t now = clock_coarse_milliseconds();
 
 	(void)fd, (void)what;
 	conn->timer_due = 0;

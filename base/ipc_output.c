@@ -8,9 +8,9 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/ipc_private.h"
 #include "base/log.h"
 
@@ -236,22 +236,14 @@ bool ipc_is_full(const struct ipc *ipc)
 	return buf_length(&ipc->out) >= IPC_OUTPUT_HIGH;
 }
 
-static int64_t milliseconds_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 void ipc_flush(struct ipc *ipc, unsigned milliseconds)
 {
-	const int64_t end = milliseconds_now() + milliseconds;
+	const int64_t end = clock_milliseconds() + milliseconds;
 	struct pollfd wait = { .fd = ipc->fd, .events = POLLOUT };
 
 	while (!ipc_is_dead(ipc)) {
 		send_queued(ipc);
-		int64_t left = end - milliseconds_now();
+		int64_t left = end - clock_milliseconds();
 		if (buf_length(&ipc->out) == 0 || left <= 0)
 			break;
 		poll(&wait, 1, (int)left);

@@ -3,9 +3,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sysexits.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -96,27 +96,19 @@ static bool accept_failed(struct role_run *run, int number)
 	}
 }
 
-static int64_t milliseconds_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Who comes while others are shunned has the filter against them from the listener. */
 static void release(const struct role_run *run, int client)
 {
 	struct net_prefix any;
 
-	if (limits_shunned(run->context.limits, milliseconds_now(), &any, 1))
+	if (limits_shunned(run->context.limits, clock_milliseconds(), &any, 1))
 		shun_release(client);
 }
 
 /* Told again while they go on coming: the supervisor may have looked before. */
 static void tell_of_shunned(struct role_run *run)
 {
-	const int64_t now = milliseconds_now();
+	const int64_t now = clock_milliseconds();
 
 	run->context.shunned = false;
 	if (now - run->shun_said < SHUN_MILLISECONDS)

@@ -2,8 +2,8 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/tls_private.h"
@@ -83,10 +83,7 @@ const struct tls_ticket_key *tls_tickets_open(
 
 static int64_t now_seconds(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	return (int64_t)now.tv_sec + 1;
+	return clock_coarse_milliseconds() / 1000 + 1;
 }
 
 /* Fetched once: OpenSSL would look it up at each use. */

@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "bridge/stream_tls.h"
@@ -24,10 +24,7 @@ enum {
 
 int64_t stream_now(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	return clock_milliseconds();
 }
 
 int stream_poll(int fd, short events, int watch, int64_t milliseconds, struct fault *fault)

@@ -1,7 +1,6 @@
 #include "mda/session.h"
 
-#include <time.h>
-
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "mda/commands.h"
@@ -31,10 +30,7 @@ static const struct conn_limits limits = {
 
 int64_t session_now(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	return clock_milliseconds();
 }
 
 /* ---- life ---- */

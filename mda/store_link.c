@@ -5,6 +5,7 @@
 #include <event2/event_struct.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -35,10 +36,7 @@ static const struct store_client_handlers client_handlers = {
 
 static time_t seconds_now(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	return now.tv_sec;
+	return clock_coarse_milliseconds() / 1000;
 }
 
 static void try_later(struct store_link *link)

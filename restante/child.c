@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/control.h"
 #include "base/ipc.h"
 #include "base/limits.h"
@@ -25,10 +26,7 @@ static const struct host_role *role_of(const struct child *child)
 
 int64_t child_now(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	return clock_milliseconds();
 }
 
 const char *child_state_name(enum child_state state)

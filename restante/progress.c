@@ -1,18 +1,11 @@
 #include "restante/progress.h"
 
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 enum { BAR = 40, BETWEEN_MILLISECONDS = 100 };
-
-static int64_t milliseconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 void progress_init(struct progress *progress)
 {
@@ -27,7 +20,7 @@ void progress_show(struct progress *progress, uint64_t at, uint64_t of, const ch
 
 	if (!progress->on)
 		return;
-	const int64_t now = milliseconds();
+	const int64_t now = clock_milliseconds();
 	if (at < of && now - progress->drawn < BETWEEN_MILLISECONDS)
 		return;
 	progress->drawn = now;

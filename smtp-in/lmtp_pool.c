@@ -1,9 +1,9 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "smtp-in/lmtp_private.h"
@@ -21,17 +21,9 @@ enum {
 	OUTPUT_LOW = 32 * 1024,
 };
 
-static int64_t now_milliseconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static int64_t now_seconds(void)
 {
-	return now_milliseconds() / 1000;
+	return clock_coarse_milliseconds() / 1000;
 }
 
 /* ---- the pool ---- */
@@ -377,7 +369,7 @@ bool lmtp_pool_foresees(struct lmtp_pool *pool, const struct lmtp_envelope *enve
 {
 	return pool->accepted.place &&
 	       accepted_holds(&pool->accepted, question_of(pool, envelope, recipient),
-		       envelope->size, now_milliseconds());
+		       envelope->size, clock_coarse_milliseconds());
 }
 
 void lmtp_note_verdict(
@@ -388,7 +380,7 @@ void lmtp_note_verdict(
 
 	if (memory == 0 || !is_same_server(&lmtp->server, &pool->options.server))
 		return;
-	const int64_t now = now_milliseconds();
+	const int64_t now = clock_coarse_milliseconds();
 	const struct text question = question_of(pool, lmtp->envelope, recipient);
 	if (reply->code == 250)
 		accepted_note(&pool->accepted, question, lmtp->envelope->size, now, now + memory);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+
 #define AT(field) offsetof(struct smtp_in_settings, field)
 
 static const struct settings_item items[] = {

@@ -3,10 +3,10 @@
 #include <event2/event.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/role.h"
@@ -29,22 +29,14 @@ static const struct session_listener listeners[] = {
 	{ .name = "submissions", .tls = true, .submission = true },
 };
 
-static int64_t milliseconds_of(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 int64_t worker_seconds(void)
 {
-	return milliseconds_of(CLOCK_MONOTONIC_COARSE) / 1000;
+	return clock_coarse_milliseconds() / 1000;
 }
 
 int64_t worker_milliseconds(void)
 {
-	return milliseconds_of(CLOCK_MONOTONIC);
+	return clock_milliseconds();
 }
 
 const struct smtp_in_settings *worker_settings(const struct worker *worker)

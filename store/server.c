@@ -1,8 +1,8 @@
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/ipc.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -181,20 +181,12 @@ void server_count(const struct server *server, struct buf *out)
 	logins_count(server->logins, out);
 }
 
-static int64_t milliseconds_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 void server_flush(struct server *server, unsigned milliseconds)
 {
-	const int64_t end = milliseconds_now() + milliseconds;
+	const int64_t end = clock_milliseconds() + milliseconds;
 
 	for (struct session *session = server->sessions; session; session = session->next) {
-		const int64_t left = end - milliseconds_now();
+		const int64_t left = end - clock_milliseconds();
 		ipc_flush(session->ipc, left > 0 ? (unsigned)left : 0);
 	}
 }

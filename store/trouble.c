@@ -1,7 +1,6 @@
 #include "store/trouble.h"
 
-#include <time.h>
-
+#include "base/clock.h"
 #include "base/log.h"
 
 static const struct {
@@ -20,18 +19,10 @@ static const struct {
 	[TROUBLE_LISTING] = { "mailbox-not-opened", "its listing could not be made" },
 };
 
-static int64_t milliseconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 void trouble_tell(
 	struct troubles *troubles, enum trouble kind, struct text user, struct text detail)
 {
-	const int64_t now = milliseconds();
+	const int64_t now = clock_milliseconds();
 
 	if (now < troubles->kind[kind].until) {
 		troubles->kind[kind].untold++;
