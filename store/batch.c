@@ -2,9 +2,10 @@
  * Alterations of many messages of one mailbox in one transaction: its records, its rows, its effects.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "store/engine_private.h"
+#include "store/batch.h"
 
 enum { LIMIT = 100 };
 
@@ -168,6 +169,36 @@ size_t batch_count(const struct batch *batch)
 	return (buf_length(&batch->added) + buf_length(&batch->altered) +
 		       buf_length(&batch->removed)) /
 	       sizeof(struct store_listing_entry);
+}
+
+static int compare(const void *a, const void *b)
+{
+	const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static bool are_in_order(const uint32_t *uids, size_t count)
+{
+	size_t i = 1;
+
+	while (i < count && uids[i - 1] < uids[i])
+		i++;
+	return i >= count;
+}
+
+size_t batch_sort(uint32_t *uids, size_t count)
+{
+	size_t kept = 0;
+
+	if (are_in_order(uids, count))
+		return count;
+	qsort(uids, count, sizeof(*uids), compare);
+	for (size_t i = 0; i < count; i++) {
+		if (kept == 0 || uids[i] != uids[kept - 1])
+			uids[kept++] = uids[i];
+	}
+	return kept;
 }
 
 size_t batch_limit(const struct engine *engine)

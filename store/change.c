@@ -383,10 +383,10 @@ static void show(struct change *change)
 static int flush(void *owner)
 {
 	struct engine *engine = owner;
-	const int64_t began = engine_nanoseconds();
+	const int64_t began = clock_nanoseconds();
 	const int error = env_flush(engine->env);
 
-	engine->flush_took = engine_nanoseconds() - began;
+	engine->flush_took = clock_nanoseconds() - began;
 	return error;
 }
 
@@ -455,7 +455,7 @@ static void on_flushed(void *owner, int error)
 		engine->to_show--;
 		show(change);
 	}
-	engine->rests_since = engine_nanoseconds();
+	engine->rests_since = clock_nanoseconds();
 	checkpoint_settled(engine);
 	engine_round_soon(engine);
 }
@@ -488,7 +488,7 @@ static bool is_alone(const struct engine *engine)
 {
 	return engine->gathered == 1 && engine->to_show == 0 && STAILQ_EMPTY(&engine->tasks) &&
 	       engine->flush_took && engine->flush_took < QUICK &&
-	       engine_nanoseconds() - engine->rests_since > QUIET;
+	       clock_nanoseconds() - engine->rests_since > QUIET;
 }
 
 void changes_flush(struct engine *engine)

@@ -3,54 +3,26 @@
  */
 #include "store/engine.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "store/engine_private.h"
 #include "store/once_keys.h"
-#include "store/redo.h"
-
-enum {
-	LOG_MOST = 32 << 20, /* octets of a log file */
-	LOG_LEAST = 4 << 20,
-	LOG_PART = 16, /* of a small disk, between these two */
-	ASIDE_TRIES = 1000,
-};
-
-/* There while the index is not to be believed: the next start throws it away. */
-#define SUSPECT "env.suspect"
 
 int64_t engine_now(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+	return clock_read(CLOCK_REALTIME);
 }
 
 uint64_t engine_first_modseq(void)
 {
 	return (uint64_t)engine_now() / 1000;
-}
-
-int64_t engine_nanoseconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-int64_t engine_ticks(void)
-{
-	return engine_nanoseconds() / 1000000;
 }
 
 /* ---- failures ---- */
@@ -64,16 +36,10 @@ void engine_break(struct engine *engine, const char *event, const char *detail)
 	engine_round_soon(engine);
 }
 
-static void leave_note(struct engine *engine, const char *note)
-{
-	if (!engine->broken &&
-		sys_replace_file(engine->root, SUSPECT, note, strlen(note), S_IRUSR | S_IWUSR) != 0)
-		LOG_ERROR("suspect", LOG_ERRNO(errno));
-}
-
 enum store_failure engine_damaged(struct engine *engine, const char *where)
 {
-	leave_note(engine, "The index was found damaged; it is rebuilt at the next start.\n");
+	recovery_distrust(
+		engine, "The index was found damaged; it is rebuilt at the next start.\n");
 	engine_break(engine, "index-damaged", where);
 	return STORE_DAMAGED;
 }
@@ -102,7 +68,8 @@ void engine_rebuild(struct engine *engine)
 		LOG_ERROR("users-file", LOG_ERRNO(errno));
 		return;
 	}
-	leave_note(engine, "The index is to be made anew; it is rebuilt at the next start.\n");
+	recovery_distrust(
+		engine, "The index is to be made anew; it is rebuilt at the next start.\n");
 	if (engine->broken)
 		return;
 	engine->broken = engine->renewed = true;
@@ -250,7 +217,7 @@ enum store_failure engine_usage(
 
 /* ---- opening ---- */
 
-static int make_directory(int root, const char *name)
+int engine_make_directory(int root, const char *name)
 {
 	return sys.mkdirat(root, name, S_IRWXU) == 0 || errno == EEXIST ? 0 : -1;
 }
@@ -264,197 +231,8 @@ static int open_root(struct engine *engine, const char *directory)
 		sys.openat(engine->root, "lock", O_RDWR | O_CREAT | O_CLOEXEC, S_IRUSR | S_IWUSR);
 	if (engine->lock < 0 || flock(engine->lock, LOCK_EX | LOCK_NB) != 0)
 		return -1;
-	return make_directory(engine->root, "mail") | make_directory(engine->root, "spool");
-}
-
-/* A directory with nothing but files in it, as Berkeley DB makes them. */
-static void remove_environment(int root, const char *name)
-{
-	const struct dirent *entry;
-	const int fd = sys.openat(root, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
-	DIR *dir = fd < 0 ? NULL : sys.fdopendir(fd);
-
-	if (!dir) {
-		if (fd >= 0)
-			sys.close(fd);
-		return;
-	}
-	while ((entry = readdir(dir)) != NULL) {
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			sys.unlinkat(fd, entry->d_name, 0);
-	}
-	closedir(dir);
-	sys.unlinkat(root, name, AT_REMOVEDIR);
-}
-
-struct recovery {
-	struct redo *redo;
-	struct engine *engine;
-};
-
-static int recovery_redo(void *owner, struct text record)
-{
-	return redo_apply(((struct recovery *)owner)->redo, record);
-}
-
-static int recovery_undo(void *owner, struct text record)
-{
-	return redo_undo(((struct recovery *)owner)->redo, record);
-}
-
-/* Keys that no checkpoint has brought into the file: the index may be lost the next time. */
-static int keep_once(struct engine *engine, struct redo *redo)
-{
-	struct message_reader in = { .at = buf_text(redo_once(redo)).ptr,
-		.left = buf_length(redo_once(redo)) };
-	struct journal_once record;
-	struct buf lines = { 0 };
-
-	while (in.left && journal_once_unpack(message_get_text(&in, UINT32_MAX), &record) == 0)
-		once_print(&lines, record.user, record.time, record.key);
-	const int error = once_append(engine, buf_text(&lines));
-	if (error == 0)
-		buf_clear(redo_once(redo));
-	buf_release(&lines);
-	return error;
-}
-
-static int recovery_sync(void *owner)
-{
-	const struct recovery *recovery = owner;
-	const int error = keep_once(recovery->engine, recovery->redo);
-
-	if (error)
-		return error;
-	return sys.syncfs(recovery->engine->root) == 0 ? 0 : errno;
-}
-
-static struct env_recovery how_to_recover(struct recovery *recovery)
-{
-	return (struct env_recovery){ .redo = recovery_redo,
-		.undo = recovery_undo,
-		.sync = recovery_sync,
-		.owner = recovery };
-}
-
-static void report_recovery(const char *event, const struct redo *redo, int64_t began)
-{
-	if (redo_records(redo))
-		LOG_INFO(event, LOG_NUMBER("records", redo_records(redo)),
-			LOG_NUMBER("files", redo_files(redo)),
-			LOG_NUMBER("milliseconds", engine_ticks() - began));
-}
-
-int engine_open_environment(struct engine *engine, const char *home, bool create)
-{
-	struct recovery recovery = { .redo = redo_new(engine->root), .engine = engine };
-	const int64_t began = engine_ticks();
-	const struct env_options options = { .home = home,
-		.cache_octets = engine->options.cache_octets,
-		.log_octets = engine->options.log_octets
-				      ? engine->options.log_octets
-				      : space_part(engine, LOG_PART, LOG_LEAST, LOG_MOST),
-		.create = create,
-		.recovery = how_to_recover(&recovery) };
-	const int error = env_open(&engine->env, &options);
-
-	report_recovery("recovered", recovery.redo, began);
-	redo_free(&recovery.redo);
-	return error;
-}
-
-/*
- * An index is made again from the Maildirs, but what was acknowledged just before a power cut may be in
- * the log alone: the files are made from it first. They must be durable before the log is set aside, where
- * nobody looks for it any more.
- */
-static int salvage(struct engine *engine, const char *home)
-{
-	struct recovery recovery = { .redo = redo_new(engine->root), .engine = engine };
-	const struct env_recovery how = how_to_recover(&recovery);
-	const int64_t began = engine_ticks();
-	int error = env_salvage(home, &how);
-
-	if (error == 0)
-		error = recovery_sync(&recovery);
-	report_recovery("salvaged", recovery.redo, began);
-	redo_free(&recovery.redo);
-	return error;
-}
-
-/* Kept for who wants to know what went wrong. */
-static int set_environment_aside(struct engine *engine)
-{
-	char aside[64];
-	const int length =
-		snprintf(aside, sizeof(aside), "env.damaged.%lld", (long long)time(NULL));
-
-	for (unsigned i = 1; sys.renameat(engine->root, "env", engine->root, aside) != 0; i++) {
-		if (errno == ENOENT)
-			return 0;
-		if ((errno != EEXIST && errno != ENOTEMPTY) || i > ASIDE_TRIES)
-			return errno;
-		/* More than one in a second. */
-		snprintf(aside + length, sizeof(aside) - (size_t)length, ".%u", i);
-	}
-	LOG_WARNING("index-set-aside", LOG_STRING("directory", aside));
-	return 0;
-}
-
-/* From what is there; 0, or an error: of damage when the index is to be rebuilt. */
-static int open_existing(struct engine *engine, const char *home)
-{
-	struct stat st;
-
-	if (sys.fstatat(engine->root, "env", &st, AT_SYMLINK_NOFOLLOW) != 0)
-		return errno == ENOENT ? EBADMSG : errno;
-	int error = engine_open_environment(engine, home, false);
-	/* Recovered in any case, for the files that only the log may have. Why, was told then. */
-	const bool is_suspect = error == 0 && sys.fstatat(engine->root, SUSPECT, &st, 0) == 0;
-	if (is_suspect)
-		error = EBADMSG;
-	if (error == 0)
-		error = users_load(engine);
-	if (error == 0)
-		error = garbage_find(engine);
-	if (error) {
-		if (!is_suspect)
-			LOG_ERROR("index", LOG_STRING("error", env_error_text(error)));
-		users_free(engine);
-		garbage_free(engine);
-		env_close(&engine->env);
-	}
-	return error;
-}
-
-static int open_index(struct engine *engine, const char *directory)
-{
-	char home[4096], making[4096];
-	struct stat st;
-
-	if (snprintf(home, sizeof(home), "%s/env", directory) >= (int)sizeof(home) ||
-		snprintf(making, sizeof(making), "%s/env.new", directory) >= (int)sizeof(making))
-		return ENAMETOOLONG;
-	remove_environment(engine->root, "env.new");
-	const bool is_there =
-		sys.fstatat(engine->root, "env", &st, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT;
-	int error = is_there ? open_existing(engine, home) : EBADMSG;
-	if (!env_is_damage(error))
-		return error;
-	if ((is_there && (error = salvage(engine, home)) != 0) ||
-		(error = set_environment_aside(engine)) != 0)
-		return error;
-	if (sys.unlinkat(engine->root, SUSPECT, 0) != 0 && errno != ENOENT)
-		return errno;
-	if (make_directory(engine->root, "env.new") != 0)
-		return errno;
-	if ((error = rebuild(engine, making)) != 0)
-		return error;
-	if (sys.syncfs(engine->root) != 0 ||
-		sys.renameat(engine->root, "env.new", engine->root, "env") != 0 ||
-		sys.fsync(engine->root) != 0)
-		return errno;
-	return open_existing(engine, home);
+	return engine_make_directory(engine->root, "mail") |
+	       engine_make_directory(engine->root, "spool");
 }
 
 static int start_threads(struct engine *engine)
@@ -578,7 +356,7 @@ struct engine *engine_open(
 	if (open_root(engine, directory) != 0) {
 		error = errno;
 		failed = error == EWOULDBLOCK ? "another process has this store" : "directory";
-	} else if (space_begin(engine), (error = open_index(engine, directory)) != 0) {
+	} else if (space_begin(engine), (error = recovery_open_index(engine, directory)) != 0) {
 		failed = "index";
 	} else if ((error = spools_init(engine)) != 0) {
 		failed = "spool";

@@ -2,6 +2,7 @@
  * The engine from inside: what its files share. Only they include it.
  *
  *	engine.c      open, close, the round at the end of each turn of the loop
+ *	recovery.c    the index at a start
  *	users.c       users in memory, in the index and in the text file beside it
  *	directory*.c  domains and aliases, likewise; who is behind an address
  *	mailbox.c     accounts and mailboxes in memory
@@ -31,6 +32,7 @@
 #include <sys/queue.h>
 
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/sys.h"
 #include "store/engine.h"
@@ -248,7 +250,7 @@ struct engine {
 	size_t gathered;     /* changes in staged */
 	size_t to_show;      /* and in showing */
 	int64_t flush_took;  /* the last one, in nanoseconds; 0: there was none */
-	int64_t rests_since; /* engine_nanoseconds() after the last group was answered */
+	int64_t rests_since; /* clock_nanoseconds() after the last group was answered */
 	uint64_t staged_count,
 		shown_count; /* since the start: every staged change is shown some day */
 	struct change *spares;
@@ -320,8 +322,6 @@ int64_t engine_now(void); /* nanoseconds since 1970 */
  * that was given, unless a mailbox changes a million times a second.
  */
 uint64_t engine_first_modseq(void);
-int64_t engine_nanoseconds(void); /* monotonic */
-int64_t engine_ticks(void);       /* milliseconds of the same */
 void engine_round_soon(struct engine *engine);
 /* The engine cannot go on; see engine_options.broken. */
 void engine_break(struct engine *engine, const char *event, const char *detail);
@@ -330,8 +330,15 @@ enum store_failure engine_damaged(struct engine *engine, const char *where);
 /* An error of env.h's functions, logged where it is worth it. */
 enum store_failure engine_env_failure(struct engine *engine, const char *where, int error);
 enum store_failure engine_errno_failure(int error);
-/* The environment below home, recovered. An error of env.h. */
+int engine_make_directory(int root, const char *name); /* 0 also when it is there; -1 with errno */
+
+/* recovery.c */
+/* The environment below home, recovered. An error of env.h, or 0. */
 int engine_open_environment(struct engine *engine, const char *home, bool create);
+/* The store's index, made anew where it has to be. The same. */
+int recovery_open_index(struct engine *engine, const char *directory);
+/* The next start makes it anew, and says why in this note. */
+void recovery_distrust(struct engine *engine, const char *note);
 
 /* space.c */
 /* Before the index is opened: what was kept back for that goes when there is nothing else left. */
@@ -344,7 +351,8 @@ uint64_t space_part(const struct engine *engine, unsigned part, uint64_t least, 
 /* users.c */
 int users_load(struct engine *engine); /* from the index */
 void users_free(struct engine *engine);
-struct user *users_find(struct engine *engine, struct text address); /* hidden ones, too */
+struct user *users_find(struct engine *engine, struct text address);          /* hidden ones, too */
+struct user *users_with_number(const struct engine *engine, uint32_t number); /* likewise */
 /* In memory only; the address is not taken. */
 struct user *users_insert(struct engine *engine, struct text address, struct text hash);
 void users_remove(struct engine *engine, struct user *user);
@@ -410,6 +418,7 @@ enum store_failure account_of(struct engine *engine, struct text address, struct
 enum store_failure account_look(
 	struct engine *engine, struct text address, struct account **account);
 struct mailbox *account_find(struct account *account, struct text name);
+struct mailbox *account_find_number(struct account *account, uint32_t number);
 void account_drop(struct engine *engine, struct account *account);
 void accounts_free(struct engine *engine);
 struct mailbox *mailbox_new(struct account *account, struct index_mailbox_id id, struct text name,
@@ -587,46 +596,6 @@ void tasks_forget(struct engine *engine, const void *owner);
 void tasks_fail(struct engine *engine, enum store_failure failure);
 void views_close(struct engine *engine);
 void views_notify(struct engine *engine);
-
-/* batch.c: alterations of many messages of one mailbox in one transaction */
-struct batch {
-	struct engine *engine;
-	struct mailbox *mailbox;
-	struct change *change;
-	struct env_txn *txn;
-	struct index_mailbox before;
-	const char *keywords_before; /* NULL: there are no new ones */
-	int error;
-	uint64_t modseq;
-	struct buf moves, leaves;           /* runs for the records */
-	struct buf added, altered, removed; /* struct store_listing_entry each */
-};
-
-/* The mailbox's staged row moves on with every call and comes back when the batch fails. */
-void batch_begin(
-	struct batch *batch, struct engine *engine, struct mailbox *mailbox, struct change *change);
-/* As a part of a transaction that is the caller's: to be ended by batch_put() and batch_done(). */
-void batch_join(struct batch *batch, struct engine *engine, struct mailbox *mailbox,
-	struct change *change, struct env_txn *txn);
-/* All that is left to be written before the commit. */
-int batch_put(struct batch *batch);
-/* After it: touches are added to the change, or everything is taken back (but not the change's effects). */
-void batch_done(struct batch *batch, bool committed);
-/* UIDs ascend within each of the three kinds. from, to: leaves; to is where the row says it is. */
-void batch_add(struct batch *batch, uint32_t uid, const struct index_message *row, const char *from,
-	const char *to);
-void batch_alter(struct batch *batch, uint32_t uid, const struct index_message *old,
-	const struct index_message *row, const char *from, const char *to);
-void batch_remove(struct batch *batch, uint32_t uid, const struct index_message *row);
-/* As batch_add() and batch_remove() without the file, which is the caller's business. */
-void batch_receive(struct batch *batch, uint32_t uid, const struct index_message *row);
-void batch_release(struct batch *batch, uint32_t uid, const struct index_message *row);
-size_t batch_count(const struct batch *batch);
-/* Messages that go in one transaction where many go piece by piece. */
-size_t batch_limit(const struct engine *engine);
-/* Commits and stages the change, or takes everything back. Nothing done: nothing is staged. */
-enum store_failure batch_end(struct batch *batch, enum store_failure failure);
-void batch_leaf(const struct index_message *row, char leaf[MAILDIR_LEAF_LIMIT + 1]);
 
 /* scan.c */
 bool scan_is_due(struct engine *engine, struct mailbox *mailbox);

@@ -5,7 +5,6 @@
  *
  * The note is lost with an index that has to be rebuilt; then the pieces that were not done have not been.
  */
-
 #include <errno.h>
 
 #include "base/log.h"
@@ -69,27 +68,15 @@ static int collect(void *owner, struct text key, struct text value)
 	return 0;
 }
 
-static struct account *account_with(struct engine *engine, uint32_t number)
-{
-	struct account *account = NULL;
-
-	for (size_t i = 0; i < engine->user_count && !account; i++) {
-		if (engine->users[i]->public.number == number &&
-			account_open(engine, engine->users[i], &account) != STORE_OK)
-			return NULL;
-	}
-	return account;
-}
-
+/* NULL: garbage.c takes the note away with the rest. */
 static struct mailbox *find(struct engine *engine, struct index_mailbox_id id)
 {
-	struct account *account = account_with(engine, id.user);
+	struct user *user = users_with_number(engine, id.user);
+	struct account *account;
 
-	for (size_t i = 0; account && i < account->count; i++) {
-		if (account->mailboxes[i]->id.mailbox == id.mailbox)
-			return account->mailboxes[i];
-	}
-	return NULL; /* garbage.c takes the note away with the rest */
+	if (!user || account_open(engine, user, &account) != STORE_OK)
+		return NULL;
+	return account_find_number(account, id.mailbox);
 }
 
 static int resume_row(struct engine *engine, struct text key, struct text value)

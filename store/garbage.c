@@ -240,15 +240,6 @@ void garbage_add(
 	go_on(engine);
 }
 
-static bool is_user(const struct engine *engine, uint32_t user)
-{
-	for (size_t i = 0; i < engine->user_count; i++) {
-		if (engine->users[i]->public.number == user)
-			return true;
-	}
-	return false;
-}
-
 /* From one user's rows to the next one's, over whatever lies between. */
 int garbage_find(struct engine *engine)
 {
@@ -261,7 +252,7 @@ int garbage_find(struct engine *engine)
 					       &key, &error) == 1;
 			user++) {
 			user = number(buf_text(&key));
-			if (!is_user(engine, user))
+			if (!users_with_number(engine, user))
 				garbage_add(
 					engine, (struct index_mailbox_id){ .user = user }, NULL, 0);
 		}

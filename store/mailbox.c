@@ -313,6 +313,15 @@ static bool is_pinned(const struct engine *engine, const struct account *account
 	return false;
 }
 
+struct mailbox *account_find_number(struct account *account, uint32_t number)
+{
+	for (size_t i = 0; i < account->count; i++) {
+		if (account->mailboxes[i]->id.mailbox == number)
+			return account->mailboxes[i];
+	}
+	return NULL;
+}
+
 void account_drop(struct engine *engine, struct account *account)
 {
 	TAILQ_REMOVE(&engine->accounts, account, link);

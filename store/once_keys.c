@@ -247,15 +247,6 @@ static void remove_expired_files(struct engine *engine)
 	mem_free(names);
 }
 
-static bool is_user(const struct engine *engine, uint32_t number)
-{
-	for (size_t i = 0; i < engine->user_count; i++) {
-		if (engine->users[i]->public.number == number)
-			return true;
-	}
-	return false;
-}
-
 static int restore_file(struct engine *engine, const char *name, uint64_t *keys)
 {
 	const int64_t now = time(NULL);
@@ -275,7 +266,7 @@ static int restore_file(struct engine *engine, const char *name, uint64_t *keys)
 		uint32_t user;
 		int64_t time;
 		if (parse_line(line, &user, &time, &key) != 0 ||
-			once_is_expired(engine, time, now) || !is_user(engine, user))
+			once_is_expired(engine, time, now) || !users_with_number(engine, user))
 			continue;
 		error = put_row(engine, txn, user, time, buf_text(&key));
 		++*keys;

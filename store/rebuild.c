@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "store/batch.h"
 #include "store/once_keys.h"
 
 #define PROGRESS "rebuild.progress"
@@ -27,7 +28,7 @@ struct rebuilding {
 	unsigned pending; /* rows in the transaction */
 	uint64_t messages, mailboxes;
 	size_t users;
-	int64_t told; /* engine_ticks() */
+	int64_t told; /* clock_milliseconds() */
 };
 
 /* For who waits and cannot ask (restante store rebuild): users done, users in all, messages. */
@@ -36,9 +37,9 @@ static void tell(struct rebuilding *rebuilding)
 	struct engine *engine = rebuilding->engine;
 	char line[80];
 
-	if (engine_ticks() - rebuilding->told < TELL_MILLISECONDS)
+	if (clock_milliseconds() - rebuilding->told < TELL_MILLISECONDS)
 		return;
-	rebuilding->told = engine_ticks();
+	rebuilding->told = clock_milliseconds();
 	const int length = snprintf(line, sizeof(line), "%zu %zu %llu\n", rebuilding->users,
 		engine->user_count, (unsigned long long)rebuilding->messages);
 	/* Of this moment only: not synced. */
@@ -345,7 +346,7 @@ static int add_all(struct rebuilding *rebuilding)
 int rebuild(struct engine *engine, const char *home)
 {
 	struct rebuilding rebuilding = { .engine = engine };
-	const int64_t began = engine_ticks();
+	const int64_t began = clock_milliseconds();
 
 	engine->counters =
 		(struct index_counters){ .next_user = 1, .last_uidvalidity = (uint32_t)time(NULL) };
@@ -368,7 +369,7 @@ int rebuild(struct engine *engine, const char *home)
 		LOG_INFO("index-rebuilt", LOG_NUMBER("users", engine->user_count),
 			LOG_NUMBER("mailboxes", rebuilding.mailboxes),
 			LOG_NUMBER("messages", rebuilding.messages),
-			LOG_NUMBER("milliseconds", engine_ticks() - began));
+			LOG_NUMBER("milliseconds", clock_milliseconds() - began));
 	sys.unlinkat(engine->root, PROGRESS ".new", 0);
 	sys.unlinkat(engine->root, PROGRESS, 0);
 	users_free(engine);

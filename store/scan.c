@@ -26,6 +26,7 @@
 
 #include "base/log.h"
 #include "mail/wire.h"
+#include "store/batch.h"
 #include "store/quota.h"
 
 #define SECOND INT64_C(1000000000)

@@ -90,7 +90,7 @@ void space_begin(struct engine *engine)
 
 bool engine_space_is_low(struct engine *engine)
 {
-	const int64_t now = engine_ticks();
+	const int64_t now = clock_milliseconds();
 	uint64_t available;
 
 	if (now - engine->space_checked < LOOK_MILLISECONDS)

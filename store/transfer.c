@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "store/batch.h"
 #include "store/quota.h"
 
 enum { BLOCK = 64 * 1024 };
@@ -407,15 +408,6 @@ static enum store_failure run(struct transfer *transfer, const uint32_t *uids, s
 
 /* ---- INBOX to a new mailbox ---- */
 
-static struct mailbox *find_number(const struct account *account, uint32_t number)
-{
-	for (size_t i = 0; i < account->count; i++) {
-		if (account->mailboxes[i]->id.mailbox == number)
-			return account->mailboxes[i];
-	}
-	return NULL;
-}
-
 /* The first piece and the mailbox that it goes to are one transaction. */
 static enum store_failure carry_inbox(
 	struct transfer *transfer, struct text name, const struct inbox_transfer *inbox)
@@ -424,7 +416,7 @@ static enum store_failure carry_inbox(
 	enum store_failure failure = STORE_OK;
 
 	if (inbox->target)
-		transfer->target = find_number(transfer->account, inbox->target);
+		transfer->target = account_find_number(transfer->account, inbox->target);
 	else
 		failure = create_within(engine, transfer->txn, transfer->change, transfer->account,
 			name, &transfer->target);
@@ -488,33 +480,18 @@ struct copying {
 	size_t pairs;
 };
 
-static int compare(const void *a, const void *b)
-{
-	const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return (x > y) - (x < y);
-}
-
 static void begin(struct copying *copying, const struct mailbox *target)
 {
-	size_t kept = 0;
-
 	copying->uidnext = copying->source->visible.uidnext;
 	copying->target = target->id.mailbox;
-	if (copying->count)
-		qsort(copying->uids, copying->count, sizeof(*copying->uids), compare);
-	for (size_t i = 0; i < copying->count; i++) {
-		if (kept == 0 || copying->uids[i] != copying->uids[kept - 1])
-			copying->uids[kept++] = copying->uids[i];
-	}
-	copying->count = kept;
+	copying->count = batch_sort(copying->uids, copying->count);
 }
 
 /* Known by its number once it was found: it may be renamed between two pieces. */
 static struct mailbox *find_target(const struct copying *copying)
 {
 	struct account *account = copying->source->account;
-	struct mailbox *target = copying->target ? find_number(account, copying->target)
+	struct mailbox *target = copying->target ? account_find_number(account, copying->target)
 						 : account_find(account, copying->to);
 
 	return copying->source->gone || !target || mailbox_is_new(target) ? NULL : target;

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/engine_private.h"
+#include "store/batch.h"
 
 enum { FLAGS = 63 };
 
@@ -22,7 +22,7 @@ struct update {
 	uint32_t flags;
 	struct text names; /* of keywords */
 	uint64_t keywords;
-	uint32_t *uids; /* by ascending UID from the first piece on */
+	uint32_t *uids; /* by ascending UID, each once, from the first piece on */
 	size_t count, done;
 	uint32_t uidnext; /* as it was visible when the first piece began; 0: not begun */
 	uint64_t await;   /* engine.shown_count from which on the last piece is visible */
@@ -31,13 +31,6 @@ struct update {
 	bool is_noted;   /* in the index: it will be done, whatever happens */
 	bool is_resumed; /* nobody is to be told */
 };
-
-static int compare(const void *a, const void *b)
-{
-	const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return (x > y) - (x < y);
-}
 
 static void apply(const struct update *update, struct index_message *row)
 {
@@ -119,14 +112,10 @@ static enum store_failure name_keywords(struct batch *batch, struct update *upda
 }
 
 /* With the first piece that does anything, unless that is all. */
-static void note(struct batch *batch, struct update *update, size_t end)
+static bool must_note(const struct batch *batch, const struct update *update, size_t end)
 {
-	if (update->kind != STORE_UPDATE_EXPUNGE || update->is_noted || end == update->count ||
-		batch->error || batch_count(batch) == 0)
-		return;
-	batch->error = expunging_note(
-		batch->engine, batch->txn, update->mailbox->id, update->uids, update->count);
-	update->is_noted = batch->error == 0;
+	return update->kind == STORE_UPDATE_EXPUNGE && !update->is_noted && end < update->count &&
+	       batch->error == 0 && batch_count(batch) > 0;
 }
 
 static void forget(struct engine *engine, struct update *update)
@@ -146,22 +135,20 @@ static enum store_failure run_piece(
 	batch_begin(&batch, engine, update->mailbox, change);
 	enum store_failure failure = name_keywords(&batch, update);
 	for (size_t i = update->done; i < end && failure == STORE_OK && batch.error == 0; i++) {
-		const uint32_t uid = update->uids[i];
-		if (i && uid == update->uids[i - 1])
-			continue;
-		if (get_row(&batch, uid, &value, &row) == 1)
-			update_one(&batch, update, uid, &row);
+		if (get_row(&batch, update->uids[i], &value, &row) == 1)
+			update_one(&batch, update, update->uids[i], &row);
 	}
 	buf_release(&value);
-	const bool was_noted = update->is_noted;
-	note(&batch, update, end);
+	const bool is_noting = must_note(&batch, update, end);
+	if (is_noting)
+		batch.error = expunging_note(
+			engine, batch.txn, update->mailbox->id, update->uids, update->count);
 	const uint32_t changed = (uint32_t)batch_count(&batch);
 	const uint64_t modseq = batch.modseq;
 	failure = batch_end(&batch, failure);
-	if (failure != STORE_OK) {
-		update->is_noted = was_noted;
+	if (failure != STORE_OK)
 		return failure;
-	}
+	update->is_noted |= is_noting;
 	update->done = end;
 	update->changed += changed;
 	if (changed)
@@ -169,22 +156,12 @@ static enum store_failure run_piece(
 	return STORE_OK;
 }
 
-static bool are_in_order(const uint32_t *uids, size_t count)
-{
-	size_t i = 1;
-
-	while (i < count && uids[i - 1] <= uids[i])
-		i++;
-	return i >= count;
-}
-
 /* What nobody had seen when it began cannot be meant. */
 static void begin(struct update *update)
 {
 	update->uidnext = update->mailbox->visible.uidnext;
 	update->modseq = update->mailbox->row.modseq;
-	if (!are_in_order(update->uids, update->count))
-		qsort(update->uids, update->count, sizeof(*update->uids), compare);
+	update->count = batch_sort(update->uids, update->count);
 	while (update->count && update->uids[update->count - 1] >= update->uidnext)
 		update->count--;
 }

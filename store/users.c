@@ -55,6 +55,15 @@ static void set_hash(struct user *user, struct text hash)
 	user->public.scram = blank < 0 ? NULL : user->hash + blank + 1;
 }
 
+struct user *users_with_number(const struct engine *engine, uint32_t number)
+{
+	for (size_t i = 0; i < engine->user_count; i++) {
+		if (engine->users[i]->public.number == number)
+			return engine->users[i];
+	}
+	return NULL;
+}
+
 struct user *users_insert(struct engine *engine, struct text address, struct text hash)
 {
 	const size_t at = position(engine, address);

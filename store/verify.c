@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/batch.h"
 #include "store/verify_private.h"
 
 enum {

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "store/engine_private.h"
+#include "store/batch.h"
 
 enum { PASSES = 100000 }; /* of adoption for one select: 50 million messages */
 
