@@ -23,9 +23,9 @@
 enum {
 	BUSY_MICROSECONDS = 20000, /* until a mailbox at work is asked about again */
 	BUSY_LIMIT = 500,
-	PROGRESS_MICROSECONDS = 100000,
-	PROGRESS_LIMIT = 200, /* octets of the file */
-	RESTART_LIMIT = 3000, /* looks whether the store is back */
+	PROGRESS_MICROSECONDS = 20000, /* between looks at the store's file about it */
+	PROGRESS_LIMIT = 200,          /* octets of the file */
+	RESTART_LIMIT = 3000,          /* looks whether the store is back */
 };
 
 struct account {
@@ -244,11 +244,25 @@ static int rebuild(struct work *work, struct text only)
 	return wait_for_answer(work) == STORE_OK ? EX_OK : complain(work->failure, TEXT(""));
 }
 
+static void show_rebuilt(struct work *work, uint64_t users, uint64_t of, uint64_t messages)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "users, %llu messages", (unsigned long long)messages);
+	progress_show(&work->bar, users, of, text);
+}
+
 static int await_rebuilt(struct work *work, struct text only)
 {
+	uint64_t users = 0;
+
 	(void)only;
 	if (list_accounts(work) != STORE_OK)
 		return EX_TEMPFAIL;
+	for (const struct account *account = work->accounts; account; account = account->next)
+		users++;
+	show_rebuilt(work, users, users, work->messages);
+	progress_clear(&work->bar);
 	printf("rebuilt: %llu messages\n", (unsigned long long)work->messages);
 	return EX_OK;
 }
@@ -260,13 +274,10 @@ static void on_progress(evutil_socket_t fd, short what, void *argument)
 	size_t size;
 	char *octets = sys_read_file(AT_FDCWD, work->progress, PROGRESS_LIMIT, &size);
 	unsigned long long users, of, messages;
-	char text[64];
 
 	(void)fd, (void)what;
-	if (octets && sscanf(octets, "%llu %llu %llu", &users, &of, &messages) == 3) {
-		snprintf(text, sizeof(text), "users, %llu messages", messages);
-		progress_show(&work->bar, users, of, text);
-	}
+	if (octets && sscanf(octets, "%llu %llu %llu", &users, &of, &messages) == 3)
+		show_rebuilt(work, users, of, messages);
 	mem_free(octets);
 }
 
