@@ -217,20 +217,10 @@ bool commit_start(struct commit *commit, struct store_link *link, struct plan *p
 	return fits;
 }
 
-/* A delivery to nobody: the store answers that it makes no sense, and the file is gone. */
 void commit_drop_spool(struct store_link *link, uint32_t spool, uint64_t generation)
 {
 	struct store_client *client = store_link_client(link);
 
-	if (!spool || !client || generation != store_link_generation(link))
-		return;
-	store_client_deliver(client,
-		&(struct store_deliver){
-			.id = TEXT(""),
-			.once = TEXT(""),
-			.spool = spool,
-			.recipients = TEXT(""),
-			.body = TEXT(""),
-		},
-		NULL, NULL);
+	if (spool && client && generation == store_link_generation(link))
+		store_client_drop_spool(client, spool);
 }

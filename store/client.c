@@ -364,10 +364,8 @@ static const char *decode(
 	return NULL;
 }
 
-/*
- * Nobody will write to that spool file any more; a DELIVER to nobody that names it drops it.
- */
-static void drop_spool(struct store_client *client, uint32_t spool)
+/* A delivery to nobody: the store answers that it makes no sense, and the file is gone. */
+void store_client_drop_spool(struct store_client *client, uint32_t spool)
 {
 	store_client_deliver(client,
 		&(struct store_deliver){
@@ -395,7 +393,7 @@ static const char *take_reply(struct store_client *client, struct ipc_frame *fra
 	frame->fd = reply.fd;
 	if (alive && client->ipc && !pending.done && pending.type == STORE_SPOOL &&
 		reply.failure == STORE_OK)
-		drop_spool(client, reply.of.spool.spool);
+		store_client_drop_spool(client, reply.of.spool.spool);
 	return NULL;
 }
 

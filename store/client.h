@@ -12,10 +12,10 @@
  * the connection is lost or cannot be made; callbacks never run inside the call that makes the request.
  * After STORE_AWAY the client is dead: free it and connect anew, with back-off.
  *
- * A spool file belongs to whoever asked for it until DELIVER names it, with recipients (it becomes the
- * message or is gone) or without (it is gone). When the reply to SPOOL comes after its owner was forgotten,
- * the library drops the file itself. So a client of the front end that breaks off in the middle of a
- * large message leaves nothing: its owner names the file in an empty DELIVER, or the connection ends.
+ * A spool file belongs to whoever asked for it until DELIVER names it (it becomes the message or is gone)
+ * or store_client_drop_spool() does. When the reply to SPOOL comes after its owner was forgotten, the library
+ * drops the file itself. So a client of the front end that breaks off in the middle of a large message leaves
+ * nothing: its owner drops the file, or the connection ends.
  */
 #ifndef STORE_CLIENT_H
 #define STORE_CLIENT_H
@@ -71,6 +71,9 @@ size_t store_client_pending(const struct store_client *client);
 	void store_client_##name(struct store_client *client, const struct store_##name *request, \
 		store_client_done *done, void *owner);
 STORE_REQUESTS(STORE_CALL_)
+
+/* Nobody writes to that spool file any more, and no message comes of it. */
+void store_client_drop_spool(struct store_client *client, uint32_t spool);
 
 /*
  * Map a listing's descriptor after checking its seals and size. NULL when it is not one. Unmap with
