@@ -138,9 +138,11 @@ static void on_aliases(void *owner, struct store_reply *reply)
 	struct store_alias alias;
 
 	search->done = true;
-	search->more = reply->failure == STORE_OK && page->more && run.left;
-	while (reply->failure == STORE_OK && run.left &&
-		store_alias_unpack_from(&run, &alias) == 0) {
+	search->more = false;
+	while (reply->failure == STORE_OK && run.left) {
+		if (store_alias_unpack_from(&run, &alias) != 0)
+			return;
+		search->more = page->more;
 		const struct text name = directory_print(search->arena, alias.address);
 		if (leads_nowhere(search, &alias))
 			fprintf(stderr,
