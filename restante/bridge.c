@@ -2,6 +2,7 @@
 
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 
@@ -27,14 +28,17 @@ static const struct verb *find_verb(const struct option_list *words)
 	return NULL;
 }
 
-static int carry_out(struct host *host, const struct option_list *words)
+/* right: whether the settings are. Who only looks is shown what can be seen, as by restante status. */
+static int carry_out(struct host *host, bool right, const struct option_list *words)
 {
 	const char *verb = words->item[0];
 
+	if (strcmp(verb, "list") == 0 && (right || access(host->source.file, R_OK) == 0))
+		return bridge_list(host, right);
+	if (!right)
+		return EX_CONFIG;
 	if (strcmp(verb, "add") == 0)
 		return bridge_add(host, words->item[1], words->item + 2, words->count - 2);
-	if (strcmp(verb, "list") == 0)
-		return bridge_list(host);
 	if (strcmp(verb, "remove") == 0)
 		return bridge_remove(host, words->item[1]);
 	return bridge_session(host, strcmp(verb, "test") == 0 ? "test" : "pull", words->item[1]);
@@ -63,9 +67,9 @@ int command_bridge(const struct command_line *line)
 		char *absolute = host_absolute(file);
 		host_init(
 			&host, &(struct host_source){ absolute, overrides.item, overrides.count });
-		status = EX_CONFIG;
-		if (host_settings_read(&host.source, &host.settings, host_complain, NULL) == 0)
-			status = carry_out(&host, &words);
+		const bool right =
+			host_settings_read(&host.source, &host.settings, host_complain, NULL) == 0;
+		status = carry_out(&host, right, &words);
 		host_free(&host);
 		mem_free(absolute);
 	}

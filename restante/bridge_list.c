@@ -73,7 +73,7 @@ static void print_account(const struct told *told, const struct bridge_account *
 	}
 }
 
-int bridge_list(struct host *host)
+int bridge_list(struct host *host, bool right)
 {
 	const struct accounts *accounts = &host->settings->accounts;
 	struct told told = { .lines = { 0 } };
@@ -83,5 +83,10 @@ int bridge_list(struct host *host)
 	for (size_t i = 0; i < accounts->count; i++)
 		print_account(&told, &accounts->list[i]);
 	buf_release(&told.lines);
-	return absent ? EX_OK : status;
+	fflush(stdout);
+	if (!right && status == EX_OK)
+		status_tell_of_mistakes(host);
+	if (absent)
+		return right ? EX_OK : EX_CONFIG;
+	return status;
 }

@@ -172,21 +172,25 @@ int status_ask(struct host *host, status_take *take, void *owner, bool *absent)
 	return fd < 0 ? EX_UNAVAILABLE : ask(host->loop, fd, take, owner);
 }
 
+void status_tell_of_mistakes(const struct host *host)
+{
+	fprintf(stderr,
+		"restante: the host on %s runs with the settings it read before these mistakes\n",
+		host_settings_common(host->settings)->state);
+}
+
 /* A host that runs has settings that were right once, whatever somebody has made of the file since. */
 static int show_host(struct host *host, bool right)
 {
-	const char *state = host_settings_common(host->settings)->state;
 	bool absent;
 	const int status = status_ask(host, print_reply, NULL, &absent);
 
 	fflush(stdout);
 	if (absent)
-		fprintf(stderr, "restante: no host runs on %s\n", state);
+		fprintf(stderr, "restante: no host runs on %s\n",
+			host_settings_common(host->settings)->state);
 	else if (!right && status == EX_OK)
-		fprintf(stderr,
-			"restante: the host on %s runs with the settings it read before these "
-			"mistakes\n",
-			state);
+		status_tell_of_mistakes(host);
 	return absent && !right ? EX_CONFIG : status;
 }
 

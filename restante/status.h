@@ -16,4 +16,7 @@ typedef int status_take(void *owner, const struct admin_status_reply *reply);
  */
 int status_ask(struct host *host, status_take *take, void *owner, bool *absent);
 
+/* To standard error: the host that was asked does not run with the settings that were just read. */
+void status_tell_of_mistakes(const struct host *host);
+
 #endif

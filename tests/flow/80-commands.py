@@ -96,6 +96,21 @@ class Commands(unittest.TestCase):
         done = self.host.command("status", "-c", str(path), check=False)
         self.assertEqual((done.returncode, done.stdout), (78, b""))
 
+    def test_bridge_list_whatever_the_settings(self):
+        """The same for what the bridge does, also when it is the account that is wrong."""
+        account = "bridge {\n}\naccount-home {\n\tprotocol = imap\n}\n"
+        path = self.host.dir / "edited.conf"
+        path.write_text((self.host.dir / "restante.conf").read_text() + account)
+        done = self.host.command("bridge", "list", "-c", str(path))
+        self.assertRegex(done.stdout.decode(), r"^home +imap .*: not running\n$")
+        self.assertRegex(done.stderr.decode(), r"(?s)host.*the settings it read before these mistakes\n$")
+        for verb in (("test", "home"), ("remove", "home")):
+            done = self.host.command("bridge", *verb, "-c", str(path), check=False)
+            self.assertEqual((done.returncode, done.stdout), (78, b""), verb)
+        path.unlink()
+        done = self.host.command("bridge", "list", "-c", str(path), check=False)
+        self.assertEqual((done.returncode, done.stdout), (78, b""))
+
     def test_status_of_processes(self):
         def as_it_is():
             pids = {role: self.host.pids(role) for role in ROLES}
