@@ -117,6 +117,16 @@ static const char *why(int number)
 	return log_errno(number);
 }
 
+/* NULL at the end, and when it cannot be read, which is said. */
+static const struct dirent *next_entry(struct dovecot_tree *tree, DIR *dir, const char *path)
+{
+	errno = 0;
+	const struct dirent *entry = readdir(dir);
+	if (!entry && errno)
+		say(tree, "%s: %s", path, log_errno(errno));
+	return entry;
+}
+
 /* The file's octets in the arena; len 0 and ptr NULL when there is none, which is no fault. */
 static struct text read_file(struct dovecot_tree *tree, const struct dovecot_mailbox *mailbox,
 	int fd, const char *name, size_t limit)
@@ -248,18 +258,19 @@ static void add_message(struct reading *reading, int fd, const char *part, const
 static void read_part(struct reading *reading, int mailbox_fd, const char *part)
 {
 	struct dovecot_tree *tree = reading->tree;
+	const char *path = text_format(tree->arena, "%s%s", reading->mailbox->prefix, part).ptr;
 	const struct dirent *entry;
 	const int fd = open_directory(mailbox_fd, part);
 	DIR *dir = fd < 0 ? NULL : sys.fdopendir(fd);
 
 	if (!dir) {
 		if (errno != ENOENT)
-			say(tree, "%s%s: %s", reading->mailbox->prefix, part, log_errno(errno));
+			say(tree, "%s: %s", path, log_errno(errno));
 		if (fd >= 0)
 			sys.close(fd);
 		return;
 	}
-	while ((entry = readdir(dir)) != NULL) {
+	while ((entry = next_entry(tree, dir, path)) != NULL) {
 		/* What is neither is no message: a directory of an index, say. */
 		if (entry->d_name[0] != '.' &&
 			(entry->d_type == DT_REG || entry->d_type == DT_UNKNOWN))
@@ -323,7 +334,8 @@ static void add_mailbox(struct dovecot_tree *tree, const char *path, struct text
 	*last = mailbox;
 	const int fd = open_below(tree->fd, path);
 	if (fd < 0) {
-		say(tree, "%s: %s", path, log_errno(errno));
+		/* There is a cur in it, so what is no directory is a link to one. */
+		say(tree, "%s: %s", path, why(errno == ENOTDIR ? ELOOP : errno));
 		return;
 	}
 	read_uidlist(&reading, fd);
@@ -337,13 +349,18 @@ static void add_mailbox(struct dovecot_tree *tree, const char *path, struct text
 
 /* ---- the tree ---- */
 
-static bool is_mailbox(int fd, const char *name)
+/* Also of another name for it, a symbolic link. path: below the tree, to say that it cannot be known. */
+static bool is_mailbox(struct dovecot_tree *tree, int fd, const char *name, const char *path)
 {
-	char path[NAME_MAX + 5];
+	char cur[NAME_MAX + 5];
 	struct stat st;
 
-	snprintf(path, sizeof(path), "%s/cur", name);
-	return sys.fstatat(fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+	snprintf(cur, sizeof(cur), "%s/cur", name);
+	if (sys.fstatat(fd, cur, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return S_ISDIR(st.st_mode);
+	if (errno != ENOENT && errno != ENOTDIR && errno != ELOOP)
+		say(tree, "%s: %s", path, log_errno(errno));
+	return false;
 }
 
 static void read_level(struct dovecot_tree *tree, int fd, const char *above, unsigned depth);
@@ -360,7 +377,7 @@ static void look_at(
 		say(tree, "%s: too long a path", name);
 		return;
 	}
-	if (is_mailbox(fd, name)) {
+	if (is_mailbox(tree, fd, name, path)) {
 		if (name[0] == '.' && !*above)
 			add_mailbox(tree, path, text_of(name));
 		else if (dovecot_folder(text_of(path), '/', &folder) != 0)
@@ -372,6 +389,8 @@ static void look_at(
 		const int below = open_directory(fd, name);
 		if (below >= 0)
 			read_level(tree, below, path, depth + 1);
+		else if (errno != ENOTDIR && errno != ELOOP && errno != ENOENT)
+			say(tree, "%s: %s", path, log_errno(errno));
 	}
 	buf_release(&folder);
 }
@@ -387,11 +406,12 @@ static void read_level(struct dovecot_tree *tree, int fd, const char *above, uns
 		sys.close(fd);
 		return;
 	}
-	while ((entry = readdir(dir)) != NULL) {
+	while ((entry = next_entry(tree, dir, *above ? above : ".")) != NULL) {
 		bool part = entry->d_name[0] == '.' && *above;
 		for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
 			part |= strcmp(entry->d_name, parts[i]) == 0;
-		if (!part && (entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN))
+		if (!part && (entry->d_type == DT_DIR || entry->d_type == DT_LNK ||
+				     entry->d_type == DT_UNKNOWN))
 			look_at(tree, fd, above, entry->d_name, depth);
 	}
 	closedir(dir);
@@ -437,14 +457,17 @@ int dovecot_tree_read(struct dovecot_tree *tree, const char *directory, struct p
 				       : log_errno(errno));
 		return -1;
 	}
-	if (!is_mailbox(tree->fd, ".")) {
-		terminal_complain("%s: not a Maildir: there is no cur in it", directory);
+	if (!is_mailbox(tree, tree->fd, ".", ".")) {
+		if (tree->faults == 0)
+			terminal_complain("%s: not a Maildir: there is no cur in it", directory);
 		return -1;
 	}
 	add_mailbox(tree, ".", TEXT(""));
 	const int again = open_directory(tree->fd, ".");
 	if (again >= 0)
 		read_level(tree, again, "", 0);
+	else
+		say(tree, ".: %s", log_errno(errno));
 	read_subscriptions(tree);
 	return tree->faults ? -1 : 0;
 }

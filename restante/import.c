@@ -362,6 +362,13 @@ static const char *sentence(enum store_failure failure)
 	return directory_judge(failure).sentence;
 }
 
+static void warn_of_half(const struct import *import)
+{
+	fprintf(stderr,
+		"restante: mail for %.*s is put off until the import is done again and succeeds\n",
+		TEXT_ARG(import->user));
+}
+
 static int complain(const struct import *import, const struct dovecot_mailbox *mailbox, bool begun)
 {
 	const enum store_failure failure = import->failure;
@@ -372,10 +379,7 @@ static int complain(const struct import *import, const struct dovecot_mailbox *m
 				      : "INBOX",
 		sentence(failure));
 	if (begun)
-		fprintf(stderr,
-			"restante: mail for %.*s is put off until the import is done again and "
-			"succeeds\n",
-			TEXT_ARG(import->user));
+		warn_of_half(import);
 	return failure == STORE_NO_SUCH_USER ? EX_NOUSER
 	       : failure == STORE_BUSY || failure == STORE_LOCKED || failure == STORE_NO_SPACE
 		       ? EX_TEMPFAIL
@@ -399,8 +403,10 @@ static int run(struct import *import)
 		progress_clear(&import->progress);
 		if (import->failure != STORE_OK)
 			return complain(import, mailbox, true);
-		if (result != 0)
+		if (result != 0) {
+			warn_of_half(import);
 			return EX_IOERR;
+		}
 	}
 	if (finish(import, buf_text(&import->tree.subscriptions)) != STORE_OK)
 		return complain(import, NULL, true);

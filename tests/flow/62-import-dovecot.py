@@ -4,6 +4,7 @@ import imaplib
 import os
 import pathlib
 import shutil
+import signal
 import smtplib
 import subprocess
 import tempfile
@@ -359,6 +360,25 @@ class Hostile(unittest.TestCase):
             (self.path / ".\x1b[2J\nrestante: all is well" / part).mkdir(parents=True)
         said = self.refused(self.path, b"alice@example.test, .?[2J?restante: all is well/: ")
         self.assertEqual(said.count(b"\n"), 1)
+
+    def test_a_message_that_goes_away(self):
+        """It is known that the user is closed; the same import opens it again."""
+        store, = self.host.pids("store")
+        os.kill(store, signal.SIGSTOP)
+        conf = str(self.host.dir / "restante.conf")
+        importer = subprocess.Popen([build_dir() / "restante", "store", "import", "--from", "dovecot", "-c", conf, "--user",
+                                     "alice@example.test", str(self.path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        sockets = pathlib.Path(f"/proc/{importer.pid}/fd")
+        wait_for(lambda: any(os.readlink(fd).startswith("socket:") for fd in sockets.iterdir()), "the tree to be read")
+        (self.path / "cur/1.a.host:2,S").rename(self.dir / "away")
+        os.kill(store, signal.SIGCONT)
+        _, error = importer.communicate(timeout=60)
+        self.assertEqual(importer.returncode, 74, error)
+        self.assertIn(b"cur/1.a.host:2,S: ", error)
+        self.assertIn(b"mail for alice@example.test is put off until the import is done again", error)
+        (self.dir / "away").rename(self.path / "cur/1.a.host:2,S")
+        self.assertEqual(self.run_import(self.path).returncode, 0)
+        self.assertEqual(len(self.host.messages("alice")), 1)
 
     def test_no_link_leads_elsewhere(self):
         others = self.dir / "others"
