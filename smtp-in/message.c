@@ -47,7 +47,7 @@ void message_finish(struct transaction *transaction)
 
 	transaction_log(transaction, "message", &transaction->verdict);
 	count_verdict(transaction);
-	if (transaction->verdicts && transaction->each)
+	if (transaction->each && transaction->verdicts == transaction->accepted)
 		tell_each(transaction);
 	session_reply(session, transaction->verdict);
 	if (session->worker->stopping)
@@ -81,6 +81,14 @@ static struct reply joined(
 	return transaction_unavailable();
 }
 
+/* Past those that had theirs before the message. */
+static void pass_lapsed(struct transaction *transaction)
+{
+	while (transaction->each && transaction->verdicts < transaction->accepted &&
+		transaction->each[transaction->verdicts].code)
+		transaction->verdicts++;
+}
+
 static void take_verdict(struct transaction *transaction, const struct reply *reply)
 {
 	struct reply one = transaction_pass_reply(reply);
@@ -91,6 +99,7 @@ static void take_verdict(struct transaction *transaction, const struct reply *re
 		transaction->each[transaction->verdicts] = one;
 	transaction->verdicts++;
 	transaction->delivered += one.code / 100 == 2;
+	pass_lapsed(transaction);
 	if (transaction->verdicts < transaction->accepted)
 		return;
 	if (!transaction->each && transaction->delivered &&
@@ -222,9 +231,16 @@ void message_start(struct transaction *transaction, enum lmtp_body body)
 	}
 	lmtp_start_message(transaction->lmtp, body);
 	transaction->invited =
-		!transaction->chunked && transaction->awaited == 0 && !transaction->lapsed;
+		!transaction->chunked && transaction->awaited == 0 && transaction->lapsed == 0;
 	if (transaction->invited)
 		invite(transaction);
+}
+
+/* For those that have not lapsed, if they are told apart. */
+static bool may_go_on(const struct transaction *transaction)
+{
+	return transaction->lapsed == 0 ||
+	       (transaction->prdr && transaction->lapsed < transaction->accepted);
 }
 
 void message_on_data(void *owner, const struct reply *reply)
@@ -240,8 +256,8 @@ void message_on_data(void *owner, const struct reply *reply)
 			message_on_refused(transaction, reply);
 	} else if (transaction->accepted == 0) {
 		turn_down(transaction, REPLY(554, 5, 5, 1, "No valid recipients"));
-	} else if (transaction->lapsed) {
-		turn_down(transaction, transaction_unavailable());
+	} else if (!may_go_on(transaction)) {
+		turn_down(transaction, transaction_lapse(transaction));
 	} else if (reply->code != 354) {
 		turn_down(transaction, transaction_pass_reply(reply));
 	} else if (transaction->chunked) {
@@ -366,9 +382,12 @@ static void judge_header(struct transaction *transaction)
 static void await_verdicts(struct transaction *transaction)
 {
 	transaction->session->state = SESSION_VERDICT;
-	if (transaction->prdr && transaction->accepted > 1)
-		transaction->each = arena_take(
-			transaction->arena, transaction->accepted * sizeof(*transaction->each));
+	if (!transaction->prdr || transaction->accepted < 2)
+		return;
+	transaction->each =
+		arena_take(transaction->arena, transaction->accepted * sizeof(*transaction->each));
+	transaction_list_lapses(transaction, transaction->each);
+	pass_lapsed(transaction);
 }
 
 /* What follows from the octets that were read last. */
@@ -466,6 +485,15 @@ void message_on_refused(void *owner, const struct reply *reply)
 		session_resume(transaction->session);
 }
 
+static size_t count_unjudged(const struct transaction *transaction)
+{
+	size_t count = transaction->accepted - transaction->verdicts;
+
+	for (size_t i = transaction->verdicts; transaction->each && i < transaction->accepted; i++)
+		count -= transaction->each[i].code != 0;
+	return count;
+}
+
 void message_fail(struct transaction *transaction)
 {
 	struct session *session = transaction->session;
@@ -481,7 +509,7 @@ void message_fail(struct transaction *transaction)
 		session_resume(session);
 		break;
 	case SESSION_VERDICT:
-		for (size_t left = transaction->accepted - transaction->verdicts; left; left--)
+		for (size_t left = count_unjudged(transaction); left; left--)
 			take_verdict(transaction, &away);
 		break;
 	case SESSION_PROXY:

@@ -156,8 +156,8 @@ static const struct settings_item items[] = {
 		.offset = AT(hand_over_memory_seconds),
 		.help = "How long it is known that the LMTP server accepted a recipient. Whoever "
 			"sends to several and waits for each reply hears so at once; the server "
-			"is asked before the message goes on, and if it says no then, the message "
-			"is put off. 0 is not at all." },
+			"is asked before the message goes on, and if it says no then, nobody gets "
+			"the message for now (with PRDR: the others do). 0 is not at all." },
 	{ .name = "handshake-timeout",
 		.type = SETTINGS_SECONDS,
 		.preset = "1m",

@@ -20,6 +20,7 @@ struct transaction_recipient {
 	struct lmtp_recipient base; /* first: the LMTP client's list is ours, too */
 	struct address address;
 	struct transaction_recipient *next_accepted;
+	struct reply lapse; /* code 0: none. Its text is in the arena. */
 };
 
 static const struct lmtp_handlers lmtp_handlers;
@@ -186,16 +187,43 @@ static void note_refused(const struct transaction *transaction,
 }
 
 /* The client has long been told that this one is accepted. */
-static void note_again(struct transaction *transaction,
-	const struct transaction_recipient *recipient, const struct reply *reply)
+static void note_again(struct transaction *transaction, struct transaction_recipient *recipient,
+	const struct reply *reply)
 {
+	const bool before = recipient->lapse.code != 0, now = reply->code / 100 != 2;
+
 	transaction->again--;
-	if (reply->code / 100 != 2) {
-		transaction->lapsed = true;
-		note_refused(transaction, recipient, reply);
+	transaction->lapsed += now;
+	transaction->lapsed -= before;
+	if (!now) {
+		recipient->lapse.code = 0;
+	} else if (!before) {
+		recipient->lapse = transaction_pass_reply(reply);
+		recipient->lapse.text = text_copy(transaction->arena, reply->text);
 	}
+	if (now)
+		note_refused(transaction, recipient, reply);
 	if (transaction->awaited == 0)
 		session_resume(transaction->session);
+}
+
+struct reply transaction_lapse(const struct transaction *transaction)
+{
+	const struct transaction_recipient *first = transaction->first_accepted;
+
+	for (const struct transaction_recipient *at = first; at; at = at->next_accepted) {
+		if (at->lapse.code / 100 == 4)
+			return at->lapse;
+	}
+	return transaction->lapsed == transaction->accepted ? first->lapse
+							    : transaction_unavailable();
+}
+
+void transaction_list_lapses(const struct transaction *transaction, struct reply *each)
+{
+	for (const struct transaction_recipient *at = transaction->first_accepted; at;
+		at = at->next_accepted)
+		*each++ = at->lapse;
 }
 
 static void on_recipient(void *owner, const struct reply *reply)

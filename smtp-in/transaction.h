@@ -34,8 +34,8 @@ struct transaction {
 	struct transaction_recipient *next_verdict;
 	struct transaction_recipient *first_accepted, *last_accepted;
 	struct transaction_recipient *untold; /* from here on the LMTP server has not been asked */
-	size_t again; /* of the awaited, those that the client was told before are accepted */
-	bool lapsed;  /* of which one is not */
+	size_t again;  /* of the awaited, those that the client was told before are accepted */
+	size_t lapsed; /* accepted ones that the server refused when it was asked again */
 	const struct address *only; /* the recipient accepted last, for the trace field */
 	size_t recipients;          /* that were asked for */
 	size_t awaited;             /* verdicts not yet given to the client */
@@ -58,7 +58,7 @@ struct transaction {
 	bool judging;
 	bool ended;          /* its last octet has come */
 	uint64_t refused_at; /* size when the message was refused before its end */
-	size_t verdicts;     /* of the LMTP server, at the end of the message */
+	size_t verdicts;     /* on accepted recipients, at the end of the message */
 	size_t delivered;
 };
 
@@ -73,7 +73,8 @@ bool transaction_is_awaited(const struct transaction *transaction);
 /*
  * RCPT. The LMTP server's verdict becomes the reply. Of a message's further recipients a client that waits
  * for each reply hears at once what the server has just said of them; it is asked again together with the
- * next, or with the message, which is put off when it says no. The address is copied; dsn's texts are not.
+ * next, or with the message; when it says no then, see transaction_lapse(). The address is copied; dsn's
+ * texts are not.
  */
 void transaction_add_recipient(struct transaction *transaction, const struct address *address,
 	const struct dsn_recipient *dsn);
@@ -104,6 +105,15 @@ struct reply transaction_unavailable(void);
 
 /* The LMTP server's reply as it may be given to a client: every one has an enhanced code. */
 struct reply transaction_pass_reply(const struct reply *reply);
+
+/*
+ * Recipients have lapsed, and nobody gets the message: the one reply for all. What is temporary is told as
+ * the server said it; what is not, only when it holds for everybody, as a client gives up all of them for it.
+ */
+struct reply transaction_lapse(const struct transaction *transaction);
+
+/* Why each of the accepted recipients has lapsed, in their order; code 0: it has not. */
+void transaction_list_lapses(const struct transaction *transaction, struct reply *each);
 
 /* It is over, and the session ready for the next. */
 void transaction_end(struct session *session);

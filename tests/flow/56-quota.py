@@ -70,6 +70,23 @@ class Quota(unittest.TestCase):
         self.refused(self.data(message, "carol", "bob"))
         self.assertEqual(self.listed("carol"), before)
 
+    def test_full_since_it_was_accepted(self):
+        """What is known of recipients is older than that: they are refused with the message, and nobody has it twice."""
+        with Host(set={"smtp-in.hand-over-memory": "1m"}) as host:
+            with host.smtp() as client:
+                client.ehlo("client.test")
+                self.assertEqual(client.sendmail("s@example.org", [address("alice"), address("bob")], SMALL), {})
+                host.command("user", "quota", "-c", str(host.dir / "restante.conf"), address("bob"), "none", "1")
+                client.mail("s@example.org")
+                self.assertEqual([client.rcpt(address(user))[0] for user in ("alice", "bob")], [250, 250])
+                with self.assertRaises(smtplib.SMTPDataError) as refused:
+                    client.data(SMALL)
+                self.refused((refused.exception.smtp_code, refused.exception.smtp_error))
+                later = client.sendmail("s@example.org", [address("alice"), address("bob")], SMALL)
+                self.refused(later.pop(address("bob")))
+                self.assertEqual(later, {})
+            self.assertEqual([len(host.messages(user)) for user in ("alice", "bob")], [2, 1])
+
     def test_announced_size(self):
         """Who has no room for what MAIL announces is refused alone; the others get it."""
         message = b"Subject: large\r\n\r\n" + 800 * (b"x" * 70 + b"\r\n")

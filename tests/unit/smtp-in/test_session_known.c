@@ -18,6 +18,11 @@ static void set(struct fixture *fixture, const char *name, const char *value)
 	worker_reload(fixture->worker);
 }
 
+static struct session *session_of(const struct fixture *fixture)
+{
+	return LIST_FIRST(&fixture->worker->sessions);
+}
+
 static void server_resets(struct fixture *fixture)
 {
 	hear(fixture, fixture->server, "RSET\r\n");
@@ -32,18 +37,25 @@ static void reset(struct fixture *fixture)
 	server_resets(fixture);
 }
 
-/* a and b have been named by a client that sends all at once. */
-static void make_known_at(struct fixture *fixture, const char *extension)
+/* a and b are named by a client that sends all at once. */
+static void name_both(struct fixture *fixture)
 {
-	set(fixture, "hand-over-memory", "60");
-	client_comes(fixture);
-	server_comes_with(fixture, extension);
 	say(fixture->client, ENVELOPE TO_B "RSET\r\n");
+	if (fixture->server < 0)
+		server_comes(fixture);
 	hear_until(fixture, fixture->server, TO_B);
 	say(fixture->server, BROUGHT "250 2.1.5 fine\r\n");
 	hear(fixture, fixture->client,
 		MAIL_OK "250 2.1.5 fine\r\n250 2.1.5 fine\r\n250 2.0.0 Reset\r\n");
 	server_resets(fixture);
+}
+
+static void make_known_at(struct fixture *fixture, const char *extension)
+{
+	set(fixture, "hand-over-memory", "60");
+	client_comes(fixture);
+	server_comes_with(fixture, extension);
+	name_both(fixture);
 }
 
 static void make_known(struct fixture *fixture)
@@ -97,11 +109,6 @@ static void finish_with(struct fixture *fixture, const char *verdicts)
 	hear_nothing(fixture, fixture->client);
 	say(fixture->server, verdicts);
 	expect_accepted(fixture);
-}
-
-static struct session *session_of(const struct fixture *fixture)
-{
-	return LIST_FIRST(&fixture->worker->sessions);
 }
 
 static void test_known_is_told_at_once_and_asked_before_the_message(void **state)
@@ -192,19 +199,29 @@ static void test_anything_else_is_asked(void **state)
 	}
 }
 
-/* Nobody has that message, and who names the recipient again hears why. */
+/*
+ * Nobody has that message, and who names the recipient again hears why. What is not for ever is said at
+ * once; for the rest the client is not to give up the other recipient.
+ */
 static void test_known_and_gone(void **state)
 {
-	static const char *const begins[] = { "DATA\r\n", "BDAT 3 LAST\r\nx\r\n" };
+	static const struct {
+		const char *begin, *verdict, *reply;
+	} cases[] = {
+		{ "DATA\r\n", "550 5.1.1 gone\r\n", AWAY },
+		{ "BDAT 3 LAST\r\nx\r\n", "550 5.1.1 gone\r\n", AWAY },
+		{ "DATA\r\n", "452 4.2.2 full\r\n", "452 4.2.2 full\r\n" },
+		{ "BDAT 3 LAST\r\nx\r\n", "452 4.2.2 full\r\n", "452 4.2.2 full\r\n" },
+	};
 	struct fixture *fixture = *state;
 
 	make_known_at(fixture, "CHUNKING");
-	for (size_t i = 0; i < sizeof(begins) / sizeof(begins[0]); i++) {
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		begin_with_a_and_b(fixture);
-		say(fixture->client, begins[i]);
+		say(fixture->client, cases[i].begin);
 		hear(fixture, fixture->server, TO_B);
-		say(fixture->server, "550 5.1.1 gone\r\n");
-		hear(fixture, fixture->client, AWAY);
+		say(fixture->server, cases[i].verdict);
+		hear(fixture, fixture->client, cases[i].reply);
 		server_resets(fixture);
 		begin_with_a(fixture);
 		name_asked(fixture, TO_B, "452 4.2.2 full\r\n");
@@ -212,8 +229,81 @@ static void test_known_and_gone(void **state)
 		name_asked(fixture, TO_B, "250 2.1.5 here again\r\n");
 		reset(fixture);
 	}
-	assert_int_equal(fixture->worker->total.refused_recipients, 6);
+	assert_int_equal(fixture->worker->total.refused_recipients, 12);
 	assert_int_equal(fixture->worker->total.messages, 0);
+}
+
+/* Three recipients have been accepted, and the server is asked about all of them again. */
+static void rest_and_go_on(struct fixture *fixture, const char *mail)
+{
+	begin_with(fixture, mail, TO_A);
+	name_known(fixture, TO_B);
+	name_known(fixture, TO_A);
+	transaction_rest(session_of(fixture)->transaction);
+	server_resets(fixture);
+	say(fixture->client, "DATA\r\n");
+	hear_until(fixture, fixture->server, TO_A TO_B TO_A "DATA\r\n");
+	say(fixture->server, "250 2.1.0 ok\r\n");
+}
+
+static void test_all_are_gone(void **state)
+{
+	static const struct {
+		const char *verdicts, *reply;
+	} cases[] = {
+		{ "550 5.1.1 a\r\n550 5.1.1 b\r\n550 5.1.1 a\r\n", "550 5.1.1 a\r\n" },
+		{ "550 5.1.1 a\r\n452 4.2.2 b\r\n550 5.1.1 a\r\n", "452 4.2.2 b\r\n" },
+	};
+	struct fixture *fixture = *state;
+
+	make_known(fixture);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		name_both(fixture);
+		rest_and_go_on(fixture, "MAIL FROM:<s@client.test>\r\n");
+		say(fixture->server, cases[i].verdicts);
+		say(fixture->server, "503 5.5.1 nobody\r\n");
+		hear(fixture, fixture->client, cases[i].reply);
+		server_resets(fixture);
+	}
+	assert_int_equal(fixture->worker->total.refused_messages, 2);
+}
+
+/* The others get the message, and each is told its own; also when the server goes before it has said all. */
+static void test_gone_with_prdr(void **state)
+{
+	struct fixture *fixture = *state;
+
+	make_known(fixture);
+	for (int gone = 1; gone < 7; gone++) {
+		for (int stays = 0; stays < 2; stays++) {
+			char each[200] = "353 What each recipient has to say, then the end\r\n";
+			name_both(fixture);
+			rest_and_go_on(fixture, "MAIL FROM:<s@client.test> PRDR\r\n");
+			for (int i = 0; i < 3; i++)
+				say(fixture->server,
+					gone & 1 << i ? "452 4.2.2 full\r\n" : "250 2.1.5 ok\r\n");
+			say(fixture->server, "354 go\r\n");
+			hear(fixture, fixture->client, GO);
+			say(fixture->client, "x\r\n.\r\n");
+			hear_until(fixture, fixture->server, "x\r\n.\r\n");
+			hear_nothing(fixture, fixture->client);
+			for (int i = 0; i < 3; i++) {
+				if (stays && !(gone & 1 << i))
+					say(fixture->server, "250 2.0.0 kept\r\n");
+				strcat(each, gone & 1 << i ? "452 4.2.2 full\r\n"
+					     : stays       ? "250 2.0.0 kept\r\n"
+							   : AWAY);
+			}
+			if (!stays)
+				server_goes(fixture);
+			hear(fixture, fixture->client, each);
+			if (stays)
+				expect_accepted(fixture);
+			else
+				hear(fixture, fixture->client, AWAY);
+		}
+	}
+	assert_int_equal(fixture->worker->total.messages, 6);
 }
 
 static void test_the_server_goes_between_recipients(void **state)
@@ -332,6 +422,8 @@ int main(void)
 		TEST(known_does_not_overtake),
 		TEST(anything_else_is_asked),
 		TEST(known_and_gone),
+		TEST(all_are_gone),
+		TEST(gone_with_prdr),
 		TEST(the_server_goes_between_recipients),
 		TEST(the_server_goes_before_data),
 		TEST(a_reload_forgets),
