@@ -100,7 +100,7 @@ static void tell_client(struct buf *out, const struct trace_line *line)
 {
 	add_if(out, " by ", get(line, "peer"), "");
 	add_if(out, " (which calls itself ", get(line, "helo"), ")");
-	add_if(out, ", logged in as ", get(line, "login"), "");
+	add_if(out, ", logged in as ", get(line, "auth"), "");
 	add_if(out, ", over ", get(line, "tls"), "");
 }
 
@@ -159,7 +159,6 @@ static void tell_delivered(struct buf *out, const struct trace_line *line)
 	add_if(out, " to ", get(line, "to"), "");
 	add_if(out, ", by the alias ", get(line, "alias"), "");
 	add_if(out, ", at first for ", get(line, "orcpt"), "");
-	add_if(out, ", by line ", get(line, "filter"), " of the filter");
 	if (!text_equal(event, TEXT("delivered")))
 		add_answer(out, line, "verdict");
 	buf_add_char(out, '\n');

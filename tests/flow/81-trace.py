@@ -46,6 +46,13 @@ class Trace(unittest.TestCase):
         for wanted in ("bob@example.test", "BOB@example.test", "sender@example.org"):
             self.assertIn(f"message {id}\n", self.trace(wanted))
 
+    def test_who_submitted(self):
+        with smtplib.SMTP_SSL("127.0.0.1", self.host.port("submissions"), context=self.host.tls_context()) as client:
+            client.login("carol@example.test", "restante")
+            client.sendmail("carol@example.test", ["alice@example.test"], b"From: carol@example.test\r\n\r\nx\r\n")
+        self.assertRegex(self.trace("carol@example.test"), r"sent by 127\.0\.0\.1 .*, logged in as carol@example\.test, over TLSv1")
+        self.assertNotIn("logged in", self.trace(self.push("bob@example.test")))
+
     def test_the_file_is_there(self):
         said = self.trace(self.push("carol@example.test"))
         name = re.search(r"file (\S+)", said)[1]
