@@ -4,7 +4,7 @@ import smtplib
 import unittest
 
 import messages
-from host import Host, wait_for, without_trace
+from host import PATIENCE, Host, without_trace
 from peers import Dovecot, Postfix, need_root
 
 
@@ -27,11 +27,11 @@ class Handover(unittest.TestCase):
     def postfix_to(self, transport, host):
         pushed = [row for row in messages.small() if b"\0" not in row[1]]
         with Postfix(transport) as postfix:
-            with smtplib.SMTP("127.0.0.1", postfix.port, timeout=60) as client:
+            with smtplib.SMTP("127.0.0.1", postfix.port, timeout=PATIENCE) as client:
                 for _, octets in pushed:
                     client.sendmail("sender@example.org", ["alice@example.test", "bob@example.test"], octets,
                                     ["BODY=8BITMIME"])
-            wait_for(postfix.queue_is_empty, f"Postfix's queue empty:\n{postfix.log()[-3000:]}", 120)
+            postfix.wait_until_empty()
             self.assertNotIn("status=bounced", postfix.log())
         for user in ("alice", "bob"):
             got = host.messages(user)

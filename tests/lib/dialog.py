@@ -94,7 +94,7 @@ class Dialog:
 class Peer:
     def __init__(self, host, listener):
         self.host = host
-        self.sock = host.connect(listener, 30)
+        self.sock = host.connect(listener)
         self.queued = b""
         self.received = b""
         if listener in ("smtps", "submissions", "pop3s"):

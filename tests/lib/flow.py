@@ -9,6 +9,8 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
+import host  # noqa: E402
+
 
 class Result(unittest.TextTestResult):
     rows = []
@@ -39,6 +41,7 @@ class Result(unittest.TextTestResult):
 
 
 def main():
+    host.be_alike()
     path = pathlib.Path(sys.argv[1])
     spec = importlib.util.spec_from_file_location(path.stem.replace("-", "_"), path)
     module = importlib.util.module_from_spec(spec)

@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import poplib
+import random
 import shutil
 import signal
 import smtplib
@@ -18,6 +19,7 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 PASSWORD = "restante"
 USERS = ("alice", "bob", "carol")
 DOMAIN = "example.test"
+PATIENCE = 300  # seconds: ends a test that would never end; on no machine does anything take so long
 
 
 def build_dir():
@@ -25,8 +27,8 @@ def build_dir():
     return (TOP / os.environ.get("RESTANTE_BUILD", "build")).resolve()
 
 
-def wait_for(condition, what, seconds=30.0):
-    """Poll until condition() is true; its value. The bound only ends a test that would never end."""
+def wait_for(condition, what, seconds=PATIENCE):
+    """Poll until condition() is true; its value."""
     end = time.monotonic() + seconds
     while True:
         value = condition()
@@ -52,8 +54,15 @@ def address(user):
     return user if "@" in user else f"{user}@{DOMAIN}"
 
 
+def be_alike():
+    """From now on a host under test has as many processes as on any other machine, however many cores that has."""
+    Host.ALIKE = {"smtp-in.workers": "2", "pop3d.workers": "2"}
+
+
 class Host:
     """`restante demo` as a context manager. set: settings as {"smtp-in.message-size": "10K"}."""
+
+    ALIKE = {}  # settings of every host, as far as set has no other
 
     def __init__(self, directory=None, set=None, limits=False, env=None, arguments=()):
         self.keep = directory is not None
@@ -61,7 +70,7 @@ class Host:
         self.log_path = self.dir / "test.log"
         # Beside what the demo has: TLS from the first octet for anybody.
         self.options = [*arguments, "-o", "smtp-in.listen-tls=127.0.0.1:0"]
-        for name, value in (set or {}).items():
+        for name, value in {**self.ALIKE, **(set or {})}.items():
             self.options += ["-o", f"{name}={value}"]
         if limits:
             self.options.append("--limits")
@@ -99,7 +108,7 @@ class Host:
                 raise AssertionError(f"the host ended with {self.process.returncode}:\n{self.log()}")
             return "Ctrl-C" in self.banner()
 
-        wait_for(ready, "the banner", 60)
+        wait_for(ready, "the banner")
         self.ports = dict(line.split("=", 1) for line in ports.read_text().split())
         self.ports = {name: int(port) for name, port in self.ports.items()}
 
@@ -109,11 +118,11 @@ class Host:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(60)
+                self.process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
-                raise AssertionError("the host did not stop within 60 s of SIGTERM") from None
+                raise AssertionError(f"the host did not stop within {PATIENCE} s of SIGTERM") from None
         code, self.process = self.process.returncode, None
         if expect_clean:
             assert code == 0, f"the host ended with {code}:\n{self.log()[-6000:]}"
@@ -148,7 +157,8 @@ class Host:
         return str(self.dir / "run" / name)
 
     def command(self, *arguments, input=None, check=True):
-        done = subprocess.run([str(build_dir() / "restante"), *arguments], input=input, capture_output=True, timeout=60)
+        done = subprocess.run([str(build_dir() / "restante"), *arguments], input=input, capture_output=True,
+                              timeout=PATIENCE)
         if check and done.returncode != 0:
             raise AssertionError(f"restante {' '.join(arguments)}: exit {done.returncode}: {done.stderr.decode()}")
         return done
@@ -167,7 +177,7 @@ class Host:
                     found.append(int(entry.name))
         return sorted(found)
 
-    def connect(self, name, timeout=60):
+    def connect(self, name, timeout=PATIENCE):
         if name.startswith("lmtp") and name not in self.ports:
             sock = socket.socket(socket.AF_UNIX)
             sock.settimeout(timeout)
@@ -178,17 +188,17 @@ class Host:
     def smtp(self, secure=None):
         """smtplib's client: plain, or secure="starttls" or "tls"."""
         if secure == "tls":
-            return smtplib.SMTP_SSL("127.0.0.1", self.port("smtps"), timeout=60, context=self.tls_context())
-        client = smtplib.SMTP("127.0.0.1", self.port("smtp"), timeout=60)
+            return smtplib.SMTP_SSL("127.0.0.1", self.port("smtps"), timeout=PATIENCE, context=self.tls_context())
+        client = smtplib.SMTP("127.0.0.1", self.port("smtp"), timeout=PATIENCE)
         if secure == "starttls":
             client.starttls(context=self.tls_context())
         return client
 
     def pop3(self, user="alice", secure=None, password=PASSWORD):
         if secure == "tls":
-            client = poplib.POP3_SSL("127.0.0.1", self.port("pop3s"), timeout=60, context=self.tls_context())
+            client = poplib.POP3_SSL("127.0.0.1", self.port("pop3s"), timeout=PATIENCE, context=self.tls_context())
         else:
-            client = poplib.POP3("127.0.0.1", self.port("pop3"), timeout=60)
+            client = poplib.POP3("127.0.0.1", self.port("pop3"), timeout=PATIENCE)
             if secure == "stls":
                 client.stls(context=self.tls_context())
         client.user(address(user))
@@ -241,6 +251,11 @@ def without_trace(message):
 
 
 def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """For a server that cannot choose by itself: none that a connection of another test may take meanwhile."""
+    low, high = map(int, pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    others = [*range(1024, low), *range(high + 1, 65536)] or range(1024, 65536)
+    while True:
+        port = random.SystemRandom().choice(others)
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port

@@ -14,7 +14,7 @@ import subprocess
 import threading
 import time
 
-LONGEST = 60  # seconds that one connection may live
+LONGEST = 600  # seconds that one connection may live
 
 
 class Gone(Exception):

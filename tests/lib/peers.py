@@ -12,13 +12,19 @@ import subprocess
 import tempfile
 import unittest
 
-from host import free_port, wait_for
+from host import PATIENCE, free_port, wait_for
 from tools import need
 
 
 def need_root():
     if os.geteuid() != 0:
         raise unittest.SkipTest("Postfix and Dovecot start as root only")
+
+
+def need_dovecot_2_3(program):
+    said = subprocess.run([program, "--version"], capture_output=True, timeout=PATIENCE).stdout.decode()
+    if not said.startswith("2.3."):
+        raise unittest.SkipTest(f"the settings of these tests are Dovecot 2.3's; this is {said.strip()}")
 
 
 class Dovecot:
@@ -33,6 +39,7 @@ class Dovecot:
         for part in ("lmtp", "pop3", "imap") if imap else ("lmtp", "pop3"):
             if not pathlib.Path(f"/usr/lib/dovecot/{part}").exists():
                 raise unittest.SkipTest(f"dovecot-{part}d is not installed")
+        need_dovecot_2_3(self.program)
         self.imap_port = free_port() if imap else 0
         self.layout = layout
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="restante-dovecot-"))
@@ -95,7 +102,7 @@ service imap-login {{
         self.process = subprocess.Popen([self.program, "-F", "-c", str(self.dir / "dovecot.conf")],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.DEVNULL, start_new_session=True)
-        wait_for(lambda: self.process.poll() is not None or _listens(self.lmtp_port), f"Dovecot up: {self.log()}")
+        wait_for(lambda: self.process.poll() is not None or _listens(self.lmtp_port), "Dovecot up")
         assert self.process.poll() is None, self.log()
         return self
 
@@ -188,13 +195,13 @@ tlsmgr unix - - n 1000? 1 tlsmgr
 postlog unix-dgram n - n - 1 postlogd
 """ + (f"127.0.0.1:{self.tls_port} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes\n" if self.tls else ""))
         subprocess.run(["postfix", "-c", str(self.dir / "conf"), "set-permissions"], capture_output=True)
-        started = subprocess.run(["postfix", "-c", str(self.dir / "conf"), "start"], capture_output=True, timeout=60)
+        started = subprocess.run(["postfix", "-c", str(self.dir / "conf"), "start"], capture_output=True, timeout=PATIENCE)
         assert started.returncode == 0, started.stderr.decode()
         wait_for(lambda: _listens(self.port), "Postfix up")
         return self
 
     def __exit__(self, *trace):
-        subprocess.run(["postfix", "-c", str(self.dir / "conf"), "stop"], capture_output=True, timeout=60)
+        subprocess.run(["postfix", "-c", str(self.dir / "conf"), "stop"], capture_output=True, timeout=PATIENCE)
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def log(self):
@@ -202,8 +209,14 @@ postlog unix-dgram n - n - 1 postlogd
             return (self.dir / "log").read_text(errors="replace")
         return ""
 
-    def queue_is_empty(self):
-        shown = subprocess.run(["postqueue", "-c", str(self.dir / "conf"), "-p"], capture_output=True, timeout=60)
+    def wait_until_empty(self):
+        try:
+            wait_for(self._queue_is_empty, "Postfix's queue empty")
+        except AssertionError as error:
+            raise AssertionError(f"{error}:\n{self.log()[-3000:]}") from None
+
+    def _queue_is_empty(self):
+        shown = subprocess.run(["postqueue", "-c", str(self.dir / "conf"), "-p"], capture_output=True, timeout=PATIENCE)
         return b"Mail queue is empty" in shown.stdout
 
 
@@ -225,7 +238,7 @@ def _end(process):
         return
     process.send_signal(signal.SIGTERM)
     try:
-        process.wait(30)
+        process.wait(PATIENCE)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 
 from host import DOMAIN, PASSWORD, free_port, wait_for
-from peers import _end, _listens, need_root
+from peers import _end, _listens, need_dovecot_2_3, need_root
 from tools import need
 
 HOSTNAME = "localhost"
@@ -39,6 +39,7 @@ class Remote:
     def __init__(self, users=("alice", "bob", "carol"), expired=False):
         need_root()
         self.program = need("dovecot", "dovecot-core")
+        need_dovecot_2_3(self.program)
         for part in ("imap", "pop3"):
             need(part, f"dovecot-{part}d")
         self.users, self.expired = users, expired
@@ -98,7 +99,7 @@ userdb {{
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.DEVNULL, start_new_session=True)
         wait_for(lambda: self.process.poll() is not None or all(map(_listens, self.ports.values())),
-                 f"Dovecot up: {self.log()}")
+                 "Dovecot up")
         assert self.process.poll() is None, self.log()
 
     def stop(self):

@@ -18,6 +18,8 @@ import time
 
 LIB = pathlib.Path(__file__).resolve().parent
 TOP = LIB.parents[1]
+AT_ONCE = 8  # jobs at most: each has a host of many processes, or a fuzzer that may take gigabytes
+LONGEST = 3600  # seconds of one job: ends what would never end
 sys.path.insert(0, str(LIB))
 
 import dialog  # noqa: E402
@@ -48,11 +50,21 @@ class Count:
 
 
 def in_parallel(jobs, count):
-    """Run (name, function) jobs two at a time; each function returns [(name, result, detail)]."""
-    with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+    """Run functions, one for each core that we may use; each returns [(name, result, detail)]."""
+    with concurrent.futures.ThreadPoolExecutor(max_workers=min(AT_ONCE, len(os.sched_getaffinity(0)))) as pool:
         for done in concurrent.futures.as_completed([pool.submit(job) for job in jobs]):
             for row in done.result():
                 count.add(*row)
+
+
+def run(command, longest=LONGEST, **options):
+    """(exit status, its standard output, its standard error), or none and what there was when it took too long."""
+    try:
+        done = subprocess.run([*map(str, command)], capture_output=True, timeout=longest, **options)
+        status, parts = done.returncode, (done.stdout, done.stderr)
+    except subprocess.TimeoutExpired as error:
+        status, parts = "none: too long", (error.stdout or b"", error.stderr or b"")
+    return status, *(part.decode(errors="replace") for part in parts)
 
 
 def sanitizer_env(build):
@@ -64,16 +76,16 @@ def sanitizer_env(build):
 
 def unit(build, path):
     def job():
-        done = subprocess.run([str(path)], capture_output=True, env=sanitizer_env(build), timeout=600)
-        output = (done.stdout + done.stderr).decode(errors="replace")
+        status, *output = run([path], env=sanitizer_env(build))
+        output = "".join(output)
         name = f"unit/{path.relative_to(build / 'unit')}"
         rows = []
         for mark, test in re.findall(r"\[\s+(OK|FAILED|SKIPPED)\s+\] (\w+)$", output, re.MULTILINE):
             result = {"OK": PASSED, "FAILED": FAILED, "SKIPPED": SKIPPED}[mark]
             if (f"{name}:{test}", FAILED) not in [row[:2] for row in rows]:
                 rows.append((f"{name}:{test}", result, output[-3000:] if result == FAILED else ""))
-        if not rows or (done.returncode != 0 and all(row[1] != FAILED for row in rows)):
-            rows.append((name, FAILED, f"exit {done.returncode}\n{output[-6000:]}"))
+        if not rows or (status != 0 and all(row[1] != FAILED for row in rows)):
+            rows.append((name, FAILED, f"exit {status}\n{output[-6000:]}"))
         return rows
     return job
 
@@ -117,14 +129,14 @@ def run_dialog_group(count, settings, dialogs):
 def flow(build, path):
     def job():
         with tempfile.NamedTemporaryFile("r", prefix="restante-flow-") as results:
-            done = subprocess.run(["/usr/bin/python3", "-B", str(LIB / "flow.py"), str(path), results.name],
-                                  capture_output=True, env=sanitizer_env(build), timeout=1800)
+            status, said, told = run(["/usr/bin/python3", "-B", LIB / "flow.py", path, results.name], env=sanitizer_env(build))
             rows = [json.loads(line) for line in results]
         label = f"flow/{path.stem}" + ("" if build == TOP / "build" else f"@{build.name}")
         rows = [(f"{label}:{name}", result, detail) for name, result, detail in rows]
-        if not rows or (done.returncode != 0 and all(row[1] != FAILED for row in rows)):
-            output = (done.stdout + done.stderr).decode(errors="replace")
-            rows.append((label, FAILED, f"exit {done.returncode}\n{output[-6000:]}"))
+        if not rows or (status != 0 and all(row[1] != FAILED for row in rows)):
+            rows.append((label, FAILED, f"exit {status}\n{(said + told)[-6000:]}"))
+        elif status != 0:  # seeds, and the ends of the logs of the hosts
+            print(f"{label} said:\n{said[-2000:]}{told[-20000:]}", flush=True)
         return rows
     return job
 
@@ -142,18 +154,16 @@ def fuzzer(path, seconds):
             seeds = TOP / "tests/data/fuzz" / path.name
             corpus = pathlib.Path(scratch, "corpus")
             corpus.mkdir()
-            command = [str(path), f"-max_total_time={seconds}", "-timeout=25", "-rss_limit_mb=3000",
+            command = [str(path), f"-max_total_time={seconds}", "-timeout=100", "-rss_limit_mb=3000",
                        "-print_final_stats=1", f"-artifact_prefix={scratch}/", str(corpus)]
-            done = subprocess.run(command + ([str(seeds)] if seeds.is_dir() else []), capture_output=True,
-                                  cwd=scratch, timeout=seconds * 4 + 120)
-            output = done.stderr.decode(errors="replace")
-            if done.returncode == 0:
+            status, _, output = run(command + ([seeds] if seeds.is_dir() else []), seconds + LONGEST, cwd=scratch)
+            if status == 0:
                 runs = re.search(r"number_of_executed_units: (\d+)", output)
                 if runs and int(runs[1]) > 0:
                     return [(f"{name} ({runs[1]} runs)", PASSED, "")]
             found = "".join(f"\n{artifact.name}: {artifact.read_bytes()!r}"
                             for artifact in pathlib.Path(scratch).glob("*-*") if artifact.is_file())
-            return [(name, FAILED, f"exit {done.returncode}\n{output[-4000:]}{found[:4000]}")]
+            return [(name, FAILED, f"exit {status}\n{output[-4000:]}{found[:4000]}")]
     return job
 
 
@@ -173,6 +183,7 @@ def main():
     release, sanitize, fuzz = TOP / "build", TOP / "build/sanitize", TOP / "build/fuzz"
     builds = [options.build.resolve()] if options.build else [release, sanitize]
     count = Count()
+    host.be_alike()
     for kind in kinds:
         start, before = time.monotonic(), sum(count.totals.values())
         if kind == "units":

@@ -5,7 +5,7 @@
 
 import smtplib
 
-from host import PASSWORD, address
+from host import PASSWORD, PATIENCE, address
 from scram import Scram
 from tools import need, run
 
@@ -60,8 +60,8 @@ def s_nail(host, message, to, way, mechanism="PLAIN", sender=USER, password=PASS
 
 def smtplib_client(host, way):
     if way == "tls":
-        return smtplib.SMTP_SSL("127.0.0.1", port(host, way), timeout=60, context=host.tls_context())
-    client = smtplib.SMTP("127.0.0.1", port(host, way), timeout=60)
+        return smtplib.SMTP_SSL("127.0.0.1", port(host, way), timeout=PATIENCE, context=host.tls_context())
+    client = smtplib.SMTP("127.0.0.1", port(host, way), timeout=PATIENCE)
     client.starttls(context=host.tls_context())
     return client
 

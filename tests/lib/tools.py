@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import unittest
 
-from host import PASSWORD, address, build_dir
+from host import PASSWORD, PATIENCE, address, build_dir
 
 NOBODY = 65534
 
@@ -17,7 +17,7 @@ def need(program, package=None):
     return path
 
 
-def run(command, input=None, timeout=300, env=None, codes=(0,)):
+def run(command, input=None, timeout=PATIENCE, env=None, codes=(0,)):
     done = subprocess.run([str(part) for part in command], input=input, capture_output=True, timeout=timeout,
                           env=dict(os.environ, **(env or {})))
     if done.returncode not in codes:
