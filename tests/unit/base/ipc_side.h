@@ -123,12 +123,12 @@ static int open_descriptors(void)
 static void on_guard(evutil_socket_t fd, short what, void *argument)
 {
 	(void)fd, (void)what, (void)argument;
-	fail_msg("nothing came of it for ten seconds");
+	fail_msg("nothing came of it for two minutes");
 }
 
 #define RUN_UNTIL(condition) \
 	do { \
-		const struct timeval guard = { .tv_sec = 10 }; \
+		const struct timeval guard = { .tv_sec = 120 }; \
 		struct event *timer = event_new(loop, -1, 0, on_guard, NULL); \
 		event_add(timer, &guard); \
 		while (!(condition)) \

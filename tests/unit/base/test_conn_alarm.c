@@ -21,9 +21,10 @@ static void an_alarm_rings_once(void **state)
 
 	(void)state;
 	side_open_tcp(&side, &wide, AF_INET, AF_INET);
-	conn_alarm(side.conn, 30);
+	conn_alarm(side.conn, 300000);
 	run_what_is_ready();
 	assert_int_equal(side.alarms, 0);
+	conn_alarm(side.conn, 30);
 	RUN_UNTIL(side.alarms == 1);
 	/* A second one that is set tells when the first would have come again. */
 	conn_alarm(side.conn, 60);
@@ -107,9 +108,10 @@ static void a_corked_connection_finishes_when_it_may_speak(void **state)
 	conn_cork(side.conn, true);
 	conn_write(side.conn, TEXT("421"));
 	conn_finish(side.conn);
-	conn_alarm(side.conn, 50);
+	conn_alarm(side.conn, 300000);
 	run_what_is_ready();
 	assert_int_equal(peer_has(&side), 0);
+	conn_alarm(side.conn, 50);
 	RUN_UNTIL(peer_has(&side) == 3);
 	shutdown(side.peer, SHUT_WR);
 	RUN_UNTIL(side.ended);

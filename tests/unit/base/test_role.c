@@ -91,12 +91,12 @@ static void on_guard(evutil_socket_t fd, short what, void *argument)
 {
 	(void)fd, (void)what, (void)argument;
 	print_log();
-	fail_msg("nothing came of it for twenty seconds");
+	fail_msg("nothing came of it for two minutes");
 }
 
 #define RUN_UNTIL(condition) \
 	do { \
-		const struct timeval guard = { .tv_sec = 20 }; \
+		const struct timeval guard = { .tv_sec = 120 }; \
 		struct event *timer = event_new(host.loop, -1, 0, on_guard, NULL); \
 		event_add(timer, &guard); \
 		while (!(condition)) \

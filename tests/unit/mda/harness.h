@@ -31,7 +31,7 @@
 #include "mda/worker.h"
 #include "store/client.h"
 
-enum { HARNESS_PATIENCE = 10, HARNESS_REQUESTS = 4096 };
+enum { HARNESS_PATIENCE = 120, HARNESS_REQUESTS = 4096 };
 
 /* A request that the store was asked and has not answered yet. */
 struct harness_request {

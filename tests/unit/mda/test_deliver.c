@@ -22,7 +22,7 @@
 #include "base/mem.h"
 #include "mda/deliver_stdin.h"
 
-enum { ARGUMENTS = 12, PATIENCE = 10 };
+enum { ARGUMENTS = 12, PATIENCE = 120 };
 
 static char directory[] = "/tmp/mda-deliver-XXXXXX";
 static char socket_path[100];

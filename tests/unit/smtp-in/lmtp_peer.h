@@ -26,7 +26,7 @@
 
 #define EVERYTHING "250-peer\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8bitmime\r\n250 XID\r\n"
 
-enum { PATIENCE_SECONDS = 20 };
+enum { PATIENCE_SECONDS = 120 };
 
 struct fixture {
 	struct event_base *loop;

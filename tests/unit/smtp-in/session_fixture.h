@@ -26,7 +26,7 @@
 #include "smtp-in/settings.h"
 #include "smtp-in/worker.h"
 
-enum { PATIENCE_SECONDS = 20 };
+enum { PATIENCE_SECONDS = 120 };
 
 struct fixture {
 	struct event_base *loop;
