@@ -19,6 +19,8 @@ class Quota(unittest.TestCase):
             self.host.empty(user)
 
     def quota(self, user, *limits):
+        """Of this test alone."""
+        self.addCleanup(self.host.command, "user", "quota", "-c", self.conf, address(user), "default")
         self.host.command("user", "quota", "-c", self.conf, address(user), *limits)
 
     def listed(self, user):

@@ -16,39 +16,37 @@ def message(number):
 
 
 class Index(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.random = random.Random(57)
-        cls.host = cls.enterClassContext(Host())
-        cls.conf = str(cls.host.dir / "restante.conf")
+    def setUp(self):
+        self.random, self.given = random.Random(57), set()
+        self.host = self.enterContext(Host())
+        self.conf = str(self.host.dir / "restante.conf")
         for number in range(60):
-            cls.host.send(message(number), ("alice",) if number % 3 else USERS)
-        cls.host.command("user", "quota", "-c", cls.conf, address("bob"), "123M", "4567")
-        cls.host.command("user", "passwd", "-c", cls.conf, address("bob"), input=b"bob's own\n")
+            self.host.send(message(number), ("alice",) if number % 3 else USERS)
+        self.host.command("user", "quota", "-c", self.conf, address("bob"), "123M", "4567")
+        self.host.command("user", "passwd", "-c", self.conf, address("bob"), input=b"bob's own\n")
         # UIDs with holes, the highest ones gone; flags and keywords as other programs leave them.
-        client = cls.host.pop3("alice")
+        client = self.host.pop3("alice")
         for number in (1, 2, 17, 59, 60):
             client.dele(number)
         client.quit()
-        inbox = cls.host.dir / "store/mail/example.test/alice"
+        inbox = self.host.dir / "store/mail/example.test/alice"
         text = inbox / "restante-mailbox"
         text.write_text(text.read_text() + "keyword $Forwarded\nkeyword work\n")
         for number, file in enumerate(sorted((inbox / "new").iterdir())):
             if number % 2:
                 file.rename(inbox / "cur" / f"{file.name}:2,{('S', 'FS', 'RSab', '')[number // 2 % 4]}")
-        cls.host.stop()
-        cls.host.start()
-        cls.before = cls.seen()
+        self.host.stop()
+        self.host.start()
+        self.before = self.seen()
 
-    @classmethod
-    def seen(cls):
+    def seen(self):
         """What clients and other programs see of everybody."""
         found = {}
         for user, password in (("alice", "restante"), ("bob", "bob's own")):
             # A read that finds the damage ends the store; a client comes again.
             def pull():
                 try:
-                    client = cls.host.pop3(user, password=password)
+                    client = self.host.pop3(user, password=password)
                     said = (client.stat(), client.uidl()[1], client.list()[1],
                             [client.retr(int(line.split()[0]))[1] for line in client.list()[1]])
                     client.quit()
@@ -56,10 +54,10 @@ class Index(unittest.TestCase):
                 except Exception as error:  # noqa: BLE001 (any kind of temporary error)
                     assert b"AUTH" not in str(error).encode() or b"SYS/TEMP" in str(error).encode(), error
                     return None
-            found[user] = wait_for(pull, f"{user}'s mail", 60)
-            mail = cls.host.dir / "store/mail/example.test" / user
+            found[user] = wait_for(pull, f"{user}'s mail")
+            mail = self.host.dir / "store/mail/example.test" / user
             found[user] += (sorted(file.name for part in ("new", "cur") for file in (mail / part).iterdir()),)
-        found["list"] = cls.host.command("user", "list", "-c", cls.conf).stdout
+        found["list"] = self.host.command("user", "list", "-c", self.conf).stdout
         return found
 
     def holds_after(self, harm, rebuilt=True):
@@ -83,8 +81,6 @@ class Index(unittest.TestCase):
         client.dele(int(last[0]))
         client.quit()
         self.tidy()
-
-    given = set()
 
     def tidy(self):
         for path in self.aside():

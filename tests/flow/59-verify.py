@@ -3,24 +3,22 @@
 import concurrent.futures
 import os
 import re
-import shutil
 import subprocess
 import threading
 import unittest
 
-from host import Host, build_dir, wait_for
+from host import PATIENCE, Host, build_dir, wait_for
 
 MESSAGE = b"Subject: %d\r\n\r\nbody\r\n"
 
 
 class Verify(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.host = cls.enterClassContext(Host())
-        cls.conf = str(cls.host.dir / "restante.conf")
+    def setUp(self):
+        self.host = self.enterContext(Host())
+        self.conf = str(self.host.dir / "restante.conf")
         for number in range(20):
-            cls.host.send(MESSAGE % number, ("alice", "bob"))
-        cls.inbox = cls.host.dir / "store/mail/example.test/alice"
+            self.host.send(MESSAGE % number, ("alice", "bob"))
+        self.inbox = self.host.dir / "store/mail/example.test/alice"
 
     def store(self, *arguments):
         done = self.host.command("store", *arguments, "-c", self.conf, check=False)
@@ -61,10 +59,7 @@ class Verify(unittest.TestCase):
 
     def test_offline(self):
         self.host.stop()
-        try:
-            self.check()
-        finally:
-            self.host.start()
+        self.check()
 
     def test_stats(self):
         code, out, _ = self.store("stats")
@@ -94,14 +89,12 @@ class Verify(unittest.TestCase):
     def test_rebuild_offline(self):
         before = self.uidls("alice")
         self.host.stop()
-        try:
-            code, out, error = self.store("rebuild")
-            self.assertEqual((code, out), (0, "rebuilt: 40 messages\n"), error)
-            self.assertNotIn("level=error", error, "nothing is wrong with what was asked for")
-            self.assertIn("event=index-set-aside", error)
-            self.assertEqual(len([*(self.host.dir / "store").glob("env.damaged.*")]) > 0, True)
-        finally:
-            self.host.start()
+        code, out, error = self.store("rebuild")
+        self.assertEqual((code, out), (0, "rebuilt: 40 messages\n"), error)
+        self.assertNotIn("level=error", error, "nothing is wrong with what was asked for")
+        self.assertIn("event=index-set-aside", error)
+        self.assertEqual(len([*(self.host.dir / "store").glob("env.damaged.*")]), 1)
+        self.host.start()
         self.assertEqual(self.uidls("alice"), before)
         self.assertEqual(self.store("verify")[0], 0)
 
@@ -131,12 +124,11 @@ class Verify(unittest.TestCase):
                 done.set()
             pusher.result()
         self.assertEqual(len(self.host.messages("carol")), len(came))
-        self.host.empty("carol")
 
     def test_progress_on_a_terminal(self):
         command = f"{build_dir()}/restante store verify -c {self.conf}"
         said = subprocess.run(["script", "-qec", command, "/dev/null"], stdin=subprocess.DEVNULL,
-                              capture_output=True, timeout=60).stdout.decode()
+                              capture_output=True, timeout=PATIENCE).stdout.decode()
         self.assertIn("[########################################] 40 of 40 messages", said)
 
     def make_folder(self):
@@ -164,30 +156,19 @@ class Verify(unittest.TestCase):
         stray = store / "mail/example.test/nobody"
         (stray / "cur").mkdir(parents=True)
         self.assertIn("a Maildir of nobody: mail/example.test/nobody", self.store("verify")[1])
-        shutil.rmtree(stray)
-        client = self.host.pop3("alice")
-        client.dele(len(client.list()[1]))
-        client.quit()
 
     def test_rebuild_on_a_terminal(self):
         """The bar moves while it works, and is full at the end."""
         new = self.host.dir / "store/mail/example.test/carol/new"
-        self.addCleanup(self.drop, new)
         for number in range(20000):
             (new / f"1700000000.M{number:06}P1.elsewhere").write_bytes(b"Subject: x\n\nx\n")
         command = f"{build_dir()}/restante store rebuild -c {self.conf}"
         said = subprocess.run(["script", "-qec", command, "/dev/null"], stdin=subprocess.DEVNULL,
-                              capture_output=True, timeout=120).stdout.decode()
+                              capture_output=True, timeout=PATIENCE).stdout.decode()
         self.assertIn("rebuilt: 20040 messages", said)
         seen = re.findall(r"\] (\d) of 3 users, (\d+) messages", said)
         self.assertEqual(seen[-1], ("3", "20040"), said)
         self.assertGreater(len(set(seen)), 1, said)
-
-    def drop(self, new):
-        wait_for(lambda: self.pulls("carol"), "mail again")
-        for file in new.iterdir():
-            file.unlink()
-        wait_for(lambda: self.pulls("carol"), "an empty maildrop")
 
     def test_mistakes(self):
         for arguments in ((), ("burn",), ("rebuild", "alice@example.test"), ("verify", "a", "b"), ("verify", "alice")):
