@@ -7,7 +7,7 @@ some other server might take for the end of the message for alice.
 import socket
 import unittest
 
-from host import Host
+from host import PATIENCE, Host
 
 INNER = b"MAIL FROM:<evil@client.test>\r\nRCPT TO:<bob@example.test>\r\nDATA\r\nSubject: smuggled\r\n\r\nx\r\n"
 BARE_LF, BARE_CR, NUL = b"bare LF", b"bare CR", b"NUL octet"
@@ -68,7 +68,7 @@ COMMANDS = [
 
 class Client:
     def __init__(self, host):
-        self.sock = socket.create_connection(("127.0.0.1", host.port("smtp")), 60)
+        self.sock = socket.create_connection(("127.0.0.1", host.port("smtp")), PATIENCE)
         self.file = self.sock.makefile("rb")
         self.reply()
         self.say(b"EHLO client.test\r\n")

@@ -17,7 +17,7 @@ import subprocess
 import termios
 import unittest
 
-from host import Host, build_dir, wait_for
+from host import PATIENCE, Host, build_dir, wait_for
 
 EX_OK, EX_NOUSER, EX_UNAVAILABLE, EX_TEMPFAIL, EX_NOPERM = 0, 67, 69, 75, 77
 TAKEN = ("250 2.0.0", "250 2.0.0", EX_OK)
@@ -68,7 +68,7 @@ class Command:
         self.process.stdin.close()
 
     def status(self):
-        return self.process.wait(60)
+        return self.process.wait(PATIENCE)
 
 
 def converse(client, to, message):
@@ -106,7 +106,7 @@ class Failures(unittest.TestCase):
     def by_command(self, to, message):
         return subprocess.run([str(build_dir() / "libexec/mda"), "-d", to, "-f", "s@example.org",
                                "-s", self.host.socket("lmtp")], input=message, capture_output=True,
-                              timeout=60).returncode
+                              timeout=PATIENCE).returncode
 
     def try_all(self, to, expected, **parts):
         """The messages that were sent, after all three ways said what they should."""

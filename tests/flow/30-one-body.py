@@ -14,7 +14,7 @@ class OneBody(unittest.TestCase):
         return inode.st_nlink - spooled
 
     def three(self, octets):
-        with Host() as host:
+        with Host(set={"store.checkpoint-seconds": "1h"}) as host:
             host.send(octets, ("alice", "bob", "carol"))
             files = [path for path in (host.dir / "store").rglob("*,S=*") if path.parent.name in ("new", "cur")]
             self.assertEqual(len(files), 3)

@@ -7,7 +7,7 @@ import smtplib
 import unittest
 
 import submit
-from host import Host, address, wait_for
+from host import PATIENCE, Host, address, wait_for
 
 MESSAGE = (b"From: Alice <alice@example.test>\r\nTo: bob@example.test\r\nBcc: carol@example.test\r\nSubject: Hello\r\n\r\n"
            b"Gr\xc3\xbc\xc3\x9fe\r\n.dot\r\n")
@@ -55,7 +55,7 @@ class Submission(unittest.TestCase):
         self.assertEqual(self.host.messages("bob"), [])
 
     def test_scram_in_the_clear(self):
-        with smtplib.SMTP("127.0.0.1", self.host.port("submission"), timeout=60) as client:
+        with smtplib.SMTP("127.0.0.1", self.host.port("submission"), timeout=PATIENCE) as client:
             submit.smtplib_login(client, "SCRAM-SHA-256")
             client.sendmail("alice@example.test", ["bob@example.test"], MESSAGE)
         self.assertIn(b"with ESMTPA", self.received())
@@ -144,9 +144,9 @@ class Submission(unittest.TestCase):
         waiting = self.client(mechanism=None)
         waiting.ehlo()
         self.assertEqual(waiting.docmd("AUTH", "LOGIN")[0], 334)
-        pid = self.host.pids("store")[0]
+        pid, mark = self.host.pids("store")[0], len(self.host.log())
         os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: "store-away" in self.host.log(), "the store's end in the log")
+        wait_for(lambda: "store-away" in self.host.log()[mark:], "the store's end in the log")
         self.assertIn(waiting.docmd("YWxpY2U=")[0], (454, 334))
         wait_for(lambda: [new for new in self.host.pids("store") if new != pid], "a new store")
 

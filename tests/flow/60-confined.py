@@ -26,7 +26,7 @@ class Confined(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.remote = cls.enterClassContext(Scripted(waits))
-        cls.host = Host()
+        cls.host = Host(set={"bridge.patience": "1h"})
         password, accounts = cls.host.dir / "password", cls.host.dir / "bridge.conf"
         password.write_text("secret\n")
         accounts.write_text(f"account-waits {{\n  protocol = pop3\n  host = localhost\n  port = {cls.remote.port}\n"
@@ -92,7 +92,8 @@ class Confined(unittest.TestCase):
     def test_process_of_an_account(self):
         """It has given everything up before it says a word to the server, the log too."""
         wait_for(lambda: self.remote.seen, "a word to the server")
-        _, accounts = wait_for(lambda: bridge_family(self.host), "the processes of the bridge")
+        _, accounts = wait_for(lambda: (lambda family: family if family and family[1] else None)(bridge_family(self.host)),
+                               "the processes of the bridge")
         self.assertEqual(len(accounts), 1)
         self.assert_filtered(accounts[0])
         self.assertTrue(any(held.startswith("socket:") for held in descriptors(accounts[0]).values()))

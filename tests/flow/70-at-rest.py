@@ -1,4 +1,4 @@
-"""The whole host at rest: memory of all processes together."""
+"""The whole host at rest: memory of all processes together, as on a machine of two cores."""
 
 import pathlib
 import unittest

@@ -162,8 +162,11 @@ class Scripts(unittest.TestCase):
         """The notice is there, and during three more sessions it does not go."""
         wait_for(lambda: words in self.listed(name), words)
         until = self.said(name, end) + 3
-        while self.said(name, end) < until:
+
+        def ended():
             self.assertIn(words, self.listed(name))
+            return self.said(name, end) >= until
+        wait_for(ended, "three more sessions")
 
     def said(self, name, word):
         return sum(word in line for line in self.remotes[name].seen)
@@ -208,7 +211,7 @@ class Scripts(unittest.TestCase):
         wait_for(lambda: self.here("no-idle") == 1, "the first message")
         connections = self.remotes["no-idle"].connections
         self.mail["no-idle"].append(message("no-idle 1"))
-        wait_for(lambda: self.here("no-idle") == 2, "the second message", 60)
+        wait_for(lambda: self.here("no-idle") == 2, "the second message")
         self.assertGreater(self.said("no-idle", "NOOP"), 0)
         self.assertEqual(self.said("no-idle", "IDLE"), 0)
         self.assertEqual(self.remotes["no-idle"].connections, connections)
@@ -238,9 +241,9 @@ class Scripts(unittest.TestCase):
     def test_the_notice_goes_with_the_message(self):
         words = "notice: messages stay there"
         wait_for(lambda: words in self.listed("refused-kept"), "the notice")
-        kept, self.mail["refused-kept"][:] = list(self.mail["refused-kept"]), []
+        self.addCleanup(self.mail["refused-kept"].extend, list(self.mail["refused-kept"]))
+        self.mail["refused-kept"].clear()
         wait_for(lambda: words not in self.listed("refused-kept"), "its end")
-        self.mail["refused-kept"][:] = kept
 
     def test_slices_that_come_short(self):
         wait_for(lambda: self.here("crumbs") == 1, "the message")
@@ -273,7 +276,7 @@ class Scripts(unittest.TestCase):
     def test_more_than_a_million(self):
         for name, words in (("million", "error: the server's listing makes no sense: 1000001 0"),
                             ("million-and-one", "error: the server lists more messages than are pulled (1000000)")):
-            wait_for(lambda: words in self.listed(name), words, 60)
+            wait_for(lambda: words in self.listed(name), words)
         self.assertEqual(self.host.pids("bridge"), self.role, "the role itself died")
 
 
