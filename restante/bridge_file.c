@@ -15,6 +15,7 @@
 #include "restante/bridge.h"
 #include "restante/locate.h"
 #include "restante/password.h"
+#include "restante/status.h"
 
 enum { FILE_LIMIT = 1 << 20, SENTENCE = 600 };
 
@@ -52,10 +53,13 @@ static void tell_host(struct host *host)
 	char error[5000];
 	pid_t holder = 0;
 
-	/* The lock tells whether there is one, and the lock's file which process it is. */
+	/*
+	 * The lock's file tells which process it is. One that is no host, but a command that has the store to
+	 * itself, would die of the signal.
+	 */
 	if (state_open(&host->state, host_settings_common(host->settings)->state, &holder, error,
 		    sizeof(error)) == STATE_IN_USE &&
-		holder > 0 && kill(holder, SIGHUP) == 0)
+		holder > 0 && status_host_runs(host) && kill(holder, SIGHUP) == 0)
 		puts("the host that runs was told");
 }
 
@@ -223,18 +227,26 @@ static int write_account(struct host *host, struct draft *draft, const char *nam
 	const bool ours = plan_password(draft, name);
 	char *password_path = host_settings_path(path, text_of(draft->account.password_file));
 	struct buf octets = { 0 };
+	bool written = false; /* the password */
 	int status = check_draft(draft);
 
 	if (status == 0)
 		status = read_accounts(path, &octets);
-	if (status == 0 && ours)
+	if (status == 0 && ours) {
 		status = ask_password(&draft->account, password_path);
+		written = status == 0;
+	}
+	if (written) {
+		/* A person takes time, in which somebody may have changed the file. */
+		buf_clear(&octets);
+		status = read_accounts(path, &octets);
+	}
 	if (status == 0) {
 		add_section(&octets, draft, name);
 		status = write_file(path, buf_text(&octets));
-		if (status != 0 && ours)
-			unlink(password_path);
 	}
+	if (status != 0 && written)
+		unlink(password_path);
 	if (status == 0)
 		printf("account %s is in %s\n", name, path);
 	buf_release(&octets);

@@ -172,6 +172,16 @@ int status_ask(struct host *host, status_take *take, void *owner, bool *absent)
 	return fd < 0 ? EX_UNAVAILABLE : ask(host->loop, fd, take, owner);
 }
 
+bool status_host_runs(const struct host *host)
+{
+	bool absent;
+	const int fd = connect_to_host(host_settings_common(host->settings)->state, &absent);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
 void status_tell_of_mistakes(const struct host *host)
 {
 	fprintf(stderr,

@@ -16,6 +16,9 @@ typedef int status_take(void *owner, const struct admin_status_reply *reply);
  */
 int status_ask(struct host *host, status_take *take, void *owner, bool *absent);
 
+/* Whether a host runs there, and not a command alone with the store; it may say why that cannot be known. */
+bool status_host_runs(const struct host *host);
+
 /* To standard error: the host that was asked does not run with the settings that were just read. */
 void status_tell_of_mistakes(const struct host *host);
 

@@ -1,11 +1,13 @@
 """The command a person types: settings mistakes, users, status, reload, restart."""
 
 import os
+import pathlib
 import poplib
 import re
 import signal
 import smtplib
 import subprocess
+import tempfile
 import unittest
 
 from host import PATIENCE, Host, build_dir, wait_for
@@ -95,6 +97,42 @@ class Commands(unittest.TestCase):
         path.unlink()
         done = self.host.command("status", "-c", str(path), check=False)
         self.assertEqual((done.returncode, done.stdout), (78, b""))
+
+    def add_bridge_account(self, name, conf):
+        return subprocess.Popen([build_dir() / "restante", "bridge", "add", name, "host=imap.example.net", "user=u", "enabled=no",
+                                 "to=alice@example.test", "-c", conf], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def test_bridge_add_while_another_asks(self):
+        """What was written while somebody thought about the password stays."""
+        slow = self.add_bridge_account("slow", self.conf)
+        doing = pathlib.Path(f"/proc/{slow.pid}/syscall")
+        wait_for(lambda: doing.read_text().startswith("0 0x0 "), "the question for the password")
+        quick = self.add_bridge_account("quick", self.conf)
+        self.assertIn(b"the host that runs was told", quick.communicate(b"quick\n", timeout=60)[0])
+        slow.communicate(b"slow\n", timeout=60)
+        accounts = (self.host.dir / "bridge.conf").read_text()
+        for name in ("quick", "slow"):
+            self.assertIn(f"account-{name} {{", accounts)
+            self.assertEqual((self.host.dir / f"{name}.password").read_text(), f"{name}\n")
+            self.host.command("bridge", "remove", name, "-c", self.conf)
+        self.host.command("status", "-c", self.conf)
+
+    def test_bridge_add_leaves_other_commands_alone(self):
+        """A command that has the store to itself, as a rebuild, would die of the signal that a host reads its settings at."""
+        hold = "import fcntl, os, sys\nlock = open(sys.argv[1], 'w')\nfcntl.flock(lock, fcntl.LOCK_EX)\n" \
+               "print(os.getpid(), file=lock, flush=True)\nprint('held', flush=True)\nsys.stdin.read()"
+        with tempfile.TemporaryDirectory() as directory:
+            state = pathlib.Path(directory)
+            (state / "run").mkdir()
+            (state / "restante.conf").write_text(f'state = "{state}"\n')
+            with subprocess.Popen(["/usr/bin/python3", "-c", hold, state / "run/lock"], stdin=subprocess.PIPE,
+                                  stdout=subprocess.PIPE) as holder:
+                self.assertEqual(holder.stdout.readline(), b"held\n")
+                adding = self.add_bridge_account("one", str(state / "restante.conf"))
+                said, _ = adding.communicate(b"secret\n", timeout=60)
+                holder.stdin.close()
+                self.assertEqual((adding.returncode, holder.wait(60)), (0, 0))
+            self.assertNotIn(b"was told", said)
 
     def test_bridge_list_whatever_the_settings(self):
         """The same for what the bridge does, also when it is the account that is wrong."""
