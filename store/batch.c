@@ -98,16 +98,35 @@ static void add_entry(struct buf *entries, uint32_t uid, const struct index_mess
 	buf_add(entries, (struct text){ .ptr = (const char *)&entry, .len = sizeof(entry) });
 }
 
-void batch_receive(struct batch *batch, uint32_t uid, const struct index_message *row)
+static void count(struct batch *batch, uint32_t flags, uint64_t size, uint64_t wire)
 {
 	struct index_mailbox *mailbox = &batch->mailbox->row;
 
-	put_row(batch, uid, row);
-	add_entry(&batch->added, uid, row);
 	mailbox->messages++;
-	mailbox->unseen += !(row->flags & STORE_FLAG_SEEN);
-	mailbox->octets += row->size;
-	mailbox->wire += row->wire;
+	mailbox->unseen += !(flags & STORE_FLAG_SEEN);
+	mailbox->octets += size;
+	mailbox->wire += wire;
+}
+
+void batch_receive(struct batch *batch, uint32_t uid, const struct index_message *row)
+{
+	put_row(batch, uid, row);
+	add_entry(batch->hidden ? batch->hidden : &batch->added, uid, row);
+	if (!batch->hidden)
+		count(batch, row->flags, row->size, row->wire);
+}
+
+void batch_reveal(struct batch *batch, struct buf *entries, uint64_t modseq)
+{
+	batch->modseq = modseq;
+	batch->added = *entries;
+	*entries = (struct buf){ 0 };
+	for (struct text rest = buf_text(&batch->added); rest.len;
+		rest = text_from(rest, sizeof(struct store_listing_entry))) {
+		struct store_listing_entry entry;
+		memcpy(&entry, rest.ptr, sizeof(entry));
+		count(batch, entry.flags, entry.size, entry.wire);
+	}
 }
 
 void batch_add(struct batch *batch, uint32_t uid, const struct index_message *row, const char *from,
@@ -127,18 +146,25 @@ void batch_alter(struct batch *batch, uint32_t uid, const struct index_message *
 	batch->mailbox->row.unseen -= !(old->flags & STORE_FLAG_SEEN);
 }
 
+static void delete_row(struct batch *batch, uint32_t uid)
+{
+	unsigned char key[INDEX_MESSAGE_KEY];
+
+	index_message_key(batch->mailbox->id, uid, key);
+	if (batch->error == 0)
+		batch->error = env_delete(batch->engine->env, batch->txn, ENV_MESSAGES,
+			(struct text){ .ptr = (char *)key, .len = sizeof(key) });
+}
+
 void batch_release(struct batch *batch, uint32_t uid, const struct index_message *row)
 {
 	static const char empty[] = { INDEX_VERSION };
 	struct engine *engine = batch->engine;
 	struct index_mailbox *mailbox = &batch->mailbox->row;
-	unsigned char message[INDEX_MESSAGE_KEY], expunged[INDEX_EXPUNGED_KEY];
+	unsigned char expunged[INDEX_EXPUNGED_KEY];
 
-	index_message_key(batch->mailbox->id, uid, message);
+	delete_row(batch, uid);
 	index_expunged_key(batch->mailbox->id, batch->modseq, uid, expunged);
-	if (batch->error == 0)
-		batch->error = env_delete(engine->env, batch->txn, ENV_MESSAGES,
-			(struct text){ .ptr = (char *)message, .len = sizeof(message) });
 	if (batch->error == 0)
 		batch->error = env_put(engine->env, batch->txn, ENV_EXPUNGED,
 			(struct text){ .ptr = (char *)expunged, .len = sizeof(expunged) },
@@ -151,7 +177,7 @@ void batch_release(struct batch *batch, uint32_t uid, const struct index_message
 	mailbox->expunged++;
 }
 
-void batch_remove(struct batch *batch, uint32_t uid, const struct index_message *row)
+static void remove_file(struct batch *batch, const struct index_message *row)
 {
 	char leaf[MAILDIR_LEAF_LIMIT + 1];
 
@@ -161,7 +187,18 @@ void batch_remove(struct batch *batch, uint32_t uid, const struct index_message 
 	effect->from = text_copy(batch->change->arena, text_of(leaf)).ptr;
 	if (batch->error == 0 && buf_length(&batch->leaves) >= JOURNAL_RUN_LIMIT)
 		batch->error = log_run(batch, &batch->leaves, JOURNAL_REMOVE);
+}
+
+void batch_remove(struct batch *batch, uint32_t uid, const struct index_message *row)
+{
+	remove_file(batch, row);
 	batch_release(batch, uid, row);
+}
+
+void batch_withdraw(struct batch *batch, uint32_t uid, const struct index_message *row)
+{
+	remove_file(batch, row);
+	delete_row(batch, uid);
 }
 
 size_t batch_count(const struct batch *batch)
@@ -276,7 +313,8 @@ int batch_put(struct batch *batch)
 	struct mailbox *mailbox = batch->mailbox;
 	int error = batch->error;
 
-	mailbox->row.modseq = batch->modseq;
+	if (!batch->hidden)
+		mailbox->row.modseq = batch->modseq;
 	if (error == 0)
 		error = log_run(batch, &batch->moves, JOURNAL_MOVE);
 	if (error == 0)

@@ -15,6 +15,7 @@ struct batch {
 	const char *keywords_before; /* NULL: there are no new ones */
 	int error;
 	uint64_t modseq;
+	struct buf *hidden; /* rows are put that nobody is to see: what they say goes here. NULL */
 	struct buf moves, leaves;           /* runs for the records */
 	struct buf added, altered, removed; /* struct store_listing_entry each */
 };
@@ -38,6 +39,10 @@ void batch_remove(struct batch *batch, uint32_t uid, const struct index_message 
 /* As batch_add() and batch_remove() without the file, which is the caller's business. */
 void batch_receive(struct batch *batch, uint32_t uid, const struct index_message *row);
 void batch_release(struct batch *batch, uint32_t uid, const struct index_message *row);
+/* The file and the row of a message that never counted. */
+void batch_withdraw(struct batch *batch, uint32_t uid, const struct index_message *row);
+/* Messages whose rows are there, of this modseq, count from now on. Takes the entries. */
+void batch_reveal(struct batch *batch, struct buf *entries, uint64_t modseq);
 size_t batch_count(const struct batch *batch);
 /* By ascending UID, each once; how many are left. */
 size_t batch_sort(uint32_t *uids, size_t count);

@@ -368,7 +368,8 @@ struct engine *engine_open(
 		failed = "threads";
 	} else if ((error = garbage_start(engine)) != 0 || (error = once_start(engine)) != 0 ||
 		   (error = checkpoint_init(engine)) != 0 ||
-		   (error = expunging_resume(engine)) != 0) {
+		   (error = expunging_resume(engine)) != 0 ||
+		   (error = hidden_resume(engine)) != 0) {
 		failed = "index";
 	}
 	if (!failed)

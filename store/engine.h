@@ -285,11 +285,13 @@ void engine_view_update(struct engine_view *view, enum store_update_kind kind, u
 
 /*
  * The messages get a second place in the user's other mailbox, or the same one, or they move there, with
- * flags, keywords and dates. All are copied, or none. They move by ascending UID, as many in a transaction
- * as are updated; what has moved before one of these failed stays so, and is told in the result's pairs.
- * UIDs that are gone are passed over; uids need not be sorted.
- * STORE_NO_SUCH_MAILBOX; STORE_OVER_QUOTA (a copy counts like a message); STORE_INVALID: the mailbox has no
- * room for the keywords; STORE_REFUSED: to move out of a view that is read-only.
+ * flags, keywords and dates. All are copied, or none, whatever happens: more than go in one transaction are
+ * seen with the last of several, and have the next UIDs but some that are left out. They move by ascending
+ * UID, as many in a transaction as are updated; what has moved before one of these failed stays so, and is
+ * told in the result's pairs. UIDs that are gone are passed over; uids need not be sorted.
+ * STORE_NO_SUCH_MAILBOX; STORE_BUSY: not now; STORE_OVER_QUOTA (a copy counts like a message);
+ * STORE_INVALID: the mailbox has no room for the keywords; STORE_REFUSED: to move out of a view that is
+ * read-only.
  */
 void engine_view_copy(struct engine_view *view, struct text to, bool move, const uint32_t *uids,
 	size_t count, engine_done *done, void *owner);

@@ -10,7 +10,8 @@
  *	checkpoint.c  the marker, the sync, Berkeley DB's checkpoint
  *	deliver.c arrival.c spool.c update.c view.c scan.c create.c reshape.c transfer.c subscribe.c
  *	              what sessions ask for
- *	expunging.c   expunges that a crash must not leave half done
+ *	copy.c        copies and moves, as sessions ask for them
+ *	expunging.c hidden.c   expunges and copies that a crash must not leave half done
  *	rebuild.c     an index from the Maildirs
  *	import.c      Maildirs that another server made
  *	space.c       room on the disk
@@ -101,7 +102,8 @@ struct mailbox {
 
 	int fd; /* of the directory; -1: not open */
 	TAILQ_ENTRY(mailbox) open_link;
-	bool tidied; /* leftovers in tmp/ are gone */
+	bool tidied;           /* leftovers in tmp/ are gone */
+	struct hidden *hidden; /* copies that are being made here; NULL */
 
 	/* Of row.new_seen and row.cur_seen; see scan.c. */
 	bool presumed;
@@ -546,6 +548,17 @@ enum store_failure transfer_inbox(struct engine *engine, struct mailbox *source,
 /* update.c */
 /* An expunge of these UIDs (a run as in index_expunging), of which there is a note, goes on in its turn. */
 void update_resume(struct engine *engine, struct mailbox *mailbox, struct text uids);
+
+/* hidden.c; see hidden.h */
+/* Whether the UID is one of copies that nobody sees. */
+bool hidden_has(const struct mailbox *mailbox, uint32_t uid);
+/* Before a UID is given: none of theirs. */
+void hidden_pass(struct mailbox *mailbox);
+/* What they take of the user's quota. */
+void hidden_count(const struct mailbox *mailbox, uint64_t *messages, uint64_t *octets);
+/* Those that were being made before the start go. An error of env.h, or 0. */
+int hidden_resume(struct engine *engine);
+void hidden_free(struct mailbox *mailbox);
 
 /* expunging.c */
 /*

@@ -48,7 +48,7 @@ struct env {
 };
 
 static const char *const files[ENV_TABLES] = { "users.db", "mailboxes.db", "messages.db",
-	"expunged.db", "once.db", "directory.db", "expunging.db" };
+	"expunged.db", "once.db", "directory.db", "expunging.db", "copying.db" };
 
 /*
  * Recovery ends with a checkpoint that Berkeley DB takes by itself, and from then on nothing before it
@@ -200,7 +200,7 @@ static int open_all(struct env *env, const struct env_options *options)
 		return errno;
 	for (int table = 0; table < ENV_TABLES; table++) {
 		if ((error = open_table(env, (enum env_table)table,
-			     options->create || table == ENV_EXPUNGING)) != 0)
+			     options->create || table >= ENV_EXPUNGING)) != 0)
 			return error;
 	}
 	return 0;

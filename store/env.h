@@ -26,7 +26,8 @@ enum env_table {
 	ENV_EXPUNGED,
 	ENV_ONCE,
 	ENV_DIRECTORY,
-	ENV_EXPUNGING, /* came later: made where an index has none */
+	ENV_EXPUNGING, /* these two came later: made where an index has none */
+	ENV_COPYING,
 	ENV_TABLES
 };
 

@@ -20,7 +20,7 @@ enum {
 };
 
 static const enum env_table tables[] = { ENV_MESSAGES, ENV_EXPUNGED, ENV_ONCE, ENV_EXPUNGING,
-	ENV_MAILBOXES };
+	ENV_COPYING, ENV_MAILBOXES };
 enum { TABLES = sizeof(tables) / sizeof(tables[0]) };
 
 struct garbage {

@@ -222,6 +222,10 @@ static enum store_failure take(
 		env_abort(taking->txn);
 		return failure;
 	}
+	if (taking->mailbox->hidden) {
+		env_abort(taking->txn);
+		return STORE_BUSY;
+	}
 	taking->before = taking->mailbox->row;
 	const int wanted = take_numbers(taking, import, &failure);
 	int error = wanted > 0 ? write_numbers(taking) : 0;
@@ -285,6 +289,8 @@ static int list_one(void *owner, struct text key, struct text value)
 	listing->damaged = index_message_key_decode(key, &id, &uid) != 0;
 	if (listing->damaged || id.user != of.user || id.mailbox != of.mailbox)
 		return 1;
+	if (hidden_has(listing->mailbox, uid))
+		return 0;
 	message_add_u32(listing->uids, uid);
 	return buf_length(listing->uids) > STORE_UIDS_LIMIT;
 }

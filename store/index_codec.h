@@ -9,6 +9,7 @@
  *	once       user u32, key                                    time i64
  *	directory  see directory_file.c                             alias | domain
  *	expunging  user u32, mailbox u32, first uid u32             expunging
+ *	copying    user u32, mailbox u32, first uid u32             copying
  *
  * Every value begins with its format's version, u8. Fields follow as base/message.h packs them.
  * A value that does not decode to its last octet is damage: -1.
@@ -61,6 +62,9 @@ enum index_place { INDEX_NEW, INDEX_CUR };
 /* uids: a run of u32 little-endian, ascending. */
 #define INDEX_EXPUNGING_FIELDS(F) F(u8, version, 0) F(text, uids, INDEX_EXPUNGING_UIDS * 4)
 
+/* end: the UIDs of the copies that are being made are below it. */
+#define INDEX_COPYING_FIELDS(F) F(u8, version, 0) F(u32, end, 0)
+
 #define INDEX_DOMAIN_FIELDS(F) F(u8, version, 0)
 /* members: a run of STORE_MEMBER. */
 #define INDEX_ALIAS_FIELDS(F) \
@@ -74,6 +78,7 @@ MESSAGE_DECLARE(index_mailbox, INDEX_MAILBOX_FIELDS)
 MESSAGE_DECLARE(index_message, INDEX_MESSAGE_FIELDS)
 MESSAGE_DECLARE(index_once, INDEX_ONCE_FIELDS)
 MESSAGE_DECLARE(index_expunging, INDEX_EXPUNGING_FIELDS)
+MESSAGE_DECLARE(index_copying, INDEX_COPYING_FIELDS)
 MESSAGE_DECLARE(index_domain, INDEX_DOMAIN_FIELDS)
 MESSAGE_DECLARE(index_alias, INDEX_ALIAS_FIELDS)
 
@@ -84,6 +89,7 @@ int index_mailbox_decode(struct text value, struct index_mailbox *mailbox);
 int index_message_decode(struct text value, struct index_message *message);
 int index_once_decode(struct text value, struct index_once *once);
 int index_expunging_decode(struct text value, struct index_expunging *row);
+int index_copying_decode(struct text value, struct index_copying *row);
 int index_domain_decode(struct text value, struct index_domain *domain);
 int index_alias_decode(struct text value, struct index_alias *alias);
 

@@ -152,6 +152,7 @@ void mailbox_close_directory(struct engine *engine, struct mailbox *mailbox)
 static void mailbox_free(struct engine *engine, struct mailbox *mailbox)
 {
 	mailbox_close_directory(engine, mailbox);
+	hidden_free(mailbox);
 	roster_free(engine, &mailbox->roster);
 	if (buf_length(&mailbox->retired))
 		LIST_REMOVE(mailbox, retired_link);

@@ -143,12 +143,20 @@ static int look_at_row(void *owner, struct text key, struct text value)
 
 	scan->damaged = index_message_key_decode(key, &id, &uid) != 0;
 	if (scan->damaged || id.user != mailbox->id.user || id.mailbox != mailbox->id.mailbox ||
-		uid >= mailbox->visible.uidnext)
+		(uid >= mailbox->visible.uidnext && !mailbox->hidden))
 		return 1;
+	if (uid >= mailbox->visible.uidnext && !hidden_has(mailbox, uid))
+		return 0;
 	scan->damaged = index_message_decode(value, &row) != 0;
 	if (scan->damaged)
 		return 1;
 	struct name *name = names_find(scan->folder.names, row.base);
+	if (hidden_has(mailbox, uid)) {
+		/* Not new, whatever became of it. */
+		if (name)
+			name->seen = true;
+		return 0;
+	}
 	if (!name) {
 		keep(scan, &scan->missing, uid, &row);
 		return 0;
@@ -271,6 +279,7 @@ static void adopt(struct scan *scan, const char *leaf)
 	}
 	if (mailbox->uidnext >= UINT32_MAX - ENGINE_CEILING_BLOCK)
 		return;
+	hidden_pass(scan->mailbox);
 	const uint32_t uid = mailbox->uidnext++;
 	maildir_base_parse(names_base(leaf), &parts);
 	row.base = (struct text){ .ptr = base,

@@ -1,8 +1,6 @@
 /*
- * Messages that get a second place, or another one, in a mailbox of the same user.
- *
- * Many are moved piece by piece, as in update.c. A copy is one transaction, as all of it counts or nothing
- * (RFC 9051 section 6.4.7).
+ * Messages that get a second place, or another one, in a mailbox of the same user: one transaction, which is
+ * the whole or a piece of it (copy.c).
  *
  * A copy has the same octets: its file is a hard link, made in tmp/ of the target before the transaction is
  * committed, so that a full disk is found out in time. A message that moves is renamed after the flush, like
@@ -14,35 +12,8 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "store/batch.h"
 #include "store/quota.h"
-
-enum { BLOCK = 64 * 1024 };
-
-/* A message on its way. */
-struct item {
-	uint32_t uid, new_uid;
-	struct index_message row, new_row; /* their texts are in the arena */
-	const char *from, *to;
-};
-
-struct transfer {
-	struct engine *engine;
-	struct change *change;
-	struct arena *arena; /* of this one call */
-	struct mailbox *source, *target;
-	struct account *account;
-	bool move;
-	struct env_txn *txn;
-	struct batch from, to;
-	uint32_t uidnext; /* of the source: nothing from here on is meant */
-	struct item *items;
-	size_t count, room;
-	size_t most;                   /* of find_next() */
-	bool more;                     /* it has left some */
-	size_t linked;                 /* items that have a name in tmp/ */
-	uint64_t bits[STORE_KEYWORDS]; /* in the target, of each keyword of the source */
-};
+#include "store/transfer.h"
 
 /* ---- which messages ---- */
 
@@ -196,7 +167,8 @@ static enum store_failure provide(struct transfer *transfer)
 {
 	struct mailbox *target = transfer->target;
 	struct batch *batch = &transfer->to;
-	const uint32_t last = target->row.uidnext + (uint32_t)transfer->count;
+	const uint32_t last = transfer->hidden ? transfer->hidden->end
+					       : target->row.uidnext + (uint32_t)transfer->count;
 	uint32_t ceiling = target->row.ceiling;
 	struct buf names = { 0 };
 
@@ -225,7 +197,8 @@ static void name_item(struct transfer *transfer, struct item *item)
 	struct arena *arena = transfer->change->arena;
 	struct maildir_base parts;
 
-	item->new_uid = transfer->target->row.uidnext++;
+	item->new_uid =
+		transfer->hidden ? transfer->hidden->next++ : transfer->target->row.uidnext++;
 	item->new_row = item->row;
 	item->new_row.modseq = transfer->to.modseq;
 	item->new_row.keywords = mapped(transfer, item->row.keywords);
@@ -321,14 +294,27 @@ static void plan_item(struct transfer *transfer, const struct item *item)
 
 /* ---- the whole ---- */
 
+/* They get UIDs in a row, which are not those of hidden copies. */
+static void pass_hidden(struct transfer *transfer)
+{
+	struct mailbox *target = transfer->target;
+
+	if (target->hidden && target->row.uidnext < target->hidden->end &&
+		target->row.uidnext + transfer->count > target->hidden->first)
+		target->row.uidnext = target->hidden->end;
+}
+
 static enum store_failure prepare(struct transfer *transfer)
 {
 	enum store_failure failure = STORE_OK;
 
+	if (!transfer->hidden)
+		pass_hidden(transfer);
 	if (transfer->count >=
 		UINT32_MAX - 2 * ENGINE_CEILING_BLOCK - transfer->target->row.uidnext)
 		return STORE_DAMAGED;
-	if (!transfer->move)
+	/* Hidden ones count already. */
+	if (!transfer->move && !transfer->hidden)
 		failure = check_quota(transfer);
 	if (failure == STORE_OK)
 		failure = provide(transfer);
@@ -343,6 +329,8 @@ static int write_all(struct transfer *transfer)
 {
 	int error = transfer->to.error ? transfer->to.error : log_items(transfer);
 
+	if (error == 0 && transfer->hidden && !transfer->hidden->is_noted)
+		error = hidden_note(transfer->engine, transfer->txn, transfer->target);
 	for (size_t i = 0; i < transfer->count && error == 0; i++) {
 		plan_item(transfer, &transfer->items[i]);
 		error = transfer->to.error ? transfer->to.error : transfer->from.error;
@@ -365,6 +353,10 @@ static enum store_failure carry(struct transfer *transfer)
 		batch_join(
 			&transfer->from, engine, transfer->source, transfer->change, transfer->txn);
 	batch_join(&transfer->to, engine, transfer->target, transfer->change, transfer->txn);
+	if (transfer->hidden) {
+		transfer->to.hidden = &transfer->hidden->entries;
+		transfer->to.modseq = transfer->hidden->modseq;
+	}
 	enum store_failure failure = prepare(transfer);
 	if (failure == STORE_OK)
 		error = write_all(transfer);
@@ -378,6 +370,8 @@ static enum store_failure carry(struct transfer *transfer)
 		if (transfer->move)
 			batch_done(&transfer->from, true);
 		batch_done(&transfer->to, true);
+		if (transfer->hidden)
+			transfer->hidden->is_noted = true;
 	} else {
 		unlink_links(transfer);
 		change_clear(transfer->change);
@@ -388,13 +382,13 @@ static enum store_failure carry(struct transfer *transfer)
 	return failure;
 }
 
-static void release(struct transfer *transfer)
+void transfer_release(struct transfer *transfer)
 {
 	mem_free(transfer->items);
 	arena_free(&transfer->arena);
 }
 
-static enum store_failure run(struct transfer *transfer, const uint32_t *uids, size_t count)
+enum store_failure transfer_run(struct transfer *transfer, const uint32_t *uids, size_t count)
 {
 	struct engine *engine = transfer->engine;
 	int error = find_items(transfer, uids, count);
@@ -438,7 +432,7 @@ enum store_failure transfer_inbox(struct engine *engine, struct mailbox *source,
 	if (!inbox->target)
 		inbox->end = source->row.uidnext;
 	struct transfer transfer = { .engine = engine,
-		.arena = arena_new(BLOCK),
+		.arena = arena_new(TRANSFER_BLOCK),
 		.source = source,
 		.account = source->account,
 		.move = true,
@@ -460,139 +454,6 @@ enum store_failure transfer_inbox(struct engine *engine, struct mailbox *source,
 	} else if (transfer.change != change) {
 		change_release(transfer.change);
 	}
-	release(&transfer);
+	transfer_release(&transfer);
 	return failure;
-}
-
-/* ---- asked for ---- */
-
-/* In the change's arena. */
-struct copying {
-	struct mailbox *source;
-	struct text to;
-	bool move;
-	uint32_t *uids; /* by ascending UID, each once, from the first piece on */
-	size_t count, done;
-	uint32_t uidnext;     /* as it was visible when the first piece began; 0: not begun */
-	uint32_t target;      /* its number, from then on */
-	uint64_t await;       /* engine.shown_count from which on the last piece is visible */
-	uint32_t *from, *got; /* UIDs of those that went, and what they are now */
-	size_t pairs;
-};
-
-static void begin(struct copying *copying, const struct mailbox *target)
-{
-	copying->uidnext = copying->source->visible.uidnext;
-	copying->target = target->id.mailbox;
-	copying->count = batch_sort(copying->uids, copying->count);
-}
-
-/* Known by its number once it was found: it may be renamed between two pieces. */
-static struct mailbox *find_target(const struct copying *copying)
-{
-	struct account *account = copying->source->account;
-	struct mailbox *target = copying->target ? account_find_number(account, copying->target)
-						 : account_find(account, copying->to);
-
-	return copying->source->gone || !target || mailbox_is_new(target) ? NULL : target;
-}
-
-static void note_pairs(struct copying *copying, const struct transfer *transfer)
-{
-	for (size_t i = 0; i < transfer->count; i++) {
-		copying->from[copying->pairs] = transfer->items[i].uid;
-		copying->got[copying->pairs++] = transfer->items[i].new_uid;
-	}
-}
-
-/* Staged, or nothing is left of it. */
-static enum store_failure run_piece(struct engine *engine, struct copying *copying,
-	struct mailbox *target, size_t end, struct change *change)
-{
-	struct transfer transfer = { .engine = engine,
-		.change = change,
-		.arena = arena_new(BLOCK),
-		.source = copying->source,
-		.target = target,
-		.account = copying->source->account,
-		.move = copying->move,
-		.uidnext = copying->uidnext };
-	const enum store_failure failure =
-		run(&transfer, copying->uids + copying->done, end - copying->done);
-
-	if (failure == STORE_OK) {
-		note_pairs(copying, &transfer);
-		copying->done = end;
-	}
-	if (failure == STORE_OK && transfer.count) {
-		change_stage(change);
-		if (!copying->move)
-			copying->source->copied = engine->staged_count;
-		quota_follow(engine, transfer.account);
-	} else if (failure == STORE_OK) {
-		/* Effects there may be: keywords, when every file was gone. Else by way of a flush. */
-		if (change->effect_count || !change->done)
-			change_stage(change);
-		else
-			change_follow(change);
-	}
-	release(&transfer);
-	return failure;
-}
-
-static bool copy_in_turn(struct engine *engine, struct change *change)
-{
-	struct copying *copying = change->context;
-	struct mailbox *target = find_target(copying);
-	enum store_failure failure = target ? STORE_OK : STORE_NO_SUCH_MAILBOX;
-
-	if (copying->source->leaving || (target && target->leaving) ||
-		engine->shown_count < copying->await)
-		return false;
-	if (target && copying->uidnext == 0)
-		begin(copying, target);
-	if (target && !copying->move && engine_space_is_low(engine))
-		failure = STORE_NO_SPACE;
-	const size_t left = copying->count - copying->done;
-	const bool is_last = !copying->move || left <= batch_limit(engine);
-	struct change *part = is_last ? change : change_new(engine, NULL, NULL);
-	if (failure == STORE_OK) {
-		change->result.uidvalidity = target->row.uidvalidity;
-		failure = run_piece(engine, copying, target,
-			is_last ? copying->count : copying->done + batch_limit(engine), part);
-	}
-	change->result.from = copying->from;
-	change->result.to = copying->got;
-	change->result.pairs = copying->pairs;
-	copying->await = engine->staged_count;
-	if (failure == STORE_OK)
-		return is_last;
-	if (part != change)
-		change_release(part);
-	change_ready(change, failure);
-	return true;
-}
-
-void engine_view_copy(struct engine_view *view, struct text to, bool move, const uint32_t *uids,
-	size_t count, engine_done *done, void *owner)
-{
-	struct engine *engine = view->engine;
-	struct change *change = change_new(engine, done, owner);
-
-	if (engine->broken || (move && view->mode == STORE_SELECT_READ_ONLY)) {
-		change_ready(change, engine->broken ? STORE_BUSY : STORE_REFUSED);
-		return;
-	}
-	struct copying *copying = arena_take(change->arena, sizeof(*copying));
-	*copying = (struct copying){ .source = view->mailbox,
-		.to = text_copy(change->arena, to),
-		.move = move,
-		.uids = arena_take(change->arena, (count + 1) * sizeof(*uids)),
-		.from = arena_take(change->arena, (count + 1) * sizeof(*uids)),
-		.got = arena_take(change->arena, (count + 1) * sizeof(*uids)),
-		.count = count };
-	if (count)
-		memcpy(copying->uids, uids, count * sizeof(*uids));
-	change->context = copying;
-	task_queue(engine, view->mailbox, change, copy_in_turn);
 }

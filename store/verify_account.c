@@ -97,6 +97,7 @@ static void look_at_numbers(const struct account *account, struct verify_result 
 		const struct mailbox *mailbox = account->mailboxes[i];
 		messages += mailbox->row.messages;
 		octets += mailbox->row.octets;
+		hidden_count(mailbox, &messages, &octets);
 		if (mailbox->id.mailbox >= account->user->next_mailbox)
 			verify_find(result, mailbox, "its number %u is not below the next one, %u",
 				mailbox->id.mailbox, account->user->next_mailbox);

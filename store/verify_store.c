@@ -183,7 +183,7 @@ static int look_at_rows(struct engine *engine, uint32_t from, struct verify_resu
 		const char *name;
 	} tables[] = { { ENV_MAILBOXES, "mailboxes" }, { ENV_MESSAGES, "messages" },
 		{ ENV_EXPUNGED, "expunges" }, { ENV_ONCE, "once-keys" },
-		{ ENV_EXPUNGING, "expunges under way" } };
+		{ ENV_EXPUNGING, "expunges under way" }, { ENV_COPYING, "copies under way" } };
 	struct buf key = { 0 };
 	uint32_t *known = known_numbers(engine);
 	int error = 0;

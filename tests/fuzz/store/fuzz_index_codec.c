@@ -31,6 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	CHECK(index_message);
 	CHECK(index_once);
 	CHECK(index_expunging);
+	CHECK(index_copying);
 	index_mailbox_key_decode(value, &id);
 	index_message_key_decode(value, &id, &uid);
 	index_expunged_key_decode(value, &id, &modseq, &uid);

@@ -1,0 +1,446 @@
+/*
+ * Copies of many messages: piece by piece, so that others are not held up, and all or nothing for whoever
+ * looks, over a crash, too.
+ */
+#include "store/verify.h"
+#include "tests/unit/store/mailboxes_fixture.h"
+
+enum { MESSAGES = 9, PIECE = 2, THERE = 2 };
+
+#define COPIES HOME "/.a"
+
+static const uint32_t all[] = { 9, 8, 1, 2, 3, 4, 5, 6, 7, 3, 70 };
+static const size_t all_count = sizeof(all) / sizeof(all[0]);
+
+static void prepare(struct fixture *fixture)
+{
+	fixture->options.update_messages = PIECE;
+	fixture_restart(fixture);
+	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
+	for (int i = 0; i < MESSAGES; i++)
+		assert_int_equal(deliver(fixture, "", "x\n", i % 4 == 3 ? "red" : ""), STORE_OK);
+	for (int i = 0; i < THERE; i++)
+		assert_int_equal(deliver(fixture, "a", "there\n", "blue"), STORE_OK);
+}
+
+/* Files of messages in the mailbox, seen by sessions or not. */
+static int files(const struct fixture *fixture)
+{
+	return fixture_count(fixture, COPIES "/new") + fixture_count(fixture, COPIES "/cur");
+}
+
+static void start(struct engine_view *view, const char *to, struct copied *copied)
+{
+	*copied = (struct copied){ 0 };
+	engine_view_copy(view, text_of(to), false, all, all_count, on_copied, copied);
+}
+
+static void turn(struct fixture *fixture)
+{
+	assert_int_equal(event_base_loop(fixture->loop, EVLOOP_ONCE), 0);
+}
+
+static void work_until_a_piece(struct fixture *fixture, int before)
+{
+	while (files(fixture) < before + PIECE)
+		turn(fixture);
+}
+
+static void finish(struct fixture *fixture, const struct copied *copied)
+{
+	while (!copied->done)
+		turn(fixture);
+}
+
+static void expect_count(struct engine_view *view, uint64_t count)
+{
+	struct store_listing *listing = fixture_list(view, NULL);
+
+	assert_int_equal(listing->count, count);
+	for (uint64_t i = 1; i < count; i++)
+		assert_true(listing->entry[i].uid > listing->entry[i - 1].uid);
+	free(listing);
+}
+
+static void verify_piece(struct fixture *fixture, const char *mailbox)
+{
+	struct verify_result result = { 0 };
+	const struct verify_piece piece = { .user = TEXT(ALICE), .mailbox = text_of(mailbox) };
+
+	assert_int_equal(engine_verify(fixture->engine, &piece, &result), STORE_OK);
+	assert_int_equal(buf_length(&result.findings), 0);
+	buf_release(&result.findings);
+	buf_release(&result.mailbox);
+}
+
+static void verify_all(struct fixture *fixture)
+{
+	verify_piece(fixture, "");
+	verify_piece(fixture, "INBOX");
+	verify_piece(fixture, "a");
+}
+
+/* Until nothing of a copy that was refused or interrupted is left. */
+static void wait_for_files(struct fixture *fixture, int count)
+{
+	for (unsigned i = 0; files(fixture) != count; i++) {
+		assert_true(i < 100000);
+		turn(fixture);
+	}
+}
+
+/* Deliveries are seen as they come; the copies all at once, after them, and as a change. */
+static void test_all_at_once(void **state)
+{
+	struct fixture *fixture = *state;
+	struct engine_status before, after;
+	struct copied copied;
+
+	prepare(fixture);
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+	struct engine_view *reader = fixture_open(fixture, ALICE, "a");
+	start(view, "a", &copied);
+	work_until_a_piece(fixture, THERE);
+	assert_int_equal(deliver(fixture, "a", "new\n", ""), STORE_OK);
+	assert_false(copied.done);
+	expect_count(reader, THERE + 1);
+	expect_usage(fixture, 2 * MESSAGES + THERE + 1, 4 * MESSAGES + 6 * THERE + 4);
+	expect_mailboxes(fixture, "INBOX:9 a:3 ");
+	free(fixture_list(reader, &before));
+	verify_all(fixture);
+	while (!copied.done) {
+		turn(fixture);
+		struct store_listing *listing = fixture_list(reader, NULL);
+		assert_int_equal(listing->count, copied.done || listing->count > THERE + 1
+							 ? THERE + 1 + MESSAGES
+							 : THERE + 1);
+		free(listing);
+	}
+	assert_int_equal(copied.failure, STORE_OK);
+	assert_int_equal(copied.pairs, MESSAGES);
+	for (uint32_t i = 0; i < MESSAGES; i++) {
+		assert_int_equal(copied.from[i], i + 1);
+		assert_int_equal(copied.to[i], copied.to[0] + i);
+	}
+	assert_true(copied.to[0] >= before.uidnext);
+	struct store_listing *listing = fixture_list(reader, &after);
+	assert_int_equal(listing->entry[THERE + 1].uid, copied.to[0]);
+	assert_true(listing->entry[THERE + 1].modseq > before.modseq);
+	assert_int_equal(listing->entry[THERE + 1].modseq, after.modseq);
+	assert_int_equal(listing->entry[THERE + 1].keywords, 0);
+	assert_int_equal(listing->entry[THERE + 4].keywords, 2);
+	assert_int_equal(after.uidnext, copied.to[MESSAGES - 1] + 1);
+	free(listing);
+	engine_view_close(&view);
+	engine_view_close(&reader);
+	expect_usage(fixture, 2 * MESSAGES + THERE + 1, 4 * MESSAGES + 6 * THERE + 4);
+	verify_all(fixture);
+	assert_int_equal(deliver(fixture, "a", "later\n", ""), STORE_OK);
+	expect_message(fixture, "a", after.uidnext, "later\n");
+	expect_message(fixture, "a", copied.to[MESSAGES - 1], "x\n");
+	expect_mailboxes_thrice(fixture, "INBOX:9 a:13 ");
+	verify_all(fixture);
+}
+
+/* Who selects the mailbox meanwhile, and what others drop there. */
+static void test_looked_at(void **state)
+{
+	struct fixture *fixture = *state;
+	struct copied copied;
+
+	prepare(fixture);
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+	start(view, "a", &copied);
+	work_until_a_piece(fixture, THERE);
+	fixture_write(fixture, COPIES "/new/1700000000.dropped", "dropped\n");
+	struct engine_view *reader = fixture_open(fixture, ALICE, "a");
+	assert_false(copied.done);
+	expect_count(reader, THERE + 1);
+	finish(fixture, &copied);
+	expect_count(reader, THERE + 1 + MESSAGES);
+	engine_view_close(&reader);
+	engine_view_close(&view);
+	expect_mailboxes_thrice(fixture, "INBOX:9 a:12 ");
+	verify_all(fixture);
+}
+
+static void work_until_killed(struct fixture *fixture)
+{
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+	struct copied copied;
+
+	start(view, "a", &copied);
+	work_until_a_piece(fixture, THERE);
+	assert_int_equal(deliver(fixture, "a", "new\n", ""), STORE_OK);
+	assert_false(copied.done);
+	fixture_die();
+}
+
+/* What a start takes back is interrupted as well. */
+static void work_for_a_turn(struct fixture *fixture)
+{
+	turn(fixture);
+	fixture_die();
+}
+
+static void test_killed(void **state)
+{
+	struct fixture *fixture = *state;
+	struct engine_status status;
+	struct copied copied;
+
+	prepare(fixture);
+	fixture_in_child(fixture, work_until_killed);
+	assert_true(files(fixture) >= THERE + 1 + PIECE);
+	for (int i = 0; i < 3; i++)
+		fixture_in_child(fixture, work_for_a_turn);
+	fixture_start(fixture);
+	expect_usage(fixture, MESSAGES + THERE + 1, 2 * MESSAGES + 6 * THERE + 4);
+	struct engine_view *reader = fixture_open(fixture, ALICE, "a");
+	expect_count(reader, THERE + 1);
+	wait_for_files(fixture, THERE + 1);
+	free(fixture_list(reader, &status));
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+	verify_all(fixture);
+	start(view, "a", &copied);
+	finish(fixture, &copied);
+	assert_int_equal(copied.failure, STORE_OK);
+	assert_true(copied.to[0] >= status.uidnext);
+	expect_count(reader, THERE + 1 + MESSAGES);
+	engine_view_close(&view);
+	engine_view_close(&reader);
+	expect_mailboxes_thrice(fixture, "INBOX:9 a:12 ");
+	verify_all(fixture);
+}
+
+/* A stop that is no crash: who asked is told, and the next start takes it back. */
+static void test_stopped(void **state)
+{
+	struct fixture *fixture = *state;
+	struct copied copied;
+
+	prepare(fixture);
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+	start(view, "a", &copied);
+	work_until_a_piece(fixture, THERE);
+	fixture_restart(fixture);
+	assert_true(copied.done);
+	assert_int_equal(copied.failure, STORE_BUSY);
+	wait_for_files(fixture, THERE);
+	expect_mailboxes_thrice(fixture, "INBOX:9 a:2 ");
+	verify_all(fixture);
+}
+
+static void set_quota(struct fixture *fixture, uint64_t octets, uint64_t messages)
+{
+	struct fixture_answer answer = { 0 };
+
+	engine_user_quota(fixture->engine, TEXT(ALICE), octets, messages, fixture_done, &answer);
+	fixture_wait(fixture, &answer);
+	assert_int_equal(answer.result.failure, STORE_OK);
+}
+
+/* Refused before anything is done; and what is being made counts for others. */
+static void test_quota(void **state)
+{
+	struct fixture *fixture = *state;
+	struct copied copied;
+
+	prepare(fixture);
+	set_quota(fixture, 0, 2 * MESSAGES + THERE - 1);
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+	start(view, "a", &copied);
+	finish(fixture, &copied);
+	assert_int_equal(copied.failure, STORE_OVER_QUOTA);
+	assert_int_equal(files(fixture), THERE);
+	set_quota(fixture, 4 * MESSAGES + 6 * THERE - 1, 0);
+	start(view, "a", &copied);
+	finish(fixture, &copied);
+	assert_int_equal(copied.failure, STORE_OVER_QUOTA);
+	assert_int_equal(files(fixture), THERE);
+	set_quota(fixture, 4 * MESSAGES + 6 * THERE, 0);
+	start(view, "a", &copied);
+	work_until_a_piece(fixture, THERE);
+	assert_int_equal(deliver(fixture, "", "y\n", ""), STORE_OVER_QUOTA);
+	finish(fixture, &copied);
+	assert_int_equal(copied.failure, STORE_OK);
+	engine_view_close(&view);
+	expect_mailboxes_thrice(fixture, "INBOX:9 a:11 ");
+}
+
+static void test_mailbox_deleted(void **state)
+{
+	struct fixture *fixture = *state;
+	struct copied copied;
+
+	prepare(fixture);
+	/* While INBOX is at work, renames and deletions wait for their turn at it. */
+	assert_int_equal(rename_to(fixture, "INBOX", "old"), STORE_OK);
+	struct engine_view *view = fixture_open(fixture, ALICE, "old");
+	start(view, "a", &copied);
+	work_until_a_piece(fixture, THERE);
+	assert_int_equal(rename_to(fixture, "a", "b"), STORE_OK);
+	assert_false(copied.done);
+	assert_int_equal(delete (fixture, "b"), STORE_OK);
+	finish(fixture, &copied);
+	assert_int_equal(copied.failure, STORE_NO_SUCH_MAILBOX);
+	assert_int_equal(copied.pairs, 0);
+	engine_view_close(&view);
+	expect_usage(fixture, MESSAGES, 2 * MESSAGES);
+	expect_mailboxes_thrice(fixture, "INBOX:0 old:9 ");
+	/* The source goes. */
+	assert_int_equal(create(fixture, "a"), STORE_OK);
+	view = fixture_open(fixture, ALICE, "old");
+	start(view, "a", &copied);
+	work_until_a_piece(fixture, 0);
+	assert_int_equal(delete (fixture, "old"), STORE_OK);
+	finish(fixture, &copied);
+	assert_int_equal(copied.failure, STORE_NO_SUCH_MAILBOX);
+	engine_view_close(&view);
+	wait_for_files(fixture, 0);
+	expect_usage(fixture, 0, 0);
+	verify_all(fixture);
+	expect_mailboxes_thrice(fixture, "INBOX:0 a:0 ");
+	verify_all(fixture);
+}
+
+static enum store_failure deliver_as(struct fixture *fixture, uint32_t uid)
+{
+	struct fixture_answer answer = { 0 };
+	const struct engine_recipient recipient = {
+		.user = TEXT(ALICE), .mailbox = TEXT("a"), .keywords = TEXT(""), .uid = uid
+	};
+
+	engine_deliver(fixture->engine,
+		&(struct engine_delivery){ .id = TEXT("test"),
+			.once = TEXT(""),
+			.body = TEXT("y\n"),
+			.recipients = &recipient,
+			.count = 1 },
+		fixture_done, &answer);
+	fixture_wait(fixture, &answer);
+	return answer.result.failure;
+}
+
+/* With more deliveries than there is room for before them, the copies would come too late. */
+static void test_overtaken(void **state)
+{
+	struct fixture *fixture = *state;
+	struct engine_status status;
+	struct copied copied;
+
+	prepare(fixture);
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+	struct engine_view *reader = fixture_open(fixture, ALICE, "a");
+	/* What room there is shows when all goes well. */
+	start(view, "a", &copied);
+	finish(fixture, &copied);
+	free(fixture_list(reader, &status));
+	const uint32_t room = copied.to[0] - (THERE + 1);
+	start(view, "a", &copied);
+	work_until_a_piece(fixture, THERE + MESSAGES);
+	assert_int_equal(deliver_as(fixture, status.uidnext + room), STORE_BUSY);
+	assert_int_equal(deliver_as(fixture, status.uidnext + room - 1), STORE_OK);
+	/* The last UID before theirs is given: this one comes after all of them. */
+	assert_int_equal(deliver(fixture, "a", "y\n", ""), STORE_OK);
+	assert_false(copied.done);
+	finish(fixture, &copied);
+	assert_int_equal(copied.failure, STORE_BUSY);
+	wait_for_files(fixture, THERE + MESSAGES + 2);
+	expect_count(reader, THERE + MESSAGES + 2);
+	struct store_listing *listing = fixture_list(reader, NULL);
+	assert_int_equal(
+		listing->entry[THERE + MESSAGES + 1].uid, status.uidnext + room + MESSAGES);
+	free(listing);
+	verify_all(fixture);
+	engine_view_close(&reader);
+	engine_view_close(&view);
+	expect_mailboxes_thrice(fixture, "INBOX:9 a:13 ");
+}
+
+/* Two into one mailbox come one after the other; one may go to where it comes from. */
+static void test_two(void **state)
+{
+	struct fixture *fixture = *state;
+	struct copied copied, other, same;
+
+	prepare(fixture);
+	assert_int_equal(create(fixture, "b"), STORE_OK);
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+	start(view, "b", &copied);
+	finish(fixture, &copied);
+	struct engine_view *second = fixture_open(fixture, ALICE, "b");
+	struct store_listing *listing = fixture_list(second, NULL);
+	uint32_t uids[MESSAGES];
+	for (size_t i = 0; i < MESSAGES; i++)
+		uids[i] = listing->entry[i].uid;
+	free(listing);
+	start(view, "a", &copied);
+	other = (struct copied){ 0 };
+	engine_view_copy(second, TEXT("a"), false, uids, MESSAGES, on_copied, &other);
+	start(view, "INBOX", &same);
+	finish(fixture, &copied);
+	finish(fixture, &other);
+	finish(fixture, &same);
+	assert_int_equal(copied.failure, STORE_OK);
+	assert_int_equal(other.failure, STORE_OK);
+	assert_int_equal(other.pairs, MESSAGES);
+	assert_int_equal(same.failure, STORE_OK);
+	assert_int_equal(same.pairs, MESSAGES);
+	assert_true(other.to[0] > copied.to[MESSAGES - 1] || copied.to[0] > other.to[MESSAGES - 1]);
+	engine_view_close(&second);
+	engine_view_close(&view);
+	expect_mailboxes_thrice(fixture, "INBOX:18 a:20 b:9 ");
+	verify_all(fixture);
+}
+
+/* Files that others took away are passed over, even all of them. */
+static void test_gone(void **state)
+{
+	struct fixture *fixture = *state;
+	struct dirent **names;
+	struct copied copied;
+	char path[600];
+
+	prepare(fixture);
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+	const int count = fixture_names(fixture, HOME "/new", &names);
+	for (int i = 0; i < count; i++) {
+		snprintf(path, sizeof(path), "%s/" HOME "/new/%s", fixture->directory,
+			names[i]->d_name);
+		assert_int_equal(unlink(path), 0);
+		free(names[i]);
+	}
+	free(names);
+	start(view, "a", &copied);
+	finish(fixture, &copied);
+	assert_int_equal(copied.failure, STORE_OK);
+	assert_int_equal(copied.pairs, MESSAGES - count);
+	engine_view_close(&view);
+	expect_message(fixture, "INBOX", 1, NULL);
+	expect_usage(fixture, (uint32_t)(2 * (MESSAGES - count) + THERE),
+		(uint64_t)(4 * (MESSAGES - count) + 6 * THERE));
+	view = fixture_open(fixture, ALICE, "INBOX");
+	start(view, "a", &copied);
+	finish(fixture, &copied);
+	assert_int_equal(copied.failure, STORE_OK);
+	engine_view_close(&view);
+	verify_all(fixture);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_all_at_once),
+		TEST(test_looked_at),
+		TEST(test_killed),
+		TEST(test_stopped),
+		TEST(test_quota),
+		TEST(test_mailbox_deleted),
+		TEST(test_overtaken),
+		TEST(test_two),
+		TEST(test_gone),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
