@@ -26,7 +26,7 @@
 
 enum {
 	UIDS = 65536, /* of a mailbox that are looked at */
-	MANY = 80,    /* in a mailbox, and most of them go */
+	MANY = 110,   /* in a mailbox, and most of them go */
 	FEW = 20,
 	MAILBOXES = 4096, /* renamed below each other they become more and more */
 	TRIES = 20,
@@ -304,12 +304,12 @@ static void update(struct load *load, enum store_update_kind kind, size_t wanted
 	buf_release(&uids);
 }
 
-static void copy_or_move(struct load *load, bool move)
+static void copy_or_move(struct load *load, bool move, size_t wanted)
 {
 	const char *to = load->names[draw(load, NAMES)];
 	struct buf uids = { 0 };
 
-	choose(load, 1 + draw(load, 6), move, &uids);
+	choose(load, wanted, move, &uids);
 	printf("ask\t%s\t%s\t%s", move ? "move" : "copy", load->mailbox, to);
 	print_uids(buf_text(&uids));
 	putchar('\n');
@@ -329,7 +329,10 @@ static void visit(struct load *load)
 {
 	if (!look_into(load, load->names[draw(load, NAMES)]) || !load->whole)
 		return;
-	if (load->count > MANY)
+	/* More than the store copies or deletes in one piece. */
+	if (load->count > MANY && draw(load, 2) == 0)
+		copy_or_move(load, false, load->count);
+	if (load->count > MANY && !load->away)
 		update(load, STORE_UPDATE_EXPUNGE, load->count - FEW);
 	for (unsigned steps = draw(load, 5); steps && load->count && !load->away; steps--) {
 		const uint32_t kind = draw(load, 8);
@@ -338,7 +341,7 @@ static void visit(struct load *load)
 		else if (kind == 3)
 			update(load, STORE_UPDATE_EXPUNGE, 1 + draw(load, 3));
 		else
-			copy_or_move(load, kind < 6);
+			copy_or_move(load, kind < 6, 1 + draw(load, 6));
 	}
 }
 

@@ -106,6 +106,18 @@ static bool check_expunge(struct checking *checking, const struct copy *a, const
 	       workload_found(checking->workload, "expunge %u took a later piece", a->expunge);
 }
 
+/* All that one request copies is there, or nothing. */
+static bool check_copying(struct checking *checking, const struct copy *a, const struct copy *b)
+{
+	const bool untouched = !is_asked(checking, a->expunged) && !is_asked(checking, b->expunged);
+
+	if (a->copying != b->copying || !untouched || !is_asked(checking, a->sent) ||
+		a->found == b->found)
+		return true;
+	return workload_found(checking->workload, "messages %u and %u were copied in part",
+		a->message, b->message);
+}
+
 /* A delivery comes to all or to none. */
 static bool check_together(struct checking *checking)
 {
@@ -128,6 +140,10 @@ static bool check_together(struct checking *checking)
 		}
 		for (size_t j = 0; a->expunge && j < i; j++) {
 			if (!check_expunge(checking, a, &workload->copies[j]))
+				return false;
+		}
+		for (size_t j = 0; a->copying && j < i; j++) {
+			if (!check_copying(checking, a, &workload->copies[j]))
 				return false;
 		}
 	}

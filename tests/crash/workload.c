@@ -12,6 +12,8 @@
 
 enum {
 	LARGE = STORE_INLINE_LIMIT + 1000,
+	CHOSEN = 8,       /* at most */
+	COPIED = 24,      /* the same, to be copied */
 	OVERLAPPING = 24, /* requests under way at most */
 	CHECKPOINT = 60000,
 	LOG_FILE = 1 << 20, /* small, so that several are filled and made ahead */
@@ -401,15 +403,16 @@ static bool look(struct workload *workload, unsigned slot, struct engine_view *v
 }
 
 struct choice {
-	uint32_t uids[8];
-	struct copy *copies[8];
+	uint32_t uids[COPIED];
+	struct copy *copies[COPIED];
 	size_t count;
 };
 
-static void choose(struct workload *workload, unsigned slot, struct choice *choice)
+static void choose(struct workload *workload, unsigned slot, size_t most, struct choice *choice)
 {
 	choice->count = 0;
-	for (unsigned tries = 0; tries < 60 && choice->count < 8 && workload->count; tries++) {
+	for (unsigned tries = 0; tries < 10 * most && choice->count < most && workload->count;
+		tries++) {
 		struct copy *copy =
 			&workload->copies[workload_draw(workload, (uint32_t)workload->count)];
 		bool taken = copy->slot != slot || !copy->uid || copy->expunged.asked != SIZE_MAX ||
@@ -443,7 +446,7 @@ static void update(struct workload *workload, unsigned slot, struct engine_view 
 	struct answer answer = { .workload = workload, .when = &when };
 	struct choice choice;
 
-	choose(workload, slot, &choice);
+	choose(workload, slot, CHOSEN, &choice);
 	if (!choice.count)
 		return;
 	workload->expunges++;
@@ -476,24 +479,37 @@ static void update(struct workload *workload, unsigned slot, struct engine_view 
 	}
 }
 
+static void create(struct workload *workload, unsigned user)
+{
+	const unsigned slot = user * BOXES + 1;
+	struct answer answer = { .workload = workload, .when = &workload->boxes[slot] };
+
+	if (workload->boxes[slot].kept != SIZE_MAX)
+		return;
+	engine_create(workload->engine, text_of(workload_users[slot / BOXES]),
+		text_of(workload_boxes[slot % BOXES]), workload_answered, &answer);
+	workload_wait(workload, &answer.done);
+}
+
 /* To the user's other mailbox, or further copies of what is there; each message at most once. */
 static void transfer(struct workload *workload, unsigned slot, struct engine_view *view)
 {
 	const struct request now = { .asked = workload_now(workload), .kept = SIZE_MAX };
-	const bool move = workload_draw(workload, 2) == 0;
+	const bool move = workload_draw(workload, 3) == 0;
 	const unsigned target = slot ^ 1U;
 	struct request when = now;
 	struct answer answer = { .workload = workload, .when = &when };
 	struct choice choice;
 	size_t kept = 0;
 
-	choose(workload, slot, &choice);
+	choose(workload, slot, move ? CHOSEN : COPIED, &choice);
 	for (size_t i = 0; i < choice.count; i++) {
 		if (workload_find(workload, choice.copies[i]->message, target))
 			continue;
 		choice.uids[kept] = choice.uids[i];
 		choice.copies[kept++] = choice.copies[i];
 	}
+	create(workload, slot / BOXES);
 	if (!kept || workload->boxes[target % BOXES ? target : slot].kept == SIZE_MAX)
 		return;
 	choice.count = kept;
@@ -505,6 +521,7 @@ static void transfer(struct workload *workload, unsigned slot, struct engine_vie
 		struct copy *made = &workload->copies[workload->count - 1];
 		made->versions[0].keyword = copy->keyword_shown;
 		made->transferred = true;
+		made->copying = move ? 0 : workload->expunges;
 		if (move) {
 			made->moved_from = copy;
 			copy->expunge = workload->expunges;
@@ -550,7 +567,7 @@ static bool visit(struct workload *workload)
 		bool whole;
 		right = look(workload, slot, view, &whole);
 		/* A copy has the flags that there are, so they must be known. */
-		if (right && workload_draw(workload, 3) == 0 && whole)
+		if (right && workload_draw(workload, 2) == 0 && whole)
 			transfer(workload, slot, view);
 		else if (right)
 			update(workload, slot, view);
@@ -574,18 +591,6 @@ static void add_users(struct workload *workload)
 	}
 }
 
-static void create(struct workload *workload)
-{
-	const unsigned slot = workload_draw(workload, USERS) * BOXES + 1;
-	struct answer answer = { .workload = workload, .when = &workload->boxes[slot] };
-
-	if (workload->boxes[slot].kept != SIZE_MAX)
-		return;
-	engine_create(workload->engine, text_of(workload_users[slot / BOXES]),
-		text_of(workload_boxes[slot % BOXES]), workload_answered, &answer);
-	workload_wait(workload, &answer.done);
-}
-
 bool workload_run(struct workload *workload, const char *directory, unsigned steps)
 {
 	bool right = true;
@@ -603,7 +608,7 @@ bool workload_run(struct workload *workload, const char *directory, unsigned ste
 		else if (kind < 7)
 			right = visit(workload);
 		else
-			create(workload);
+			create(workload, workload_draw(workload, USERS));
 	}
 	workload_close(workload);
 	return right && !workload->finding[0];

@@ -5,7 +5,7 @@
 #include "tests/crash/workload.h"
 
 enum { USERS = 3, BOXES = 2, SLOTS = USERS * BOXES, VERSIONS = 12, NEVER = 0, EXTRA = 1000000 };
-enum { PIECE = 3 }; /* messages that go in one transaction of an expunge or a move */
+enum { PIECE = 3 }; /* messages that go in one transaction of an expunge, a copy or a move */
 
 /* When something was asked for and answered with success; SIZE_MAX: not. */
 struct request {
@@ -31,6 +31,7 @@ struct copy {
 	unsigned expunge; /* copies with the same number go together … */
 	size_t piece;     /* … piece by piece */
 	bool transferred; /* it is a copy of another, or has moved here */
+	unsigned copying; /* of those that were copied together; 0: it was not */
 	struct copy *moved_from;
 	/* As a listing showed it last. */
 	uint32_t flags_shown;
