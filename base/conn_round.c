@@ -1,6 +1,7 @@
 
 #include "base/clock.h"
 #include "base/conn_private.h"
+#include "base/loop.h"
 
 enum {
 	LINGER_SECONDS = 2,    /* how long the peer may take to read our last words */
@@ -336,6 +337,7 @@ static void on_read(evutil_socket_t fd, short what, void *arg)
 	struct conn *conn = arg;
 
 	(void)fd, (void)what;
+	loop_came();
 	if (!wants_readable(conn)) {
 		event_del(&conn->read_event);
 		conn->reading = false;

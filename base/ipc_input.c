@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/ipc_private.h"
+#include "base/loop.h"
 
 enum {
 	SHARED_INPUT = 128 << 10,
@@ -218,6 +219,7 @@ void ipc_on_readable(evutil_socket_t fd, short what, void *argument)
 	struct ipc *ipc = argument;
 
 	(void)fd, (void)what;
+	loop_came();
 	if (ipc->held) {
 		event_del(&ipc->readable);
 		ipc->reading = false;

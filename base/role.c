@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/loop.h"
 #include "base/mem.h"
 #include "base/role_private.h"
 
@@ -205,11 +206,11 @@ static int start(struct role_run *run)
 
 static int run_role(struct role_run *run)
 {
-	event_base_dispatch(run->context.loop);
+	loop_run(run->context.loop);
 	if (run->failed || start(run) != 0)
 		return run->status;
 	ipc_release(run->control);
-	event_base_dispatch(run->context.loop);
+	loop_run(run->context.loop);
 	if (run->role->end)
 		run->role->end(&run->context.state);
 	LOG_DEBUG("stopped", LOG_NUMBER("status", run->failed ? run->status : EX_OK));

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/loop.h"
 #include "base/mem.h"
 
 enum { STACK = 256 * 1024 };
@@ -74,6 +75,7 @@ static void on_finished(evutil_socket_t fd, short what, void *context)
 	eventfd_t count;
 
 	(void)what;
+	loop_came();
 	if (eventfd_read((int)fd, &count) == 0)
 		report(context);
 }
