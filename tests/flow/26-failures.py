@@ -285,11 +285,12 @@ class Failures(unittest.TestCase):
         self.assertEqual(self.subjects("alice"), [1, 2, 3])
 
     def test_a_mailbox_is_damaged(self):
-        """Somebody copied a mailbox of carol's to where one of alice's is to be made."""
+        """Somebody copied a mailbox of a later user's to where one of alice's is to be made."""
         self.begin(set={"store.detail-mailbox": "create"})
+        self.host.command("user", "add", "-c", self.conf(), "dora@example.test", input=b"restante\n")
         lists = self.maildir("alice") / ".lists"
-        shutil.copytree(self.maildir("carol"), lists)
-        stat = self.maildir("carol").stat()
+        shutil.copytree(self.maildir("dora"), lists)
+        stat = self.maildir("dora").stat()
         for path in (lists, *lists.rglob("*")):
             os.chown(path, stat.st_uid, stat.st_gid)
         messages = self.try_all("alice+lists@example.test", ("451 4.3.0", "451 4.3.0", EX_TEMPFAIL))
