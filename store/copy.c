@@ -158,6 +158,31 @@ static bool must_wait_to_hide(
 		       (!source->roster && source->altering));
 }
 
+/* All that went is visible, the last piece of it, too. */
+static bool copied(struct change *change)
+{
+	const struct copying *copying = change->context;
+
+	change->result.pairs = copying->pairs;
+	return false;
+}
+
+static bool piece_moved(struct change *piece)
+{
+	return copied(piece->context);
+}
+
+/* A piece that is not the last. */
+static struct change *piece_new(
+	struct engine *engine, const struct copying *copying, struct change *whole)
+{
+	struct change *piece = change_new(engine, NULL, NULL);
+
+	piece->context = whole;
+	piece->settled = copying->move ? piece_moved : NULL;
+	return piece;
+}
+
 static enum store_failure go_on(struct engine *engine, struct copying *copying,
 	struct mailbox *target, struct change *change, bool *is_last)
 {
@@ -174,7 +199,7 @@ static enum store_failure go_on(struct engine *engine, struct copying *copying,
 	*is_last = copying->receiver ? left == 0 : left <= piece;
 	if (copying->receiver && left == 0)
 		return hidden_show(engine, target, change);
-	struct change *part = *is_last ? change : change_new(engine, NULL, NULL);
+	struct change *part = *is_last ? change : piece_new(engine, copying, change);
 	const enum store_failure failure = run_piece(engine, copying, target,
 		left <= piece ? copying->count : copying->done + piece, part);
 	if (failure != STORE_OK && part != change)
@@ -197,13 +222,8 @@ static bool copy_in_turn(struct engine *engine, struct change *change)
 		return false;
 	const enum store_failure failure =
 		target ? go_on(engine, copying, target, change, &is_last) : STORE_NO_SUCH_MAILBOX;
-	if (failure != STORE_OK && copying->receiver) {
+	if (failure != STORE_OK && copying->receiver)
 		hidden_take_back(engine, copying->receiver);
-		copying->pairs = 0;
-	}
-	change->result.from = copying->from;
-	change->result.to = copying->got;
-	change->result.pairs = copying->pairs;
 	copying->await = engine->staged_count;
 	if (failure != STORE_OK)
 		change_ready(change, failure);
@@ -231,5 +251,8 @@ void engine_view_copy(struct engine_view *view, struct text to, bool move, const
 	if (count)
 		memcpy(copying->uids, uids, count * sizeof(*uids));
 	change->context = copying;
+	change->settled = copied;
+	change->result.from = copying->from;
+	change->result.to = copying->got;
 	task_queue(engine, view->mailbox, change, copy_in_turn);
 }

@@ -88,7 +88,8 @@ static void give_up(struct engine *engine)
 {
 	directory_give_up(engine);
 	changes_give_up(engine);
-	tasks_fail(engine, STORE_BUSY);
+	/* A piece of one of these may yet be found done. */
+	tasks_fail(engine, STORE_NOT_DURABLE);
 	changes_answer_ready(engine);
 	if (engine->told)
 		return;
@@ -417,6 +418,8 @@ void engine_close(struct engine **closed)
 	arrivals_drain(engine);
 	if (!engine->broken) {
 		tasks_run(engine);
+		/* What goes piece by piece tells how far it went. */
+		changes_drain(engine);
 		tasks_fail(engine, STORE_BUSY);
 		changes_drain(engine);
 	}
@@ -425,7 +428,7 @@ void engine_close(struct engine **closed)
 	if (engine->broken) {
 		directory_give_up(engine);
 		changes_give_up(engine);
-		tasks_fail(engine, STORE_BUSY);
+		tasks_fail(engine, STORE_NOT_DURABLE);
 		changes_answer_ready(engine);
 	} else {
 		put_seen(engine);

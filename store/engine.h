@@ -291,7 +291,7 @@ void engine_view_update(struct engine_view *view, enum store_update_kind kind, u
  * told in the result's pairs. UIDs that are gone are passed over; uids need not be sorted.
  * STORE_NO_SUCH_MAILBOX; STORE_BUSY: not now; STORE_OVER_QUOTA (a copy counts like a message);
  * STORE_INVALID: the mailbox has no room for the keywords; STORE_REFUSED: to move out of a view that is
- * read-only.
+ * read-only; STORE_NOT_DURABLE: one transaction more than is told may be found done.
  */
 void engine_view_copy(struct engine_view *view, struct text to, bool move, const uint32_t *uids,
 	size_t count, engine_done *done, void *owner);

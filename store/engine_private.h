@@ -606,6 +606,7 @@ void task_queue(struct engine *engine, struct mailbox *mailbox, struct change *c
 	bool (*run)(struct engine *engine, struct change *change));
 void tasks_run(struct engine *engine);
 void tasks_forget(struct engine *engine, const void *owner);
+/* Selects are refused as busy. */
 void tasks_fail(struct engine *engine, enum store_failure failure);
 void views_close(struct engine *engine);
 void views_notify(struct engine *engine);

@@ -166,6 +166,31 @@ static void begin(struct update *update)
 		update->count--;
 }
 
+/* All that was done is visible, the last piece of it, too. */
+static bool updated(struct change *change)
+{
+	const struct update *update = change->context;
+
+	change->result.changed = update->changed;
+	change->result.modseq = update->modseq;
+	return false;
+}
+
+static bool piece_updated(struct change *piece)
+{
+	return updated(piece->context);
+}
+
+/* A piece that is not the last. */
+static struct change *piece_new(struct engine *engine, struct change *whole)
+{
+	struct change *piece = change_new(engine, NULL, NULL);
+
+	piece->context = whole;
+	piece->settled = piece_updated;
+	return piece;
+}
+
 static bool run_in_turn(struct engine *engine, struct change *change)
 {
 	const size_t piece = batch_limit(engine);
@@ -174,17 +199,17 @@ static bool run_in_turn(struct engine *engine, struct change *change)
 
 	if (update->mailbox->leaving || engine->shown_count < update->await)
 		return false;
-	if (update->uidnext == 0)
+	if (update->uidnext == 0) {
 		begin(update);
+		updated(change);
+	}
 	const bool is_last = update->count - update->done <= piece;
 	const uint32_t before = update->changed;
-	struct change *part = is_last ? change : change_new(engine, NULL, NULL);
+	struct change *part = is_last ? change : piece_new(engine, change);
 	failure = update->mailbox->gone
 			  ? STORE_NO_SUCH_MAILBOX
 			  : run_piece(engine, update,
 				    is_last ? update->count : update->done + piece, part);
-	change->result.changed = update->changed;
-	change->result.modseq = update->modseq;
 	if (failure != STORE_OK) {
 		if (!is_last)
 			change_release(part);
@@ -225,6 +250,7 @@ void engine_view_update(struct engine_view *view, enum store_update_kind kind, u
 	if (count)
 		memcpy(update->uids, uids, count * sizeof(*uids));
 	change->context = update;
+	change->settled = updated;
 	task_queue(engine, view->mailbox, change, run_in_turn);
 }
 

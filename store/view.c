@@ -225,7 +225,7 @@ void tasks_fail(struct engine *engine, enum store_failure failure)
 		if (task->run)
 			change_ready(task->change, failure);
 		else
-			end_select(task, failure);
+			end_select(task, STORE_BUSY);
 		task_free(task);
 	}
 }

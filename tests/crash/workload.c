@@ -466,15 +466,17 @@ static void update(struct workload *workload, unsigned slot, struct engine_view 
 	if (workload_draw(workload, 2) == 0)
 		send_burst(workload, 1 + workload_draw(workload, 4));
 	workload_wait(workload, &answer.done);
+	const enum store_failure failure = answer.result.failure;
 	for (size_t i = 0; i < choice.count; i++) {
 		struct copy *copy = choice.copies[i];
+		const size_t rank = rank_of(&choice, copy->uid);
 		/* Only one that is refused may leave some of its pieces undone. */
-		const bool is_whole = answer.result.failure == STORE_OK ||
-				      answer.result.failure == STORE_NOT_DURABLE;
-		copy->piece = is_whole ? 0 : rank_of(&choice, copy->uid) / PIECE;
-		if (expunge)
-			copy->expunged.kept = when.kept;
-		else
+		const bool is_whole = failure == STORE_OK || failure == STORE_NOT_DURABLE;
+		copy->piece = is_whole ? 0 : rank / PIECE;
+		if (expunge && rank < answer.result.changed)
+			copy->expunged.kept =
+				failure == STORE_OK ? when.kept : workload_now(workload);
+		else if (!expunge)
 			copy->versions[copy->version_count - 1].when.kept = when.kept;
 	}
 }
@@ -535,14 +537,16 @@ static void transfer(struct workload *workload, unsigned slot, struct engine_vie
 		send_burst(workload, 1 + workload_draw(workload, 4));
 	workload_wait(workload, &answer.done);
 	const enum store_failure failure = answer.result.failure;
-	for (size_t i = 0; i < kept && failure != STORE_NOT_DURABLE; i++) {
+	if (failure != STORE_OK && !move && answer.result.pairs)
+		workload_found(workload, "a copy that was refused has UIDs");
+	for (size_t i = 0; i < kept; i++) {
 		struct copy *copy = choice.copies[i], *made = &workload->copies[first + i];
 		/* Of a move that fails, the pieces before have gone. */
 		if (failure == STORE_OK || rank_of(&choice, copy->uid) < answer.result.pairs) {
 			made->sent.kept = workload_now(workload);
 			if (move)
 				copy->expunged.kept = workload_now(workload);
-		} else {
+		} else if (failure != STORE_NOT_DURABLE) {
 			made->sent.asked = SIZE_MAX;
 			if (move)
 				copy->expunged =
