@@ -1,4 +1,3 @@
-
 #include "base/clock.h"
 #include "base/conn_private.h"
 #include "base/loop.h"

@@ -157,7 +157,7 @@ static const struct settings_item items[] = {
 		.help = "How long it is known that the LMTP server accepted a recipient. Whoever "
 			"sends to several and waits for each reply hears so at once; the server "
 			"is asked before the message goes on, and if it says no then, nobody gets "
-			"the message for now (with PRDR: the others do). 0 is not at all." },
+			"the message this time (with PRDR: the others do). 0 is not at all." },
 	{ .name = "handshake-timeout",
 		.type = SETTINGS_SECONDS,
 		.preset = "1m",

@@ -8,7 +8,7 @@
 #include <errno.h>
 
 #include "base/log.h"
-#include "store/engine_private.h"
+#include "store/notes.h"
 
 static size_t row_end(size_t at, size_t count)
 {
@@ -61,24 +61,6 @@ void expunging_forget(
 
 /* ---- after a start ---- */
 
-static int collect(void *owner, struct text key, struct text value)
-{
-	message_add_text(owner, key);
-	message_add_text(owner, value);
-	return 0;
-}
-
-/* NULL: garbage.c takes the note away with the rest. */
-static struct mailbox *find(struct engine *engine, struct index_mailbox_id id)
-{
-	struct user *user = users_with_number(engine, id.user);
-	struct account *account;
-
-	if (!user || account_open(engine, user, &account) != STORE_OK)
-		return NULL;
-	return account_find_number(account, id.mailbox);
-}
-
 static int resume_row(struct engine *engine, struct text key, struct text value)
 {
 	struct index_expunging row;
@@ -90,7 +72,7 @@ static int resume_row(struct engine *engine, struct text key, struct text value)
 		engine_damaged(engine, "expunging");
 		return EBADMSG;
 	}
-	struct mailbox *mailbox = find(engine, id);
+	struct mailbox *mailbox = notes_mailbox(engine, id);
 	if (!mailbox)
 		return 0;
 	LOG_INFO("expunge-resumed", LOG_TEXT("user", mailbox->account->user->public.address),
@@ -101,14 +83,5 @@ static int resume_row(struct engine *engine, struct text key, struct text value)
 
 int expunging_resume(struct engine *engine)
 {
-	struct buf rows = { 0 };
-	int error = env_scan(engine->env, ENV_EXPUNGING, TEXT(""), collect, &rows);
-	struct message_reader in = { .at = buf_text(&rows).ptr, .left = buf_length(&rows) };
-
-	while (in.left && error == 0) {
-		const struct text key = message_get_text(&in, INDEX_MESSAGE_KEY);
-		error = resume_row(engine, key, message_get_text(&in, UINT32_MAX));
-	}
-	buf_release(&rows);
-	return error;
+	return notes_resume(engine, ENV_EXPUNGING, resume_row);
 }

@@ -20,6 +20,7 @@
 
 #include "base/log.h"
 #include "store/hidden.h"
+#include "store/notes.h"
 
 enum {
 	/* UIDs for others: deliveries while one message is copied, and while nothing is. */
@@ -308,18 +309,10 @@ void hidden_take_back(struct engine *engine, struct mailbox *mailbox)
 
 /* ---- after a start ---- */
 
-static int note_row(void *owner, struct text key, struct text value)
-{
-	message_add_text(owner, key);
-	message_add_text(owner, value);
-	return 0;
-}
-
 static int resume_row(struct engine *engine, struct text key, struct text value)
 {
 	struct index_copying row;
 	struct index_mailbox_id id;
-	struct mailbox *mailbox = NULL;
 	uint32_t first;
 
 	if (index_message_key_decode(key, &id, &first) != 0 ||
@@ -327,14 +320,10 @@ static int resume_row(struct engine *engine, struct text key, struct text value)
 		engine_damaged(engine, "copying");
 		return EBADMSG;
 	}
-	struct user *user = users_with_number(engine, id.user);
-	struct account *account;
-	if (user && account_open(engine, user, &account) == STORE_OK)
-		mailbox = account_find_number(account, id.mailbox);
-	/* garbage.c takes the note away with the rest. */
+	struct mailbox *mailbox = notes_mailbox(engine, id);
 	if (!mailbox || mailbox->hidden)
 		return 0;
-	LOG_INFO("copy-taken-back", LOG_TEXT("user", user->public.address),
+	LOG_INFO("copy-taken-back", LOG_TEXT("user", mailbox->account->user->public.address),
 		LOG_STRING("mailbox", mailbox->name));
 	hide(mailbox, first, row.end)->is_noted = true;
 	hidden_take_back(engine, mailbox);
@@ -343,14 +332,5 @@ static int resume_row(struct engine *engine, struct text key, struct text value)
 
 int hidden_resume(struct engine *engine)
 {
-	struct buf rows = { 0 };
-	int error = env_scan(engine->env, ENV_COPYING, TEXT(""), note_row, &rows);
-	struct message_reader in = { .at = buf_text(&rows).ptr, .left = buf_length(&rows) };
-
-	while (in.left && error == 0) {
-		const struct text key = message_get_text(&in, INDEX_MESSAGE_KEY);
-		error = resume_row(engine, key, message_get_text(&in, UINT32_MAX));
-	}
-	buf_release(&rows);
-	return error;
+	return notes_resume(engine, ENV_COPYING, resume_row);
 }
