@@ -72,7 +72,7 @@ void session_new(struct worker *worker, int fd, bool tls_listener);
 /* Idle ones are closed at once; those with a transfer or an UPDATE in progress when it is done. */
 void session_stop(struct session *session);
 
-/* ---- for commands.c ---- */
+/* ---- for commands.c and auth.c ---- */
 
 void session_ok(struct session *session, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -85,7 +85,13 @@ void session_refuse(struct session *session, const char *code, const char *sente
 /* Whether a password may come as it is: see cleartext-login in pop3d/settings.c. */
 bool session_takes_passwords(const struct session *session);
 
-/* ---- for auth.c ---- */
+/* Write out what is queued, then close. ending: for the log. */
+void session_finish(struct session *session, const char *ending);
+
+/* The store has answered: go on with what waits in the input. */
+void session_resume(struct session *session);
+
+/* ---- what is asked of the store: session_store.c ---- */
 
 /* Seconds that have to lie between two logins of a user. */
 uint32_t session_login_spacing(const struct session *session);
@@ -96,9 +102,6 @@ void session_login_failed(struct session *session, enum store_failure failure);
 /* The client's or our own decision, nobody's failure. */
 void session_abandon_login(struct session *session, const char *sentence);
 
-/* The store has answered: go on with what waits in the input. */
-void session_resume(struct session *session);
-
 /* From AUTHORIZATION: log in at the store, select the mailbox, answer PASS. */
 void session_login(struct session *session, struct text password);
 
@@ -107,8 +110,5 @@ void session_fetch(struct session *session, uint32_t number, int64_t lines);
 
 /* QUIT in TRANSACTION: the UPDATE state, then good-bye. */
 void session_update(struct session *session);
-
-/* Write out what is queued, then close. ending: for the log. */
-void session_finish(struct session *session, const char *ending);
 
 #endif
