@@ -476,6 +476,16 @@ static void make_slots(struct supervisor *supervisor)
 	}
 }
 
+/* While the host can be found already, and does not catch it yet: it would die of it. */
+static void hold_hangup(int how)
+{
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGHUP);
+	sigprocmask(how, &signals, NULL);
+}
+
 static void catch_signals(struct supervisor *supervisor)
 {
 	struct event_base *loop = supervisor->host->loop;
@@ -492,6 +502,7 @@ static void catch_signals(struct supervisor *supervisor)
 	event_add(&supervisor->term, NULL);
 	event_add(&supervisor->interrupt, NULL);
 	event_add(&supervisor->hangup, NULL);
+	hold_hangup(SIG_UNBLOCK);
 	evtimer_assign(&supervisor->deadline, loop, on_deadline, supervisor);
 	evtimer_assign(&supervisor->census, loop, on_census_late, supervisor);
 	evtimer_assign(&supervisor->renewal, loop, on_renewal, supervisor);
@@ -572,6 +583,8 @@ static int prepare(struct host *host, const char *advice)
 int supervisor_run(struct host *host, const char *advice, const struct supervisor_hooks *hooks)
 {
 	struct supervisor supervisor = { .host = host, .hooks = hooks };
+
+	hold_hangup(SIG_BLOCK);
 	const int status = prepare(host, advice);
 
 	if (status != EX_OK)

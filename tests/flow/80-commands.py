@@ -231,6 +231,18 @@ class Again(unittest.TestCase):
             self.assertEqual(after.uidl()[1], uidl)
             after.quit()
 
+    def test_told_while_it_starts(self):
+        """As soon as the host can be found it may be told to read its settings again."""
+        with Host() as host:
+            for _ in range(5):
+                host.stop()
+                host.start(wait=False)
+                while not os.path.exists(host.socket("admin")):
+                    self.assertIsNone(host.process.poll(), host.log()[-2000:])
+                host.process.send_signal(signal.SIGHUP)
+                wait_for(lambda: "Ctrl-C" in host.banner() or host.process.poll() is not None, "the banner")
+                self.assertIsNone(host.process.poll(), host.log()[-2000:])
+
     def test_printed_commands_work(self):
         with Host() as host:
             commands = [line.strip() for line in host.banner().splitlines()
