@@ -163,6 +163,12 @@ class Host:
             raise AssertionError(f"restante {' '.join(arguments)}: exit {done.returncode}: {done.stderr.decode()}")
         return done
 
+    def status(self):
+        """What `restante status` shows; a host that is busy is asked again."""
+        def shown():
+            return self.command("status", "-c", str(self.dir / "restante.conf"), check=False).stdout.decode()
+        return wait_for(shown, "an answer to restante status")
+
     def pids(self, role):
         """The processes of a role, read from /proc (children of our supervisor)."""
         found = []
@@ -250,6 +256,9 @@ def without_trace(message):
     return b"\r\n".join(lines[at:])
 
 
+_taken = []
+
+
 def free_port():
     """For a server that cannot choose by itself: none that a connection of another test may take meanwhile."""
     low, high = map(int, pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
@@ -258,4 +267,8 @@ def free_port():
         port = random.SystemRandom().choice(others)
         with socket.socket() as sock, contextlib.suppress(OSError):
             sock.bind(("127.0.0.1", port))
+            # Until its server listens, other tests know by this name that it is taken; it goes with this process.
+            name = socket.socket(socket.AF_UNIX)
+            name.bind(f"\0restante-test-port-{port}")
+            _taken.append(name)
             return port

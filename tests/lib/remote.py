@@ -166,7 +166,7 @@ def bridge(local, verb, name, *arguments, check=True):
 def bridge_counters(host):
     """What `restante status` tells of accounts: {"home.pulled": "12"}."""
     found = {}
-    for line in host.command("status", "-c", str(host.dir / "restante.conf")).stdout.decode().splitlines():
+    for line in host.status().splitlines():
         for word in line.split():
             if "=" in word and "." in word.split("=")[0]:
                 found[word.split("=")[0]] = word.split("=", 1)[1]

@@ -19,8 +19,8 @@ def port(host, way):
 def swaks(host, message, to, way, mechanism="PLAIN", sender=USER, password=PASSWORD):
     path = host.dir / "swaks.eml"
     path.write_bytes(message.removesuffix(b"\r\n").replace(b"\r\n", b"\n"))
-    run([need("swaks"), "--server", "127.0.0.1", "--port", port(host, way), "--from", sender,
-         "--to", ",".join(address(user) for user in to), "--data", f"@{path}", "--suppress-data", "--helo", "client.test",
+    run([need("swaks"), "--timeout", PATIENCE, "--server", "127.0.0.1", "--port", port(host, way),
+         "--from", sender, "--to", ",".join(address(user) for user in to), "--data", f"@{path}", "--suppress-data", "--helo", "client.test",
          "--auth", mechanism, "--auth-user", USER, "--auth-password", password, "--tls" if way == "starttls" else "--tlsc"])
 
 

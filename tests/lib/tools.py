@@ -44,7 +44,8 @@ def push_swaks(host, message, to, way, sender="sender@example.org"):
     path = host.dir / "swaks.eml"
     # swaks adds a line end of its own before the final dot.
     path.write_bytes(message.removesuffix(b"\r\n").replace(b"\r\n", b"\n"))
-    command = [need("swaks"), "--server", "127.0.0.1", "--port", host.port("smtps" if way == "tls" else "smtp"),
+    command = [need("swaks"), "--timeout", PATIENCE, "--server", "127.0.0.1",
+               "--port", host.port("smtps" if way == "tls" else "smtp"),
                "--from", sender, "--to", ",".join(address(user) for user in to), "--data", f"@{path}",
                "--suppress-data", "--helo", "client.test"]
     if way != "plain":
