@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import unittest
 
-from host import Host
+from host import Host, another_tick
 from tools import NOBODY, need, run
 
 STORE = 0  # enum priv_role
@@ -33,10 +33,14 @@ class Maildir(unittest.TestCase):
 
     def as_owner(self, command, input=None, env=None, codes=(0,)):
         """These programs run as the one whose Maildir it is, as they would on a host."""
+        self.let_time_pass()
         if os.geteuid() == 0:
             command = [need("setpriv", "util-linux"), f"--reuid={self.owner.st_uid}", f"--regid={self.owner.st_gid}",
                        "--clear-groups", *command]
         return run(command, input, env={"HOME": str(self.home), **(env or {})}, codes=codes)
+
+    def let_time_pass(self):
+        another_tick(self.inbox / "new", self.inbox / "cur")
 
     def copy(self, of, to):
         shutil.copy(of, to)
@@ -150,6 +154,7 @@ class Maildir(unittest.TestCase):
         for number in range(6):
             self.host.send(MESSAGE % (b"%d" % number, b"x"))
         uidls = self.uidls()
+        self.let_time_pass()
         new = sorted((self.inbox / "new").iterdir(), key=lambda file: int(file.name.rsplit("U=", 1)[1]))
         new[0].unlink()
         new[1].rename(self.inbox / "cur" / f"{new[1].name}:2,S")
@@ -166,6 +171,7 @@ class Maildir(unittest.TestCase):
         # While a session is open its messages stay as they were numbered; the next one sees the truth.
         client = self.host.pop3("alice")
         count = client.stat()[0]
+        self.let_time_pass()
         for file in [*(self.inbox / "cur").iterdir()]:
             file.unlink()
         left = len([*(self.inbox / "new").iterdir()])
@@ -186,6 +192,8 @@ class Maildir(unittest.TestCase):
             else:
                 tmp = self.inbox / "tmp" / f"17000001{number:02}.{number}.elsewhere"
                 tmp.write_bytes(octets)
+                if number == 119:  # that shows the others, too
+                    self.let_time_pass()
                 tmp.rename(self.inbox / "new" / tmp.name)
             if number % 10 == 0:
                 self.host.pop3("alice").quit()

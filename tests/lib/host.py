@@ -19,6 +19,7 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 PASSWORD = "restante"
 USERS = ("alice", "bob", "carol")
 DOMAIN = "example.test"
+CLOCK_REALTIME_COARSE = 5  # clock_gettime(2): of what the kernel notes as times of files
 PATIENCE = 300  # seconds: ends a test that would never end; on no machine does anything take so long
 
 
@@ -239,6 +240,13 @@ class Host:
         for number in range(client.stat()[0]):
             client.dele(number + 1)
         client.quit()
+
+
+def another_tick(*directories):
+    """What others do there from now on has another time than what the store did last (store/scan.c)."""
+    def passed():
+        return time.clock_gettime_ns(CLOCK_REALTIME_COARSE) > max(path.stat().st_mtime_ns for path in directories)
+    wait_for(passed, "another tick of the clock")
 
 
 def without_trace(message):
