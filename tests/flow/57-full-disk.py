@@ -50,10 +50,10 @@ class Disk:
         return done.returncode == 0
 
     def mount(self):
-        self._run("mount", "-o", "loop", str(self.image), str(self.point))
+        return self._run("mount", "-o", "loop", str(self.image), str(self.point))
 
     def unmount(self):
-        subprocess.run(["umount", str(self.point)], check=True)
+        return self._run("umount", str(self.point))
 
     def exhaust(self):
         """From now on there is nothing behind what has not been written yet."""
