@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import poplib
+import pty
 import random
 import shutil
 import signal
@@ -58,6 +59,20 @@ def address(user):
 def be_alike():
     """From now on a host under test has as many processes as on any other machine, however many cores that has."""
     Host.ALIKE = {"smtp-in.workers": "2", "pop3d.workers": "2"}
+
+
+def on_a_terminal(command):
+    """What a shell's command writes to its terminal, all of it."""
+    ours, its = pty.openpty()
+    with subprocess.Popen(command, shell=True, stdin=its, stdout=its, stderr=its, start_new_session=True) as process:
+        os.close(its)
+        said = b""
+        with contextlib.suppress(OSError):  # EIO: nobody has it open any more
+            while piece := os.read(ours, 65536):
+                said += piece
+        os.close(ours)
+        assert process.wait(PATIENCE) == 0, said
+    return said
 
 
 class Host:
@@ -158,8 +173,12 @@ class Host:
         return str(self.dir / "run" / name)
 
     def command(self, *arguments, input=None, check=True):
-        done = subprocess.run([str(build_dir() / "restante"), *arguments], input=input, capture_output=True,
-                              timeout=PATIENCE)
+        """The command a person types. One that gives up on a host that is slow to say how it is, is typed again."""
+        def patient():
+            done = subprocess.run([str(build_dir() / "restante"), *arguments], input=input, capture_output=True,
+                                  timeout=PATIENCE)
+            return None if b"the host cannot be asked: it does not answer" in done.stderr else done
+        done = wait_for(patient, f"an answer to restante {' '.join(arguments)}")
         if check and done.returncode != 0:
             raise AssertionError(f"restante {' '.join(arguments)}: exit {done.returncode}: {done.stderr.decode()}")
         return done
@@ -226,9 +245,20 @@ class Host:
         with self.smtp() as client:
             return client.sendmail(sender, [address(user) for user in to], wire, ["BODY=8BITMIME"])
 
+    def free_pop3(self, user):
+        """pop3() as soon as nobody has the maildrop: one who left without QUIT has it until the server has seen that."""
+        def entered():
+            try:
+                return self.pop3(user)
+            except poplib.error_proto as error:
+                if b"[IN-USE]" not in error.args[0]:
+                    raise
+                return None
+        return wait_for(entered, f"the maildrop of {user}")
+
     def messages(self, user="alice"):
         """All of a user's messages as bytes with CRLF line ends, nothing deleted."""
-        client = self.pop3(user)
+        client = self.free_pop3(user)
         poplib._MAXLINE = 1 << 20
         count = client.stat()[0]
         found = [b"\r\n".join(client.retr(number + 1)[1]) + b"\r\n" for number in range(count)]
@@ -236,7 +266,7 @@ class Host:
         return found
 
     def empty(self, user):
-        client = self.pop3(user)
+        client = self.free_pop3(user)
         for number in range(client.stat()[0]):
             client.dele(number + 1)
         client.quit()

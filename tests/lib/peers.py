@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import unittest
 
-from host import PATIENCE, free_port, wait_for
+from host import PATIENCE, free_port, wait_for, wait_for_group
 from tools import need
 
 
@@ -106,8 +106,12 @@ service imap-login {{
         assert self.process.poll() is None, self.log()
         return self
 
-    def __exit__(self, *trace):
+    def stop(self):
+        """Until none of its processes is left that could write to a mailbox."""
         _end(self.process)
+
+    def __exit__(self, *trace):
+        self.stop()
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def log(self):
@@ -235,11 +239,19 @@ def _group(name):
 
 
 def _end(process):
-    if process is None or process.poll() is not None:
+    """All of the process group that it leads."""
+    if process is None:
         return
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(PATIENCE)
-    except subprocess.TimeoutExpired:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(PATIENCE)
+    kill_group(process)
+
+
+def kill_group(process):
+    """kill -9 of a process and all of the group that it leads, until they are gone with what they held."""
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    process.wait()
+    wait_for_group(process.pid)
