@@ -93,6 +93,9 @@ def stopped(pid):
         os.kill(pid, signal.SIGCONT)
 
 
+TCP_INFO_TOTAL_RETRANS = 100  # where struct tcp_info has it, of four octets of which one is enough
+
+
 class Limits(unittest.TestCase):
     def client(self, host, source="127.0.0.2", name="smtp"):
         client = Client(host, source, name)
@@ -158,7 +161,7 @@ class Limits(unittest.TestCase):
                     client.close()
             told = wait_for(lambda: (lambda seen: seen if seen.get("connections") == 50 else None)(counters(host)),
                             "all were accepted")
-            self.assertGreaterEqual(told["refused-connections-per-minute"], 44)
+            self.assertGreaterEqual(told["refused-connections-per-minute"], 40)  # one more is let in each twelve seconds
             self.assertEqual(told["refused-127.0.0.2"], told["refused-connections-per-minute"])
             self.assert_others_go_on(host)
 
@@ -169,9 +172,13 @@ class Limits(unittest.TestCase):
         sock.bind((source, 0))
         sock.setblocking(False)
         sock.connect_ex(("127.0.0.1", host.port("smtp")))
-        # On one machine it is there when somebody else's, begun later, is served.
+
+        def resent():
+            return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)[TCP_INFO_TOTAL_RETRANS] > 0
+        wait_for(lambda: resent() or select.select([], [sock], [], 0)[1], "an answer, or another SYN")
+        heard = not resent()
         self.assert_others_go_on(host)
-        return bool(select.select([], [sock], [], 0)[1]), sock
+        return heard, sock
 
     def until_not_heard(self, host, source="127.0.0.2"):
         def refused():
@@ -190,7 +197,7 @@ class Limits(unittest.TestCase):
             self.assertTrue(inside[0].say("NOOP").startswith("250"), "what it has goes on")
             self.assertEqual(self.client(host, name="pop3").line()[:3], "+OK")
             counted(host, shunned=True, shunned_now=1)
-            self.assertIn("event=client-shunned peer=127.0.0.2 seconds=3600", host.log())
+            wait_for(lambda: "event=client-shunned peer=127.0.0.2 seconds=3600" in host.log(), "a line about it")
 
     @unittest.skipUnless(os.geteuid() == 0, "only root puts filters on listeners")
     def test_who_was_not_heard_is_heard_again(self):
@@ -268,6 +275,7 @@ class Limits(unittest.TestCase):
                 if not reply.startswith("250"):
                     return reply, again.line()
                 again.say("RCPT TO:<nobody@example.test>")  # uses up what it was given meanwhile
+                again.close()
                 return None
             reply, after = wait_for(refused, "another session to feel it")
             self.assertRegex(reply, r"^421 4\.7\.0 .*Too many recipients failed")
@@ -323,7 +331,7 @@ class Limits(unittest.TestCase):
             for client in waiting:
                 client.sock.sendall(b"MAIL FROM:<a@client.test>\r\nRCPT TO:<nobody@example.test>\r\n")
             wait_for(lambda: counters(host).get("delayed-recipients") == 5, "all wait")
-            told = wait_for(lambda: (lambda seen: seen if seen["hand-over-open"] == seen.get("hand-over-idle") else None)(
+            told = wait_for(lambda: (lambda seen: seen if seen.get("hand-over-open") == seen.get("hand-over-idle") else None)(
                 counters(host)), "all connections are idle")
             self.assertEqual(told["sessions"], 5)
 
@@ -342,12 +350,14 @@ class Limits(unittest.TestCase):
             self.assertEqual(host.smtp(secure="tls").noop()[0], 250)
 
     def test_slow_senders(self):
-        with limited(minimum_rate="1000", minimum_rate_after="2s") as host:
+        with limited(minimum_rate="100", minimum_rate_after="2s") as host:
             slow, quick = self.client(host).hello(), self.client(host).hello()
             for client in (slow, quick):
                 client.say("MAIL FROM:<a@client.test>", "RCPT TO:<alice@example.test>")
-                self.assertTrue(client.say("DATA").startswith("354"))
-            quick.sock.sendall(b"x" * 70 + b"\r\n" + b"Subject: y\r\n\r\n" + (b"y" * 70 + b"\r\n") * 500)
+            # Along with DATA, so that it is there when its time begins; for six minutes it has been quick enough.
+            quick.sock.sendall(b"DATA\r\nSubject: y\r\n\r\n" + (b"y" * 70 + b"\r\n") * 500)
+            self.assertTrue(quick.reply().startswith("354"))
+            self.assertTrue(slow.say("DATA").startswith("354"))
             slow.sock.sendall(b"Subject: x\r\n")
             self.assertRegex(slow.reply(), r"^421 4\.4\.2 .*too slowly")
             self.assertEqual(slow.line(), "")
@@ -361,11 +371,12 @@ class Limits(unittest.TestCase):
             with self.subTest(by=line), limited(hand_over_connections="1", hand_over_hold="3s", workers="1") as host:
                 slow, other = self.client(host).hello(), self.client(host, "127.0.0.3").hello()
                 slow.say("MAIL FROM:<a@client.test>", "RCPT TO:<alice@example.test>")
-                slow.sock.sendall(line.encode() + b"\r\n" * (line == "DATA"))
+                with stopped(host.pids("smtp-in")[0]):  # so that both come at once
+                    slow.sock.sendall(line.encode() + b"\r\n" * (line == "DATA") + octets)
+                    other.sock.sendall(b"MAIL FROM:<a@client.test>\r\nRCPT TO:<alice@example.test>\r\n")
                 self.assertTrue(slow.reply().startswith(ready))
-                slow.sock.sendall(octets)
-                first = other.say("MAIL FROM:<a@client.test>", "RCPT TO:<alice@example.test>")
-                self.assertTrue(first.startswith("451 4.3.0"), first)
+                self.assertTrue(other.reply().startswith("250 2.1.0"))
+                self.assertRegex(other.reply(), r"^451 4\.3\.0")
                 self.assertRegex(slow.reply(), r"^421 4\.4\.2 .*too slowly")
                 self.assertEqual(slow.line(), "")
                 wait_for(lambda: other.say("RSET", "MAIL FROM:<a@client.test>", "RCPT TO:<alice@example.test>")
@@ -420,7 +431,7 @@ class Proxies(unittest.TestCase):
         return b"\r\n\r\n\0\r\nQUIT\n" + bytes([0x20 | command, family]) + struct.pack(">H", len(block)) + block
 
     def test_the_client_is_who_the_header_says(self):
-        with limited(proxy_from="127.0.0.1", clients_per_address="2", connections_per_minute="0") as host:
+        with limited(proxy_from="127.0.0.1", proxy_timeout="1h", clients_per_address="2", connections_per_minute="0") as host:
             v4 = b"PROXY TCP4 192.0.2.7 127.0.0.1 1000 25\r\n"
             v6 = self.version2(1, 0x21, socket.inet_pton(socket.AF_INET6, "2001:db8::7") + bytes(16) +
                                struct.pack(">HH", 1000, 25) + b"\x04\0\x03abc")
@@ -428,7 +439,7 @@ class Proxies(unittest.TestCase):
             self.assertIn("[IPv6:2001:db8::7]", self.received(host, v6))
             self.assertIn("[127.0.0.1]", self.received(host, b"PROXY UNKNOWN\r\n"))
             self.assertIn("[127.0.0.1]", self.received(host, self.version2(0, 0, b"")))
-            self.assertIn("peer=192.0.2.7", host.log())
+            wait_for(lambda: "peer=192.0.2.7" in host.log(), "the client's address in the log")
             v4 = v4.replace(b".7 ", b".8 ")
             for _ in range(2):
                 self.connect(host, v4).hello()
@@ -441,7 +452,7 @@ class Proxies(unittest.TestCase):
             counted(host, refused_clients_per_address=2, proxied=11, **{"refused-192.0.2.8": 1})
 
     def test_what_is_no_header_ends_the_connection(self):
-        with limited(proxy_from="127.0.0.1") as host:
+        with limited(proxy_from="127.0.0.1", proxy_timeout="1h") as host:
             for bad in (b"EHLO client.test\r\n", b"PROXY TCP4 192.0.2.7\r\n", b"PROXY TCP4 192.0.2.7 127.0.0.1 1 25\n",
                         b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\x0c" + bytes(12)):
                 self.assertEqual(self.connect(host, bad).line(), "", bad)
@@ -455,7 +466,7 @@ class Proxies(unittest.TestCase):
             self.assertEqual(self.connect(host, b"PROXY TCP4 192").line(), "", "it is waited for no longer")
 
     def test_tls_behind_a_header(self):
-        with limited(proxy_from="127.0.0.1") as host:
+        with limited(proxy_from="127.0.0.1", proxy_timeout="1h") as host:
             raw = socket.create_connection(("127.0.0.1", host.port("submissions")), PATIENCE)
             # In one segment with the beginning of the handshake, as a balancer sends it.
             with raw:
