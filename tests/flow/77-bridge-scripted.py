@@ -220,7 +220,7 @@ class Scripts(unittest.TestCase):
         wait_for(lambda: self.here("anew") == 1, "the first pull")
         type(self).validity = 8
         wait_for(lambda: "notice: the server made folder INBOX anew (UIDVALIDITY 8, before 7)" in self.listed("anew"), "the notice")
-        self.assertEqual(self.here("anew"), 2, "the same UID is another message now")
+        wait_for(lambda: self.here("anew") == 2, "the same UID, which is another message now")
         rounds = self.said("anew", "LOGOUT")
         wait_for(lambda: self.said("anew", "LOGOUT") > rounds, "one more pull")
         self.assertEqual(self.here("anew"), 2)
