@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
@@ -244,6 +245,32 @@ static void *thread_main(void *argument)
 	return NULL;
 }
 
+/* What Landlock lets it do there, and the filter does not. */
+static void probe_own_tree(void)
+{
+	char name[] = "./program";
+	char *const arguments[] = { name, NULL };
+
+	const int fd = open(name, O_RDWR | O_CREAT | O_EXCL, 0700);
+	EXPECT(fd >= 0);
+	EXPECT(write(fd, "#!/bin/true\n", 12) == 12);
+	EXPECT_DENIED(execve(name, arguments, arguments));
+	EXPECT_DENIED((int)syscall(SYS_execveat, fd, "", arguments, arguments, AT_EMPTY_PATH));
+	EXPECT(mmap(NULL, 12, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0) == MAP_FAILED);
+	EXPECT_DENIED(ioctl(fd, FIONREAD, &(int){ 0 }));
+	EXPECT(close(fd) == 0 && unlink(name) == 0);
+	EXPECT_DENIED(symlink("/etc/passwd", "made"));
+	EXPECT_DENIED(symlinkat("/etc/passwd", AT_FDCWD, "made"));
+	EXPECT_DENIED(mknod("made", S_IFIFO | 0600, 0));
+	EXPECT_DENIED(mknod("made", S_IFCHR | 0600, 0));
+	EXPECT_DENIED(mknod("made", S_IFBLK | 0600, 0));
+	EXPECT_DENIED(mknodat(AT_FDCWD, "made", S_IFSOCK | 0600, 0));
+	EXPECT_DENIED(bind(0,
+		(const struct sockaddr *)&(struct sockaddr_un){
+			.sun_family = AF_UNIX, .sun_path = "made" },
+		sizeof(struct sockaddr_un)));
+}
+
 static void probe_store(enum priv_role role)
 {
 	pthread_t thread;
@@ -265,6 +292,7 @@ static void probe_store(enum priv_role role)
 	EXPECT(rmdir("a") == 0 && rmdir("b") == 0);
 	EXPECT(pthread_create(&thread, NULL, thread_main, &value) == 0);
 	EXPECT(pthread_join(thread, NULL) == 0 && value == 42);
+	probe_own_tree();
 }
 
 static void the_store_works_in_its_tree(void **state)
