@@ -370,13 +370,14 @@ static void take_back(struct work *work)
 
 static void name_files(struct work *work)
 {
+	char base[INDEX_BASE_LIMIT + 1];
+	const size_t begun = maildir_base_begin(&work->unique, work->size, work->wire, base);
+
 	for (size_t i = 0; i < work->count; i++) {
 		struct target *target = &work->targets[i];
-		char base[INDEX_BASE_LIMIT + 1];
 		char leaf[MAILDIR_LEAF_LIMIT + 1];
 		const struct text name = { .ptr = base,
-			.len = maildir_base_print(
-				&work->unique, work->size, work->wire, target->uid, base) };
+			.len = maildir_base_end(base, begun, target->uid) };
 		const struct text made = { .ptr = leaf,
 			.len = maildir_leaf_print(
 				target->flags || target->bits ? INDEX_CUR : INDEX_NEW, name,

@@ -174,16 +174,24 @@ void maildir_base_parse(struct text base, struct maildir_base *parts)
 		parts->seconds = (int64_t)value;
 }
 
-size_t maildir_base_print(const struct maildir_unique *unique, uint64_t size, uint64_t wire,
-	uint32_t uid, char base[INDEX_BASE_LIMIT + 1])
+size_t maildir_base_begin(const struct maildir_unique *unique, uint64_t size, uint64_t wire,
+	char base[INDEX_BASE_LIMIT + 1])
 {
-	const int length =
-		snprintf(base, INDEX_BASE_LIMIT + 1, "%lld.M%uP%uQ%llu.%.*s,S=%llu,W=%llu,U=%u",
-			(long long)unique->seconds, unique->microseconds, unique->process,
-			(unsigned long long)unique->count, MAILDIR_HOST_LIMIT, unique->host,
-			(unsigned long long)size, (unsigned long long)wire, uid);
+	const int length = snprintf(base, INDEX_BASE_LIMIT + 1,
+		"%lld.M%uP%uQ%llu.%.*s,S=%llu,W=%llu,U=", (long long)unique->seconds,
+		unique->microseconds, unique->process, (unsigned long long)unique->count,
+		MAILDIR_HOST_LIMIT, unique->host, (unsigned long long)size,
+		(unsigned long long)wire);
 
 	return (size_t)length;
+}
+
+size_t maildir_base_end(char base[INDEX_BASE_LIMIT + 1], size_t begun, uint32_t uid)
+{
+	const size_t length = begun + text_number(uid, base + begun);
+
+	base[length] = '\0';
+	return length;
 }
 
 size_t maildir_base_adopt(struct text unique, uint64_t size, uint64_t wire, uint32_t uid,

@@ -63,9 +63,11 @@ struct maildir_unique {
 	const char *host; /* letters, digits, '-' and '.' only */
 };
 
-/* A name of our own. The octets written (a NUL after them). */
-size_t maildir_base_print(const struct maildir_unique *unique, uint64_t size, uint64_t wire,
-	uint32_t uid, char base[INDEX_BASE_LIMIT + 1]);
+/* A name of our own up to the UID, which is all that differs between recipients. The octets written. */
+size_t maildir_base_begin(const struct maildir_unique *unique, uint64_t size, uint64_t wire,
+	char base[INDEX_BASE_LIMIT + 1]);
+/* The rest of it, a NUL at the end; may be done again for the next recipient. The octets of the whole. */
+size_t maildir_base_end(char base[INDEX_BASE_LIMIT + 1], size_t begun, uint32_t uid);
 
 /* The name for a file that others put there: its unique part is kept when it fits. As above. */
 size_t maildir_base_adopt(struct text unique, uint64_t size, uint64_t wire, uint32_t uid,

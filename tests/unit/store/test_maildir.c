@@ -112,7 +112,11 @@ static void test_names(void **state)
 	uint64_t keywords;
 
 	(void)state;
-	const size_t length = maildir_base_print(&unique, 1000, 1020, 77, base);
+	const size_t begun = maildir_base_begin(&unique, 1000, 1020, base);
+	maildir_base_end(base, begun, 1234567);
+	assert_string_equal(
+		base, "1795310862.M42P4711Q9.mail.example.test,S=1000,W=1020,U=1234567");
+	const size_t length = maildir_base_end(base, begun, 77);
 	assert_string_equal(base, "1795310862.M42P4711Q9.mail.example.test,S=1000,W=1020,U=77");
 	assert_int_equal(length, strlen(base));
 	maildir_base_parse(text_of(base), &parts);
@@ -154,8 +158,8 @@ static void test_names(void **state)
 		.process = UINT32_MAX,
 		.count = UINT64_MAX,
 		.host = host };
-	assert_true(maildir_base_print(&worst, UINT64_MAX, UINT64_MAX, UINT32_MAX, base) <=
-		    INDEX_BASE_LIMIT);
+	const size_t worst_begun = maildir_base_begin(&worst, UINT64_MAX, UINT64_MAX, base);
+	assert_true(maildir_base_end(base, worst_begun, UINT32_MAX) <= INDEX_BASE_LIMIT);
 	maildir_base_parse(text_of(base), &parts);
 	assert_int_equal(parts.seconds, UINT32_MAX);
 	memset(host, 'u', sizeof(host) - 1);
