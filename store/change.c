@@ -393,14 +393,42 @@ static int flush(void *owner)
 STAILQ_HEAD(mailbox_list, mailbox);
 
 static void note_mailbox(
-	struct engine *engine, struct mailbox_list *grouped, struct mailbox *mailbox)
+	struct engine *engine, struct mailbox_list *grouped, struct mailbox *mailbox, bool with_cur)
 {
-	if (!mailbox || mailbox->grouped)
+	if (!mailbox)
 		return;
-	mailbox->grouped = true;
-	mailbox->pins++;
-	STAILQ_INSERT_TAIL(grouped, mailbox, group_link);
-	scan_before(engine, mailbox);
+	if (!mailbox->grouped) {
+		mailbox->grouped = true;
+		mailbox->pins++;
+		STAILQ_INSERT_TAIL(grouped, mailbox, group_link);
+		scan_before(engine, mailbox);
+	}
+	if (with_cur && !mailbox->cur_before)
+		scan_before_cur(engine, mailbox);
+}
+
+static bool is_within(const char *part, const char *leaf)
+{
+	return strncmp(leaf, part, strlen(part)) == 0;
+}
+
+/* A delivery without flags, as nearly all are, leaves cur/ alone. */
+static bool may_alter_cur(const struct effect *effect)
+{
+	switch (effect->kind) {
+	case EFFECT_LINK:
+		return !is_within("new/", effect->to);
+	case EFFECT_PLACE:
+		return !is_within("tmp/", effect->from) || !is_within("new/", effect->to);
+	case EFFECT_REMOVE:
+	case EFFECT_TRANSFER:
+		return true;
+	case EFFECT_FILE:
+	case EFFECT_ASIDE:
+	case EFFECT_RENAME:
+		break;
+	}
+	return false;
 }
 
 /* What the group does to directories is ours: note their times around it. */
@@ -410,8 +438,10 @@ static void note_before(struct engine *engine, struct mailbox_list *grouped)
 
 	STAILQ_FOREACH (change, &engine->showing, link) {
 		for (size_t i = 0; i < change->effect_count; i++) {
-			note_mailbox(engine, grouped, change->effects[i].mailbox);
-			note_mailbox(engine, grouped, change->effects[i].source);
+			const struct effect *effect = &change->effects[i];
+			const bool with_cur = may_alter_cur(effect);
+			note_mailbox(engine, grouped, effect->mailbox, with_cur);
+			note_mailbox(engine, grouped, effect->source, with_cur);
 		}
 	}
 }

@@ -625,8 +625,12 @@ enum store_failure scan_run(
 int scan_measure(int fd, const char *leaf, struct index_message *row);
 /* What a file's octets are with CRLF. 0, or an errno. */
 int scan_count_wire(int file, uint64_t *wire);
-/* Before and after renames of our own, so that they do not look like somebody else's. */
+/*
+ * Before and after renames of our own, so that they do not look like somebody else's. Those that have to
+ * do with cur/ need scan_before_cur() as well, after scan_before().
+ */
 void scan_before(struct engine *engine, struct mailbox *mailbox);
+void scan_before_cur(struct engine *engine, struct mailbox *mailbox);
 void scan_after(struct engine *engine, struct mailbox *mailbox);
 
 /* import.c: whether an import of the user was begun and not finished */

@@ -57,6 +57,13 @@ void scan_before(struct engine *engine, struct mailbox *mailbox)
 	const int fd = mailbox_directory(engine, mailbox);
 
 	mailbox->new_before = fd < 0 ? 0 : modified(fd, "new");
+	mailbox->cur_before = 0;
+}
+
+void scan_before_cur(struct engine *engine, struct mailbox *mailbox)
+{
+	const int fd = mailbox_directory(engine, mailbox);
+
 	mailbox->cur_before = fd < 0 ? 0 : modified(fd, "cur");
 }
 
@@ -76,7 +83,8 @@ void scan_after(struct engine *engine, struct mailbox *mailbox)
 	if (fd < 0)
 		return;
 	carry(mailbox, &mailbox->row.new_seen, mailbox->new_before, modified(fd, "new"));
-	carry(mailbox, &mailbox->row.cur_seen, mailbox->cur_before, modified(fd, "cur"));
+	if (mailbox->cur_before)
+		carry(mailbox, &mailbox->row.cur_seen, mailbox->cur_before, modified(fd, "cur"));
 }
 
 bool scan_is_due(struct engine *engine, struct mailbox *mailbox)
