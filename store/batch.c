@@ -80,7 +80,7 @@ static void put_row(struct batch *batch, uint32_t uid, const struct index_messag
 		return;
 	index_message_key(batch->mailbox->id, uid, key);
 	buf_clear(&engine->value);
-	index_message_pack(&engine->value, row);
+	index_message_encode(&engine->value, row);
 	batch->error = env_put(engine->env, batch->txn, ENV_MESSAGES,
 		(struct text){ .ptr = (char *)key, .len = sizeof(key) }, buf_text(&engine->value));
 }

@@ -426,7 +426,7 @@ static int write_rows(struct work *work, const struct target *target)
 
 	index_message_key(mailbox->id, target->uid, key);
 	buf_clear(&engine->value);
-	index_message_pack(&engine->value, &row);
+	index_message_encode(&engine->value, &row);
 	const int error = env_put(engine->env, work->txn, ENV_MESSAGES,
 		(struct text){ .ptr = (char *)key, .len = sizeof(key) }, buf_text(&engine->value));
 	return error ? error : mailbox_put(engine, work->txn, mailbox, &mailbox->row);

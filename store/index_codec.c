@@ -12,6 +12,8 @@ MESSAGE_DEFINE(index_expunging, INDEX_EXPUNGING_FIELDS)
 MESSAGE_DEFINE(index_copying, INDEX_COPYING_FIELDS)
 MESSAGE_DEFINE(index_domain, INDEX_DOMAIN_FIELDS)
 MESSAGE_DEFINE(index_alias, INDEX_ALIAS_FIELDS)
+MESSAGE_DEFINE_SHORT(index_mailbox, INDEX_MAILBOX_FIELDS)
+MESSAGE_DEFINE_SHORT(index_message, INDEX_MESSAGE_FIELDS)
 
 #define DECODE(tag) \
 	int tag##_decode(struct text value, struct tag *row) \
@@ -20,13 +22,30 @@ MESSAGE_DEFINE(index_alias, INDEX_ALIAS_FIELDS)
 	}
 DECODE(index_counters)
 DECODE(index_user)
-DECODE(index_mailbox)
-DECODE(index_message)
 DECODE(index_once)
 DECODE(index_expunging)
 DECODE(index_copying)
 DECODE(index_domain)
 DECODE(index_alias)
+
+#define CODE_SHORT(tag) \
+	void tag##_encode(struct buf *out, const struct tag *row) \
+	{ \
+		struct tag written = *row; \
+		written.version = INDEX_SHORT_VERSION; \
+		tag##_pack_short(out, &written); \
+	} \
+	int tag##_decode(struct text value, struct tag *row) \
+	{ \
+		if (value.len && value.ptr[0] == INDEX_VERSION) \
+			return tag##_unpack(value, row); \
+		if (tag##_unpack_short(value, row) != 0 || row->version != INDEX_SHORT_VERSION) \
+			return -1; \
+		row->version = INDEX_VERSION; \
+		return 0; \
+	}
+CODE_SHORT(index_mailbox)
+CODE_SHORT(index_message)
 
 static void put_u32(unsigned char *at, uint32_t value)
 {

@@ -11,8 +11,9 @@
  *	expunging  user u32, mailbox u32, first uid u32             expunging
  *	copying    user u32, mailbox u32, first uid u32             copying
  *
- * Every value begins with its format's version, u8. Fields follow as base/message.h packs them.
- * A value that does not decode to its last octet is damage: -1.
+ * Every value begins with its format's version, u8. Fields follow as base/message.h packs them. Those of
+ * messages and mailboxes, which come with every delivery, are written in its short form under a version of
+ * its own, and read in both. A value that does not decode to its last octet is damage: -1.
  */
 #ifndef STORE_INDEX_CODEC_H
 #define STORE_INDEX_CODEC_H
@@ -22,6 +23,7 @@
 
 enum {
 	INDEX_VERSION = 1,
+	INDEX_SHORT_VERSION = 2,
 	INDEX_HASH_LIMIT = 512, /* of a crypt(3) hash */
 	INDEX_BASE_LIMIT = 180, /* of a base name: ':2,', flags and 64 keywords fit behind it */
 	INDEX_MAILBOX_KEY = 8,
@@ -81,6 +83,12 @@ MESSAGE_DECLARE(index_expunging, INDEX_EXPUNGING_FIELDS)
 MESSAGE_DECLARE(index_copying, INDEX_COPYING_FIELDS)
 MESSAGE_DECLARE(index_domain, INDEX_DOMAIN_FIELDS)
 MESSAGE_DECLARE(index_alias, INDEX_ALIAS_FIELDS)
+MESSAGE_DECLARE_SHORT(index_mailbox)
+MESSAGE_DECLARE_SHORT(index_message)
+
+/* The row's value, whatever its version says. */
+void index_mailbox_encode(struct buf *out, const struct index_mailbox *row);
+void index_message_encode(struct buf *out, const struct index_message *row);
 
 /* As _unpack, and the version must be ours. Texts point into value. 0, or -1. */
 int index_counters_decode(struct text value, struct index_counters *counters);

@@ -237,7 +237,7 @@ int mailbox_put(struct engine *engine, struct env_txn *txn, const struct mailbox
 		value.new_seen = value.cur_seen = 0;
 	index_mailbox_key(mailbox->id, key);
 	buf_clear(&engine->value);
-	index_mailbox_pack(&engine->value, &value);
+	index_mailbox_encode(&engine->value, &value);
 	return env_put(engine->env, txn, ENV_MAILBOXES,
 		(struct text){ .ptr = (char *)key, .len = sizeof(key) }, buf_text(&engine->value));
 }

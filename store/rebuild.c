@@ -110,7 +110,7 @@ static int put_message(struct rebuilding *rebuilding, struct mailbox *mailbox,
 	}
 	index_message_key(mailbox->id, uid, key);
 	buf_clear(&engine->value);
-	index_message_pack(&engine->value, &row);
+	index_message_encode(&engine->value, &row);
 	error = env_put(engine->env, rebuilding->txn, ENV_MESSAGES,
 		(struct text){ .ptr = (char *)key, .len = sizeof(key) }, buf_text(&engine->value));
 	mailbox->row.messages++;

@@ -11,6 +11,8 @@
 	F(u8, a, 0) F(text, b, 100) F(u32, c, 70000) F(i64, d, 0) F(u64, e, 0) F(text, f, 1 << 20)
 MESSAGE_DECLARE(all_kinds, ALL_FIELDS)
 MESSAGE_DEFINE(all_kinds, ALL_FIELDS)
+MESSAGE_DECLARE_SHORT(all_kinds)
+MESSAGE_DEFINE_SHORT(all_kinds, ALL_FIELDS)
 
 static void expect_same(struct buf *packed, struct text payload)
 {
@@ -44,6 +46,17 @@ static void try_records(struct text payload)
 	expect_same(&packed, text_head(payload, whole));
 }
 
+static void try_short(struct text payload)
+{
+	struct all_kinds message;
+	struct buf packed = { 0 };
+
+	if (all_kinds_unpack_short(payload, &message) == 0) {
+		all_kinds_pack_short(&packed, &message);
+		expect_same(&packed, payload);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size)
 {
 	const struct text payload = fuzz_text(octets, size);
@@ -55,5 +68,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size)
 	TRY(control_counters);
 	TRY(all_kinds);
 	try_records(payload);
+	try_short(payload);
 	return 0;
 }

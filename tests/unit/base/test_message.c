@@ -17,6 +17,8 @@
 	F(text, name, 5) F(u64, large, 0) F(i64, below, 0) F(text, body, 1 << 20)
 MESSAGE_DECLARE(every, EVERY_FIELDS)
 MESSAGE_DEFINE(every, EVERY_FIELDS)
+MESSAGE_DECLARE_SHORT(every)
+MESSAGE_DEFINE_SHORT(every, EVERY_FIELDS)
 
 static const struct every sample = {
 	.small = 255,
@@ -120,6 +122,92 @@ static void a_run_of_records(void **state)
 	buf_release(&out);
 }
 
+static const char sample_short[] = "\xff\xe8\x07\x05"
+				   "a\0b!!\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01"
+				   "\x03\x08the body";
+
+static void the_short_form(void **state)
+{
+	struct text whole = { .ptr = sample_short, .len = sizeof(sample_short) - 1 };
+	struct buf out = { 0 };
+	struct every back;
+
+	(void)state;
+	every_pack_short(&out, &sample);
+	assert_int_equal(buf_length(&out), whole.len);
+	assert_memory_equal(buf_text(&out).ptr, sample_short, whole.len);
+	assert_int_equal(every_unpack_short(whole, &back), 0);
+	assert_int_equal(back.small, 255);
+	assert_int_equal(back.bounded, 1000);
+	assert_true(text_equal(back.name, sample.name));
+	assert_true(back.large == UINT64_MAX - 1);
+	assert_true(back.below == -2);
+	assert_true(text_equal(back.body, sample.body));
+	for (size_t length = 0; length < whole.len; length++) {
+		char *copy = malloc(length ? length : 1);
+		memcpy(copy, sample_short, length);
+		assert_int_equal(
+			every_unpack_short((struct text){ .ptr = copy, .len = length }, &back), -1);
+		free(copy);
+	}
+	whole.len++;
+	assert_int_equal(every_unpack_short(whole, &back), -1);
+	buf_release(&out);
+}
+
+static void short_numbers(void **state)
+{
+	static const int64_t numbers[] = { 0, 1, -1, 63, -64, 64, -65, 1 << 20, INT32_MIN,
+		INT64_MAX, INT64_MIN };
+	struct buf out = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		buf_clear(&out);
+		message_add_short_i64(&out, numbers[i]);
+		message_add_short_u64(&out, (uint64_t)numbers[i]);
+		message_add_short_u32(&out, (uint32_t)numbers[i]);
+		struct message_reader in = { .at = buf_text(&out).ptr, .left = buf_length(&out) };
+		assert_true(message_get_short_i64(&in, 0) == numbers[i]);
+		assert_true(message_get_short_u64(&in, 0) == (uint64_t)numbers[i]);
+		assert_true(message_get_short_u32(&in, 0) == (uint32_t)numbers[i]);
+		assert_true(!in.bad && in.left == 0);
+	}
+	buf_release(&out);
+}
+
+static void short_numbers_that_are_none(void **state)
+{
+	static const struct {
+		struct text octets;
+		uint32_t limit;
+		bool is_large; /* read as u64 */
+	} table[] = {
+		{ TEXT(""), 0, false },
+		{ TEXT("\x80"), 0, false },
+		{ { "\x80\0", 2 }, 0, false }, /* could be shorter */
+		{ { "\x81\x80\0", 3 }, 0, false },
+		{ TEXT("\x65"), 100, false },
+		{ TEXT("\xe5\x01"), 100, false },
+		{ TEXT("\xff\xff\xff\xff\x1f"), 0, false }, /* 33 bits */
+		{ TEXT("\x80\x80\x80\x80\x80\x01"), 0, false },
+		{ TEXT("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x03"), 0, true }, /* 65 bits */
+		{ TEXT("\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01"), 0, true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		struct message_reader in = { .at = table[i].octets.ptr,
+			.left = table[i].octets.len };
+		if (table[i].is_large)
+			assert_true(message_get_short_u64(&in, table[i].limit) == 0);
+		else
+			assert_int_equal(message_get_short_u32(&in, table[i].limit), 0);
+		assert_true(in.bad);
+		assert_int_equal(in.left, table[i].octets.len);
+	}
+}
+
 static void what_the_supervisor_says(void **state)
 {
 	struct buf out = { 0 };
@@ -145,6 +233,9 @@ int main(void)
 		cmocka_unit_test(only_the_whole_of_it),
 		cmocka_unit_test(limits),
 		cmocka_unit_test(a_run_of_records),
+		cmocka_unit_test(the_short_form),
+		cmocka_unit_test(short_numbers),
+		cmocka_unit_test(short_numbers_that_are_none),
 		cmocka_unit_test(what_the_supervisor_says),
 	};
 

@@ -24,8 +24,9 @@ static void test_values(void **state)
 	struct buf out = { 0 };
 
 	(void)state;
-	index_message_pack(&out, &message);
+	index_message_encode(&out, &message);
 	assert_int_equal(index_message_decode(buf_text(&out), &read), 0);
+	assert_int_equal(read.version, INDEX_VERSION);
 	assert_int_equal(read.received, -3);
 	assert_true(read.keywords == UINT64_MAX);
 	assert_true(text_equal(read.base, TEXT("base")));
@@ -54,6 +55,55 @@ static void test_values(void **state)
 			length <= INDEX_HASH_LIMIT ? 0 : -1);
 	}
 	buf_release(&out);
+}
+
+/* Rows of before the short form was are still there, and what was written of them is what is read. */
+static void test_both_forms(void **state)
+{
+	const struct index_mailbox mailbox = { .version = INDEX_VERSION,
+		.uidvalidity = 1795310862,
+		.uidnext = UINT32_MAX,
+		.ceiling = 2,
+		.modseq = UINT64_MAX,
+		.messages = 3,
+		.unseen = 2,
+		.octets = 1 << 20,
+		.wire = 1 << 21,
+		.expunged_since = 5,
+		.expunged = 6,
+		.new_seen = INT64_MAX,
+		.cur_seen = -1,
+		.name = TEXT("INBOX"),
+		.keywords = TEXT("$Junk work") };
+	struct index_mailbox long_one, short_one;
+	struct buf out[2] = { 0 };
+
+	(void)state;
+	index_mailbox_pack(&out[0], &mailbox);
+	index_mailbox_encode(&out[1], &mailbox);
+	assert_true(buf_length(&out[1]) < buf_length(&out[0]));
+	assert_int_equal(index_mailbox_decode(buf_text(&out[0]), &long_one), 0);
+	assert_int_equal(index_mailbox_decode(buf_text(&out[1]), &short_one), 0);
+	assert_true(text_equal(short_one.name, mailbox.name));
+	assert_true(text_equal(short_one.keywords, mailbox.keywords));
+	short_one.name = long_one.name;
+	short_one.keywords = long_one.keywords;
+	buf_clear(&out[1]);
+	index_mailbox_pack(&out[1], &short_one);
+	assert_true(text_equal(buf_text(&out[0]), buf_text(&out[1])));
+	/* The sign of a deleted one is none of them. */
+	assert_int_equal(index_mailbox_decode(index_deleted(), &long_one), -1);
+	buf_release(&out[0]);
+	buf_release(&out[1]);
+
+	struct index_message read;
+	index_message_pack(
+		&out[0], &(struct index_message){
+				 .version = INDEX_VERSION, .received = 7, .base = TEXT("base") });
+	assert_int_equal(index_message_decode(buf_text(&out[0]), &read), 0);
+	assert_true(read.received == 7 && text_equal(read.base, TEXT("base")));
+	assert_int_equal(index_message_decode(text_from(buf_text(&out[0]), 1), &read), -1);
+	buf_release(&out[0]);
 }
 
 /* The octets of keys are in the order of what they stand for. */
@@ -113,6 +163,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_both_forms),
 		cmocka_unit_test(test_keys),
 	};
 

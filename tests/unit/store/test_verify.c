@@ -65,7 +65,7 @@ static void put_row(struct fixture *fixture, uint32_t uid, const struct index_me
 	assert_int_equal(env_begin(fixture->engine->env, &txn), 0);
 	const struct text at = { (char *)key, sizeof(key) };
 	if (row) {
-		index_message_pack(&value, row);
+		index_message_encode(&value, row);
 		assert_int_equal(
 			env_put(fixture->engine->env, txn, ENV_MESSAGES, at, buf_text(&value)), 0);
 	} else {
