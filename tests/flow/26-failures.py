@@ -18,7 +18,7 @@ import subprocess
 import termios
 import unittest
 
-from host import PATIENCE, Host, build_dir, wait_for
+from host import PATIENCE, Host, build_dir, freeze, wait_for
 
 EX_OK, EX_NOUSER, EX_UNAVAILABLE, EX_TEMPFAIL, EX_NOPERM = 0, 67, 69, 75, 77
 TAKEN = ("250 2.0.0", "250 2.0.0", EX_OK)
@@ -338,7 +338,7 @@ class Failures(unittest.TestCase):
         def all_refused():
             messages, end, said = self.held("alice@example.test")
             [store] = wait_for(lambda: self.host.pids("store"), "a store")
-            os.kill(store, signal.SIGSTOP)
+            freeze(store)
             end()
             os.kill(store, signal.SIGKILL)
             for i, reply in enumerate(said()):

@@ -7,7 +7,7 @@ import smtplib
 import unittest
 
 import submit
-from host import PATIENCE, Host, address, wait_for
+from host import PATIENCE, Host, address, freeze, wait_for
 
 MESSAGE = (b"From: Alice <alice@example.test>\r\nTo: bob@example.test\r\nBcc: carol@example.test\r\nSubject: Hello\r\n\r\n"
            b"Gr\xc3\xbc\xc3\x9fe\r\n.dot\r\n")
@@ -180,7 +180,7 @@ class StoreAway(Clients, unittest.TestCase):
         def reply():
             wait_for(ready, "a store that answers")
             [store] = wait_for(lambda: self.host.pids("store"), "a store")
-            os.kill(store, signal.SIGSTOP)
+            freeze(store)
             client = question()
             os.kill(store, signal.SIGKILL)
             said = client.getreply()

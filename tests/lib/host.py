@@ -52,6 +52,16 @@ def wait_for_group(group):
     wait_for(gone, "the end of what was killed")
 
 
+def freeze(pid):
+    """SIGSTOP, and none of its threads does anything any more."""
+    def states():
+        for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+            stat = (task / "stat").read_text()
+            yield stat[stat.rindex(")") + 2]
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: set(states()) == {"T"}, f"a stop of process {pid}")
+
+
 def address(user):
     return user if "@" in user else f"{user}@{DOMAIN}"
 
