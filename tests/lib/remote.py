@@ -142,9 +142,9 @@ userdb {{
             file.rename(path / (f"cur/{name}:2,{flags}" if flags else f"new/{name}"))
 
     def left(self, user, folder="INBOX"):
-        """How many messages are there."""
+        """How many messages are there, also while they go from new/ to cur/."""
         path = self.maildir(user, folder)
-        return sum(1 for part in ("cur", "new") for _ in (path / part).iterdir())
+        return len({name.split(":")[0] for part in ("new", "cur") for name in os.listdir(path / part)})
 
 
 def add_account(local, remote, name, way, user="alice", to="alice", **settings):
