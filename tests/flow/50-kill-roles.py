@@ -22,6 +22,12 @@ class Sender(threading.Thread):
         self.acknowledged, self.temporary, self.wrong = [], 0, []
 
     def run(self):
+        try:
+            self.push()
+        except Exception as error:  # the test reports it
+            self.wrong.append(repr(error))
+
+    def push(self):
         number, client = 0, None
         while not self.stop.is_set():
             number += 1

@@ -80,18 +80,21 @@ class Scripted:
         self.port = self.listener.getsockname()[1]
         self.thread = threading.Thread(target=self._accept, daemon=True)
         self.open = set()
+        self.errors = []
 
     def __enter__(self):
         self.thread.start()
         return self
 
-    def __exit__(self, *trace):
+    def __exit__(self, kind, value, trace):
         self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
         for connection in list(self.open):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
         self.thread.join()
+        if self.errors and kind is None:
+            raise AssertionError("a script failed") from self.errors[0]
 
     def _accept(self):
         while True:
@@ -106,10 +109,14 @@ class Scripted:
     def _serve(self, connection):
         connection.settimeout(LONGEST)
         talk = Talk(connection, self.seen)
-        with contextlib.suppress(Gone, OSError):
+        try:
             if self.certificate:
                 talk.tls(self.certificate)
             self.script(talk)
+        except (Gone, OSError):
+            pass
+        except Exception as error:  # the test reports it
+            self.errors.append(error)
         with contextlib.suppress(OSError):
             talk.connection.close()
         self.open.discard(connection)
