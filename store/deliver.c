@@ -165,7 +165,7 @@ static enum store_failure add_target(struct work *work, const struct engine_reci
 		return STORE_OVER_QUOTA;
 	if (mailbox->row.uidnext >= UINT32_MAX - ENGINE_CEILING_BLOCK)
 		return STORE_DAMAGED;
-	hidden_pass(mailbox);
+	hidden_pass(mailbox, 1);
 	if (hidden_has(mailbox, recipient->uid))
 		return STORE_BUSY;
 	target->uid = recipient->uid ? recipient->uid : mailbox->row.uidnext;

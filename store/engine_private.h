@@ -552,8 +552,8 @@ void update_resume(struct engine *engine, struct mailbox *mailbox, struct text u
 /* hidden.c; see hidden.h */
 /* Whether the UID is one of copies that nobody sees. */
 bool hidden_has(const struct mailbox *mailbox, uint32_t uid);
-/* Before a UID is given: none of theirs. */
-void hidden_pass(struct mailbox *mailbox);
+/* Before so many UIDs are given in a row: none of theirs. */
+void hidden_pass(struct mailbox *mailbox, uint32_t count);
 /* What they take of the user's quota. */
 void hidden_count(const struct mailbox *mailbox, uint64_t *messages, uint64_t *octets);
 /* Those that were being made before the start go. An error of env.h, or 0. */

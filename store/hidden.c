@@ -56,10 +56,13 @@ bool hidden_has(const struct mailbox *mailbox, uint32_t uid)
 	return hidden && uid >= hidden->first && uid < hidden->end;
 }
 
-void hidden_pass(struct mailbox *mailbox)
+void hidden_pass(struct mailbox *mailbox, uint32_t count)
 {
-	if (hidden_has(mailbox, mailbox->row.uidnext))
-		mailbox->row.uidnext = mailbox->hidden->end;
+	const struct hidden *hidden = mailbox->hidden;
+
+	if (hidden && mailbox->row.uidnext < hidden->end &&
+		mailbox->row.uidnext + count > hidden->first)
+		mailbox->row.uidnext = hidden->end;
 }
 
 void hidden_count(const struct mailbox *mailbox, uint64_t *messages, uint64_t *octets)

@@ -9,8 +9,7 @@
 
 struct reading {
 	struct roster *roster;
-	struct index_mailbox_id id;
-	uint32_t uidnext;
+	const struct mailbox *mailbox;
 	bool damaged;
 };
 
@@ -33,9 +32,12 @@ static int read_one(void *owner, struct text key, struct text value)
 	uint32_t uid;
 
 	reading->damaged = index_message_key_decode(key, &id, &uid) != 0;
-	if (reading->damaged || id.user != reading->id.user || id.mailbox != reading->id.mailbox ||
-		uid >= reading->uidnext)
+	if (reading->damaged || id.user != reading->mailbox->id.user ||
+		id.mailbox != reading->mailbox->id.mailbox ||
+		uid >= reading->mailbox->visible.uidnext)
 		return 1;
+	if (hidden_has(reading->mailbox, uid))
+		return 0;
 	reading->damaged = index_message_decode(value, &row) != 0;
 	if (reading->damaged)
 		return 1;
@@ -108,9 +110,7 @@ enum store_failure roster_read(struct engine *engine, struct mailbox *mailbox)
 	}
 	struct roster *roster = mem_new(sizeof(*roster));
 	roster->listing = -1;
-	struct reading reading = {
-		.roster = roster, .id = mailbox->id, .uidnext = mailbox->visible.uidnext
-	};
+	struct reading reading = { .roster = roster, .mailbox = mailbox };
 
 	index_message_key(mailbox->id, 0, key);
 	room(roster, mailbox->visible.messages + 1);

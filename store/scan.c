@@ -285,9 +285,6 @@ static void adopt(struct scan *scan, const char *leaf)
 			LOG_WARNING("not-adopted", LOG_STRING("file", leaf), LOG_ERRNO(error));
 		return;
 	}
-	if (mailbox->uidnext >= UINT32_MAX - ENGINE_CEILING_BLOCK)
-		return;
-	hidden_pass(scan->mailbox);
 	const uint32_t uid = mailbox->uidnext++;
 	maildir_base_parse(names_base(leaf), &parts);
 	row.base = (struct text){ .ptr = base,
@@ -303,6 +300,18 @@ static int compare_leaves(const void *a, const void *b)
 	return strcmp(*(const char *const *)a + 4, *(const char *const *)b + 4);
 }
 
+/* So many UIDs are about to be given: never beyond what the text file has reserved. */
+static void raise_ceiling(struct scan *scan, size_t count)
+{
+	struct index_mailbox *row = &scan->mailbox->row;
+
+	if (row->uidnext + count < row->ceiling || scan->batch.error)
+		return;
+	row->ceiling = row->uidnext + (uint32_t)count + ENGINE_CEILING_BLOCK;
+	scan->batch.error = create_log_file(scan->engine, scan->batch.txn, scan->batch.change,
+		scan->mailbox, row->ceiling, row->keywords);
+}
+
 /* In the order of their names, which begin with the time of delivery. Whether some were left. */
 static bool adopt_unknown(struct scan *scan)
 {
@@ -316,22 +325,17 @@ static bool adopt_unknown(struct scan *scan)
 			leaves[count++] = name->leaf;
 	}
 	qsort(leaves, count, sizeof(*leaves), compare_leaves);
-	for (size_t i = 0; i < count && i < ADOPT_AT_ONCE; i++)
+	size_t now = count < ADOPT_AT_ONCE ? count : ADOPT_AT_ONCE;
+	if (now)
+		hidden_pass(scan->mailbox, (uint32_t)now);
+	if (scan->mailbox->row.uidnext >= UINT32_MAX - 2 * ENGINE_CEILING_BLOCK)
+		now = 0;
+	if (now)
+		raise_ceiling(scan, now);
+	for (size_t i = 0; i < now; i++)
 		adopt(scan, leaves[i]);
 	mem_free(leaves);
 	return count > ADOPT_AT_ONCE;
-}
-
-/* UIDs are about to be given: never beyond what the text file has reserved. */
-static void raise_ceiling(struct scan *scan)
-{
-	struct index_mailbox *row = &scan->mailbox->row;
-
-	if (row->uidnext + ADOPT_AT_ONCE < row->ceiling || scan->batch.error)
-		return;
-	row->ceiling = row->uidnext + ADOPT_AT_ONCE + ENGINE_CEILING_BLOCK;
-	scan->batch.error = create_log_file(scan->engine, scan->batch.txn, scan->batch.change,
-		scan->mailbox, row->ceiling, row->keywords);
 }
 
 /* ---- large directories are read by a thread ---- */
@@ -430,7 +434,6 @@ static enum store_failure look(struct scan *scan, struct change *change, bool *m
 	if (scan->damaged)
 		return engine_damaged(scan->engine, "messages");
 	batch_begin(&scan->batch, scan->engine, scan->mailbox, change);
-	raise_ceiling(scan);
 	error = remove_missing(scan);
 	alter_renamed(scan);
 	*more = adopt_unknown(scan);

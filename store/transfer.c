@@ -44,6 +44,8 @@ static int find_items(struct transfer *transfer, const uint32_t *uids, size_t co
 
 	for (size_t i = 0; i < count && error == 0 && uids[i] < transfer->uidnext; i++) {
 		unsigned char key[INDEX_MESSAGE_KEY];
+		if (hidden_has(transfer->source, uids[i]))
+			continue;
 		index_message_key(transfer->source->id, uids[i], key);
 		if (env_get(engine->env, NULL, ENV_MESSAGES,
 			    (struct text){ .ptr = (char *)key, .len = sizeof(key) }, &value,
@@ -71,6 +73,8 @@ static int find_one(void *owner, struct text key, struct text value)
 	if (finding->error || id.user != source->id.user || id.mailbox != source->id.mailbox ||
 		uid >= finding->transfer->uidnext)
 		return 1;
+	if (hidden_has(source, uid))
+		return 0;
 	finding->transfer->more = finding->transfer->count == finding->transfer->most;
 	if (finding->transfer->more)
 		return 1;
@@ -294,22 +298,12 @@ static void plan_item(struct transfer *transfer, const struct item *item)
 
 /* ---- the whole ---- */
 
-/* They get UIDs in a row, which are not those of hidden copies. */
-static void pass_hidden(struct transfer *transfer)
-{
-	struct mailbox *target = transfer->target;
-
-	if (target->hidden && target->row.uidnext < target->hidden->end &&
-		target->row.uidnext + transfer->count > target->hidden->first)
-		target->row.uidnext = target->hidden->end;
-}
-
 static enum store_failure prepare(struct transfer *transfer)
 {
 	enum store_failure failure = STORE_OK;
 
 	if (!transfer->hidden)
-		pass_hidden(transfer);
+		hidden_pass(transfer->target, (uint32_t)transfer->count);
 	if (transfer->count >=
 		UINT32_MAX - 2 * ENGINE_CEILING_BLOCK - transfer->target->row.uidnext)
 		return STORE_DAMAGED;

@@ -57,6 +57,8 @@ static int get_row(struct batch *batch, uint32_t uid, struct buf *value, struct 
 {
 	unsigned char key[INDEX_MESSAGE_KEY];
 
+	if (hidden_has(batch->mailbox, uid))
+		return 0;
 	index_message_key(batch->mailbox->id, uid, key);
 	const int found = env_get(batch->engine->env, batch->txn, ENV_MESSAGES,
 		(struct text){ .ptr = (char *)key, .len = sizeof(key) }, value, &batch->error);

@@ -5,7 +5,7 @@
 #include "store/verify.h"
 #include "tests/unit/store/mailboxes_fixture.h"
 
-enum { MESSAGES = 9, PIECE = 2, THERE = 2 };
+enum { MESSAGES = 9, PIECE = 2, THERE = 2, CEILING_BLOCK = 16384 };
 
 #define COPIES HOME "/.a"
 
@@ -44,6 +44,17 @@ static void work_until_a_piece(struct fixture *fixture, int before)
 {
 	while (files(fixture) < before + PIECE)
 		turn(fixture);
+}
+
+/* The first piece of a copy from INBOX is made, and it goes on. */
+static struct engine_view *begin(struct fixture *fixture, struct copied *copied)
+{
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+
+	start(view, "a", copied);
+	work_until_a_piece(fixture, THERE);
+	assert_false(copied->done);
+	return view;
 }
 
 static void finish(struct fixture *fixture, const struct copied *copied)
@@ -97,10 +108,8 @@ static void test_all_at_once(void **state)
 	struct copied copied;
 
 	prepare(fixture);
-	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
 	struct engine_view *reader = fixture_open(fixture, ALICE, "a");
-	start(view, "a", &copied);
-	work_until_a_piece(fixture, THERE);
+	struct engine_view *view = begin(fixture, &copied);
 	assert_int_equal(deliver(fixture, "a", "new\n", ""), STORE_OK);
 	assert_false(copied.done);
 	expect_count(reader, THERE + 1);
@@ -149,9 +158,7 @@ static void test_looked_at(void **state)
 	struct copied copied;
 
 	prepare(fixture);
-	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
-	start(view, "a", &copied);
-	work_until_a_piece(fixture, THERE);
+	struct engine_view *view = begin(fixture, &copied);
 	fixture_write(fixture, COPIES "/new/1700000000.dropped", "dropped\n");
 	struct engine_view *reader = fixture_open(fixture, ALICE, "a");
 	assert_false(copied.done);
@@ -166,11 +173,9 @@ static void test_looked_at(void **state)
 
 static void work_until_killed(struct fixture *fixture)
 {
-	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
 	struct copied copied;
 
-	start(view, "a", &copied);
-	work_until_a_piece(fixture, THERE);
+	begin(fixture, &copied);
 	assert_int_equal(deliver(fixture, "a", "new\n", ""), STORE_OK);
 	assert_false(copied.done);
 	fixture_die();
@@ -220,9 +225,7 @@ static void test_stopped(void **state)
 	struct copied copied;
 
 	prepare(fixture);
-	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
-	start(view, "a", &copied);
-	work_until_a_piece(fixture, THERE);
+	begin(fixture, &copied);
 	fixture_restart(fixture);
 	assert_true(copied.done);
 	assert_int_equal(copied.failure, STORE_BUSY);
@@ -322,6 +325,18 @@ static enum store_failure deliver_as(struct fixture *fixture, uint32_t uid)
 	return answer.result.failure;
 }
 
+/* As far as others can get before the UIDs of the copies of all messages of the other mailbox. */
+static uint32_t room_before(struct fixture *fixture)
+{
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+	struct copied copied;
+
+	start(view, "a", &copied);
+	finish(fixture, &copied);
+	engine_view_close(&view);
+	return copied.to[0] - (THERE + 1);
+}
+
 /* With more deliveries than there is room for before them, the copies would come too late. */
 static void test_overtaken(void **state)
 {
@@ -330,13 +345,10 @@ static void test_overtaken(void **state)
 	struct copied copied;
 
 	prepare(fixture);
+	const uint32_t room = room_before(fixture);
 	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
 	struct engine_view *reader = fixture_open(fixture, ALICE, "a");
-	/* What room there is shows when all goes well. */
-	start(view, "a", &copied);
-	finish(fixture, &copied);
 	free(fixture_list(reader, &status));
-	const uint32_t room = copied.to[0] - (THERE + 1);
 	start(view, "a", &copied);
 	work_until_a_piece(fixture, THERE + MESSAGES);
 	assert_int_equal(deliver_as(fixture, status.uidnext + room), STORE_BUSY);
@@ -356,6 +368,89 @@ static void test_overtaken(void **state)
 	engine_view_close(&reader);
 	engine_view_close(&view);
 	expect_mailboxes_thrice(fixture, "INBOX:9 a:13 ");
+}
+
+/*
+ * Overtaken, they are below the UIDs that everybody sees, and yet there is none of them for who selects the
+ * mailbox just then, and names their UIDs.
+ */
+static void test_below_others(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fixture_answer selected = { 0 };
+	struct copied copied, moved = { 0 };
+	uint32_t uids[3 * MESSAGES];
+
+	prepare(fixture);
+	const uint32_t room = room_before(fixture);
+	/* Nothing is in memory of who looked before. */
+	fixture_restart(fixture);
+	const uint32_t next = THERE + 1 + room + MESSAGES;
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+	start(view, "a", &copied);
+	work_until_a_piece(fixture, THERE + MESSAGES);
+	assert_int_equal(deliver_as(fixture, next + room - 1), STORE_OK);
+	assert_int_equal(deliver(fixture, "a", "y\n", ""), STORE_OK);
+	assert_false(copied.done);
+	engine_select(fixture->engine, TEXT(ALICE), TEXT("a"), STORE_SELECT_SHARED, fixture_done,
+		&selected);
+	fixture_wait(fixture, &selected);
+	assert_int_equal(selected.result.failure, STORE_OK);
+	struct engine_view *reader = selected.result.view;
+	expect_count(reader, THERE + MESSAGES + 2);
+	for (uint32_t i = 0; i < 3 * MESSAGES; i++)
+		uids[i] = next + room + i - MESSAGES;
+	struct engine_result updated = fixture_update(
+		fixture, reader, STORE_UPDATE_FLAGS_ADD, STORE_FLAG_SEEN, "", uids, 3 * MESSAGES);
+	assert_int_equal(updated.failure, STORE_OK);
+	assert_int_equal(updated.changed, 2);
+	engine_view_copy(reader, TEXT("INBOX"), true, uids, 3 * MESSAGES, on_copied, &moved);
+	finish(fixture, &moved);
+	assert_int_equal(moved.failure, STORE_OK);
+	assert_int_equal(moved.pairs, 2);
+	finish(fixture, &copied);
+	assert_int_equal(copied.failure, STORE_BUSY);
+	wait_for_files(fixture, THERE + MESSAGES);
+	verify_all(fixture);
+	engine_view_close(&reader);
+	engine_view_close(&view);
+	expect_mailboxes_thrice(fixture, "INBOX:11 a:11 ");
+}
+
+/* Others drop so many that they get UIDs beyond theirs, and beyond what was reserved for theirs. */
+static void test_many_dropped(void **state)
+{
+	enum { DROPPED = 500 };
+	struct fixture *fixture = *state;
+	struct copied copied;
+
+	prepare(fixture);
+	const uint32_t room = room_before(fixture);
+	const uint32_t ceiling = 1 + CEILING_BLOCK;
+	/* So near to the ceiling that it is beyond them by fewer than are dropped. */
+	const uint32_t first = ceiling - DROPPED - MESSAGES / 2;
+	assert_int_equal(deliver_as(fixture, first - room - 1), STORE_OK);
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+	start(view, "a", &copied);
+	work_until_a_piece(fixture, THERE + MESSAGES + 1);
+	assert_int_equal(deliver_as(fixture, first - 1), STORE_OK);
+	assert_false(copied.done);
+	for (unsigned i = 0; i < DROPPED; i++) {
+		char name[64];
+		snprintf(name, sizeof(name), COPIES "/new/17%08u.dropped", i);
+		fixture_write(fixture, name, "x\n");
+	}
+	struct engine_view *reader = fixture_open(fixture, ALICE, "a");
+	expect_count(reader, THERE + MESSAGES + 2 + DROPPED);
+	finish(fixture, &copied);
+	assert_int_equal(copied.failure, STORE_BUSY);
+	wait_for_files(fixture, THERE + MESSAGES + 2 + DROPPED);
+	struct store_listing *listing = fixture_list(reader, NULL);
+	assert_true(listing->entry[listing->count - 1].uid >= ceiling);
+	free(listing);
+	engine_view_close(&reader);
+	engine_view_close(&view);
+	verify_all(fixture);
 }
 
 /* Two into one mailbox come one after the other; one may go to where it comes from. */
@@ -438,6 +533,8 @@ int main(void)
 		TEST(test_quota),
 		TEST(test_mailbox_deleted),
 		TEST(test_overtaken),
+		TEST(test_below_others),
+		TEST(test_many_dropped),
 		TEST(test_two),
 		TEST(test_gone),
 	};
