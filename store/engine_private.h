@@ -604,6 +604,9 @@ int spool_claim(struct engine *engine, struct spool *spool);
  */
 void task_queue(struct engine *engine, struct mailbox *mailbox, struct change *change,
 	bool (*run)(struct engine *engine, struct change *change));
+/* The same, and it waits behind nobody. */
+void task_queue_ahead(struct engine *engine, struct mailbox *mailbox, struct change *change,
+	bool (*run)(struct engine *engine, struct change *change));
 void tasks_run(struct engine *engine);
 void tasks_forget(struct engine *engine, const void *owner);
 /* Selects are refused as busy. */

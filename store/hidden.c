@@ -307,7 +307,7 @@ void hidden_take_back(struct engine *engine, struct mailbox *mailbox)
 	struct taking_back *back = arena_take(change->arena, sizeof(*back));
 	*back = (struct taking_back){ .mailbox = mailbox, .await = engine->staged_count };
 	change->context = back;
-	task_queue(engine, mailbox, change, take_back_in_turn);
+	task_queue_ahead(engine, mailbox, change, take_back_in_turn);
 }
 
 /* ---- after a start ---- */

@@ -34,7 +34,10 @@ int hidden_note(struct engine *engine, struct env_txn *txn, const struct mailbox
 enum store_failure hidden_show(
 	struct engine *engine, struct mailbox *mailbox, struct change *change);
 
-/* Away with them, piece by piece, in its turn at the mailbox. Nothing of them counts any more. */
+/*
+ * Away with them, piece by piece, ahead of who waits for a turn at the mailbox: that may be for this. Nothing
+ * of them counts any more.
+ */
 void hidden_take_back(struct engine *engine, struct mailbox *mailbox);
 
 #endif

@@ -21,6 +21,7 @@ struct task {
 	struct mailbox *mailbox;
 	struct change *change; /* whose callback answers the request */
 	bool (*run)(struct engine *engine, struct change *change); /* NULL: a select */
+	bool is_ahead; /* of the others for this mailbox */
 	/* Of a select. */
 	enum store_select_mode mode;
 	uint64_t await;  /* engine.shown_count from which on the last adoption is visible */
@@ -41,7 +42,7 @@ static void task_free(struct task *task)
 	mem_free(task);
 }
 
-void task_queue(struct engine *engine, struct mailbox *mailbox, struct change *change,
+static struct task *task_new(struct mailbox *mailbox, struct change *change,
 	bool (*run)(struct engine *engine, struct change *change))
 {
 	struct task *task = mem_new(sizeof(*task));
@@ -49,6 +50,21 @@ void task_queue(struct engine *engine, struct mailbox *mailbox, struct change *c
 	task->mailbox = mailbox;
 	task->change = change;
 	task->run = run;
+	return task;
+}
+
+void task_queue(struct engine *engine, struct mailbox *mailbox, struct change *change,
+	bool (*run)(struct engine *engine, struct change *change))
+{
+	task_add(engine, task_new(mailbox, change, run));
+}
+
+void task_queue_ahead(struct engine *engine, struct mailbox *mailbox, struct change *change,
+	bool (*run)(struct engine *engine, struct change *change))
+{
+	struct task *task = task_new(mailbox, change, run);
+
+	task->is_ahead = true;
 	task_add(engine, task);
 }
 
@@ -86,9 +102,7 @@ void engine_select(struct engine *engine, struct text user, struct text name,
 	}
 	if (is_exclusive(mode))
 		mailbox->exclusive++;
-	struct task *task = mem_new(sizeof(*task));
-	task->mailbox = mailbox;
-	task->change = change;
+	struct task *task = task_new(mailbox, change, NULL);
 	task->mode = mode;
 	task_add(engine, task);
 }
@@ -194,7 +208,7 @@ void tasks_run(struct engine *engine)
 
 	while (!engine->broken && (task = STAILQ_FIRST(&engine->tasks)) != NULL) {
 		STAILQ_REMOVE_HEAD(&engine->tasks, link);
-		if (task->mailbox->waits != pass &&
+		if ((task->is_ahead || task->mailbox->waits != pass) &&
 			(task->run ? task->run(engine, task->change) : select_run(engine, task))) {
 			task_free(task);
 			continue;

@@ -417,6 +417,35 @@ static void test_below_others(void **state)
 	expect_mailboxes_thrice(fixture, "INBOX:11 a:11 ");
 }
 
+/* What takes them away is not behind somebody in the queue who waits for that. */
+static void test_awaited(void **state)
+{
+	static const uint32_t there[] = { 1, 2, 3, 4 };
+	struct fixture *fixture = *state;
+	struct copied copied, other = { 0 };
+
+	prepare(fixture);
+	assert_int_equal(rename_to(fixture, "INBOX", "old"), STORE_OK);
+	struct engine_view *view = fixture_open(fixture, ALICE, "old");
+	struct engine_view *reader = fixture_open(fixture, ALICE, "a");
+	start(view, "a", &copied);
+	work_until_a_piece(fixture, THERE);
+	engine_view_copy(reader, TEXT("a"), false, there, sizeof(there) / sizeof(there[0]),
+		on_copied, &other);
+	assert_int_equal(delete (fixture, "old"), STORE_OK);
+	finish(fixture, &copied);
+	assert_int_equal(copied.failure, STORE_NO_SUCH_MAILBOX);
+	finish(fixture, &other);
+	assert_int_equal(other.failure, STORE_OK);
+	assert_int_equal(other.pairs, THERE);
+	expect_count(reader, 2 * THERE);
+	engine_view_close(&reader);
+	engine_view_close(&view);
+	wait_for_files(fixture, 2 * THERE);
+	verify_all(fixture);
+	expect_mailboxes_thrice(fixture, "INBOX:0 a:4 ");
+}
+
 /* Others drop so many that they get UIDs beyond theirs, and beyond what was reserved for theirs. */
 static void test_many_dropped(void **state)
 {
@@ -534,6 +563,7 @@ int main(void)
 		TEST(test_mailbox_deleted),
 		TEST(test_overtaken),
 		TEST(test_below_others),
+		TEST(test_awaited),
 		TEST(test_many_dropped),
 		TEST(test_two),
 		TEST(test_gone),
