@@ -158,6 +158,13 @@ enum store_failure hidden_show(
 	struct hidden *hidden = mailbox->hidden;
 	struct batch batch;
 
+	if (!hidden->is_noted) {
+		/* None of the messages was there any more: no UID is used, and nothing alters. */
+		stop_counting(mailbox);
+		hidden_free(mailbox);
+		change_follow(change);
+		return STORE_OK;
+	}
 	if (mailbox->row.uidnext > hidden->first || mailbox->row.modseq >= hidden->modseq)
 		return STORE_BUSY;
 	batch_begin(&batch, engine, mailbox, change);

@@ -29,7 +29,8 @@ int hidden_note(struct engine *engine, struct env_txn *txn, const struct mailbox
 
 /*
  * All of them are durable: in one transaction, with the change, they are the mailbox's. Staged when it gives
- * STORE_OK. STORE_BUSY: so much happened in the mailbox meanwhile that their UIDs would be too low.
+ * STORE_OK, or to be answered only, as there is none. STORE_BUSY: so much happened in the mailbox meanwhile
+ * that their UIDs would be too low.
  */
 enum store_failure hidden_show(
 	struct engine *engine, struct mailbox *mailbox, struct change *change);

@@ -446,6 +446,32 @@ static void test_awaited(void **state)
 	expect_mailboxes_thrice(fixture, "INBOX:0 a:4 ");
 }
 
+/* Nothing is to be copied, again and again: no UID is used up. */
+static void test_none_there(void **state)
+{
+	static const uint32_t none[] = { 70, 71, 72, 73 };
+	struct fixture *fixture = *state;
+	struct engine_status before, after;
+
+	prepare(fixture);
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+	struct engine_view *reader = fixture_open(fixture, ALICE, "a");
+	free(fixture_list(reader, &before));
+	for (int i = 0; i < 20; i++) {
+		const struct copied copied = copy(fixture, view, "a", false, none, 4);
+		assert_int_equal(copied.failure, STORE_OK);
+		assert_int_equal(copied.pairs, 0);
+		assert_int_equal(copied.uidvalidity, before.uidvalidity);
+	}
+	free(fixture_list(reader, &after));
+	assert_int_equal(after.uidnext, before.uidnext);
+	assert_true(after.modseq == before.modseq);
+	engine_view_close(&reader);
+	engine_view_close(&view);
+	verify_all(fixture);
+	expect_mailboxes_thrice(fixture, "INBOX:9 a:2 ");
+}
+
 /* Others drop so many that they get UIDs beyond theirs, and beyond what was reserved for theirs. */
 static void test_many_dropped(void **state)
 {
@@ -564,6 +590,7 @@ int main(void)
 		TEST(test_overtaken),
 		TEST(test_below_others),
 		TEST(test_awaited),
+		TEST(test_none_there),
 		TEST(test_many_dropped),
 		TEST(test_two),
 		TEST(test_gone),
