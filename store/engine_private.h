@@ -567,8 +567,8 @@ void hidden_free(struct mailbox *mailbox);
  */
 int expunging_note(struct engine *engine, struct env_txn *txn, struct index_mailbox_id id,
 	const uint32_t *uids, size_t count);
-/* Away with it. It may come back with a crash: then nothing is left to be done. */
-void expunging_forget(
+/* Away with it; false: it stays. It may come back with a crash before the next flush. */
+bool expunging_forget(
 	struct engine *engine, struct index_mailbox_id id, const uint32_t *uids, size_t count);
 /* What is noted goes on, before anybody can select the mailboxes. An error of env.h, or 0. */
 int expunging_resume(struct engine *engine);

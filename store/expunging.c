@@ -39,7 +39,7 @@ int expunging_note(struct engine *engine, struct env_txn *txn, struct index_mail
 	return error;
 }
 
-void expunging_forget(
+bool expunging_forget(
 	struct engine *engine, struct index_mailbox_id id, const uint32_t *uids, size_t count)
 {
 	unsigned char key[INDEX_MESSAGE_KEY];
@@ -57,6 +57,7 @@ void expunging_forget(
 		error = env_commit(txn);
 	if (error)
 		engine_env_failure(engine, "expunging", error);
+	return error == 0;
 }
 
 /* ---- after a start ---- */

@@ -120,11 +120,11 @@ static bool must_note(const struct batch *batch, const struct update *update, si
 	       batch->error == 0 && batch_count(batch) > 0;
 }
 
-static void forget(struct engine *engine, struct update *update)
+/* False: it stays noted. */
+static bool forget(struct engine *engine, const struct update *update)
 {
-	if (update->is_noted)
-		expunging_forget(engine, update->mailbox->id, update->uids, update->count);
-	update->is_noted = false;
+	return !update->is_noted ||
+	       expunging_forget(engine, update->mailbox->id, update->uids, update->count);
 }
 
 static enum store_failure run_piece(
@@ -193,6 +193,18 @@ static struct change *piece_new(struct engine *engine, struct change *whole)
 	return piece;
 }
 
+/* It must not go on after a crash when somebody was told that it does not. */
+static void refuse(struct engine *engine, const struct update *update, struct change *change,
+	enum store_failure failure)
+{
+	if (!update->is_noted || update->is_resumed) {
+		change_ready(change, failure);
+		return;
+	}
+	change->result.failure = forget(engine, update) ? failure : STORE_NOT_DURABLE;
+	change_stage(change);
+}
+
 static bool run_in_turn(struct engine *engine, struct change *change)
 {
 	const size_t piece = batch_limit(engine);
@@ -215,9 +227,7 @@ static bool run_in_turn(struct engine *engine, struct change *change)
 	if (failure != STORE_OK) {
 		if (!is_last)
 			change_release(part);
-		if (!update->is_resumed)
-			forget(engine, update);
-		change_ready(change, failure);
+		refuse(engine, update, change, failure);
 		return true;
 	}
 	if (is_last)
