@@ -2,13 +2,15 @@
  * A front end that changes a user's mailboxes without pause, one request at a time, over the store protocol
  * of imapd, and says on standard output what it asks for and what it was promised:
  *
- *	storeload SOCKET USER PASSWORD SEED PREFIX    until standard input ends or the store is away
+ *	storeload SOCKET USER PASSWORD SEED PREFIX [large]
+ *	                                              until standard input ends or the store is away
  *	storeload SOCKET USER PASSWORD                what there is, all of it; exit status 0 when it is whole
  *
  * A line each, fields with tabs between: "ask" before a request; "got" and a failure for its answer, so that
  * an "ask" without one may have happened or not. All names but INBOX begin with PREFIX, so that several can
- * work for one user. A listing goes on with "message" lines (UID, flags,
- * keywords, X-Crash-Key, digest from there on) and "end".
+ * work for one user. With "large" most requests are about hundreds of messages, for which the store needs
+ * several transactions. A listing goes on with "message" lines (UID, flags, keywords, X-Crash-Key, digest
+ * from there on) and "end"; what moved before a refusal is told with it.
  */
 #include <endian.h>
 #include <event2/event.h>
@@ -28,6 +30,9 @@ enum {
 	UIDS = 65536, /* of a mailbox that are looked at */
 	MANY = 110,   /* in a mailbox, and most of them go */
 	FEW = 20,
+	LARGE = 3,        /* mailboxes that have hundreds of messages */
+	HUNDREDS = 300,   /* in one of them, from which on all of it goes elsewhere */
+	ENOUGH = 800,     /* and from which on most of it goes away */
 	MAILBOXES = 4096, /* renamed below each other they become more and more */
 	TRIES = 20,
 };
@@ -42,6 +47,7 @@ struct load {
 	struct event_base *loop;
 	struct store_client *client;
 	uint32_t random;
+	bool large;
 	bool stopping, away;
 	size_t pending; /* replies to the request under way */
 	enum store_failure failure;
@@ -192,7 +198,7 @@ static void on_reply(void *owner, struct store_reply *reply)
 		return;
 	}
 	printf("got\t%s", store_failure_name(reply->failure));
-	if (reply->failure != STORE_OK) {
+	if (reply->failure != STORE_OK && reply->type != STORE_MOVE) {
 		putchar('\n');
 	} else if (reply->type == STORE_SELECT) {
 		take_listing(load, reply);
@@ -245,8 +251,7 @@ static void fetch_some(struct load *load)
 	buf_release(&uids);
 }
 
-/* A listing with what the messages hold. */
-static bool look_into(struct load *load, const char *mailbox)
+static bool choose_mailbox(struct load *load, const char *mailbox)
 {
 	printf("ask\tselect\t%s\n", mailbox);
 	load->count = load->fetched = 0;
@@ -254,7 +259,13 @@ static bool look_into(struct load *load, const char *mailbox)
 	store_client_select(load->client,
 		&(struct store_select){ .mailbox = text_of(mailbox), .mode = STORE_SELECT_SHARED },
 		on_reply, load);
-	if (!wait_for(load, 1))
+	return wait_for(load, 1);
+}
+
+/* A listing with what the messages hold. */
+static bool look_into(struct load *load, const char *mailbox)
+{
+	if (!choose_mailbox(load, mailbox))
 		return false;
 	while (load->fetched < load->count && !load->away)
 		fetch_some(load);
@@ -304,9 +315,8 @@ static void update(struct load *load, enum store_update_kind kind, size_t wanted
 	buf_release(&uids);
 }
 
-static void copy_or_move(struct load *load, bool move, size_t wanted)
+static void copy_or_move(struct load *load, bool move, const char *to, size_t wanted)
 {
-	const char *to = load->names[draw(load, NAMES)];
 	struct buf uids = { 0 };
 
 	choose(load, wanted, move, &uids);
@@ -325,13 +335,18 @@ static void copy_or_move(struct load *load, bool move, size_t wanted)
 	buf_release(&uids);
 }
 
+static const char *any_name(struct load *load)
+{
+	return load->names[draw(load, NAMES)];
+}
+
 static void visit(struct load *load)
 {
-	if (!look_into(load, load->names[draw(load, NAMES)]) || !load->whole)
+	if (!look_into(load, any_name(load)) || !load->whole)
 		return;
 	/* More than the store copies or deletes in one piece. */
 	if (load->count > MANY && draw(load, 2) == 0)
-		copy_or_move(load, false, load->count);
+		copy_or_move(load, false, any_name(load), load->count);
 	if (load->count > MANY && !load->away)
 		update(load, STORE_UPDATE_EXPUNGE, load->count - FEW);
 	for (unsigned steps = draw(load, 5); steps && load->count && !load->away; steps--) {
@@ -341,13 +356,51 @@ static void visit(struct load *load)
 		else if (kind == 3)
 			update(load, STORE_UPDATE_EXPUNGE, 1 + draw(load, 3));
 		else
-			copy_or_move(load, kind < 6, 1 + draw(load, 6));
+			copy_or_move(load, kind < 6, any_name(load), 1 + draw(load, 6));
+	}
+}
+
+static void create(struct load *load, const char *name)
+{
+	printf("ask\tcreate\t%s\n", name);
+	store_client_create(
+		load->client, &(struct store_create){ .mailbox = text_of(name) }, on_reply, load);
+	wait_for(load, 1);
+}
+
+/* One that has hundreds of messages, or gets them: twice as many each time. */
+static void visit_large(struct load *load)
+{
+	const char *name = load->names[2 + draw(load, LARGE)];
+	const char *other = load->names[2 + draw(load, LARGE)];
+	const uint32_t kind = draw(load, 8);
+
+	if (!choose_mailbox(load, name)) {
+		if (load->failure == STORE_NO_SUCH_MAILBOX)
+			create(load, name);
+		return;
+	}
+	/* The messages are known: nothing arrives here by itself. */
+	printf("end\tpart\n");
+	if (load->count == 0) {
+		if (look_into(load, "INBOX") && load->whole && load->count)
+			copy_or_move(load, false, name, FEW);
+	} else if (load->count < HUNDREDS) {
+		copy_or_move(load, false, name, load->count);
+	} else if (load->count > ENOUGH || kind == 0) {
+		update(load, STORE_UPDATE_EXPUNGE, load->count - FEW);
+	} else if (kind == 1) {
+		update(load, (enum store_update_kind)draw(load, 3), load->count);
+	} else if (kind == 2) {
+		copy_or_move(load, false, "INBOX", MANY + FEW);
+	} else {
+		copy_or_move(load, kind < 5, other, load->count);
 	}
 }
 
 static void rename_one(struct load *load)
 {
-	const char *from = load->names[draw(load, NAMES)];
+	const char *from = any_name(load);
 	const char *to = load->names[load->first + draw(load, NAMES - load->first)];
 
 	printf("ask\trename\t%s\t%s\n", from, to);
@@ -365,14 +418,11 @@ static void rename_one(struct load *load)
 
 static void reshape(struct load *load)
 {
-	const char *name = load->names[draw(load, NAMES)];
+	const char *name = any_name(load);
 	const uint32_t kind = draw(load, 8);
 
 	if (kind < 3) {
-		printf("ask\tcreate\t%s\n", name);
-		store_client_create(load->client,
-			&(struct store_create){ .mailbox = text_of(name) }, on_reply, load);
-		wait_for(load, 1);
+		create(load, name);
 	} else if (kind < 5) {
 		const bool on = draw(load, 3) != 0;
 		printf("ask\tsubscribe\t%s\t%d\n", name, on);
@@ -436,7 +486,9 @@ static void work(struct load *load)
 
 	event_add(input, NULL);
 	while (!load->stopping && !load->away) {
-		if (draw(load, 3) == 0)
+		if (load->large && draw(load, 8) != 0)
+			visit_large(load);
+		else if (draw(load, 3) == 0)
 			reshape(load);
 		else
 			visit(load);
@@ -458,18 +510,19 @@ int main(int argc, char **argv)
 	static struct load load;
 	int status = 0;
 
-	if (argc != 4 && argc != 6)
+	if (argc != 4 && argc != 6 && (argc != 7 || strcmp(argv[6], "large") != 0))
 		return 64;
 	log_open("storeload", LOG_LEVEL_ERROR);
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	load.random = argc == 6 ? (uint32_t)strtoul(argv[4], NULL, 10) : 0;
-	name_mailboxes(&load, argc == 6 ? argv[5] : "");
+	load.random = argc > 4 ? (uint32_t)strtoul(argv[4], NULL, 10) : 0;
+	load.large = argc == 7;
+	name_mailboxes(&load, argc > 4 ? argv[5] : "");
 	load.loop = event_base_new();
 	load.digest = digest_new();
 	load.client = store_client_new(load.loop, argv[1], &handlers, &load);
 	if (!log_in(&load, argv[2], argv[3]))
 		status = 1;
-	else if (argc == 6)
+	else if (argc > 4)
 		work(&load);
 	else
 		status = !show(&load);

@@ -25,6 +25,7 @@ from shared import Keeper, Shared  # noqa: E402
 
 SENDERS, PULLERS = 4, 2
 CHANGED = ("gina", "hugo")  # their mailboxes are changed by a front end of their own, one request at a time
+LARGE = ("jana",)  # likewise, hundreds of messages at a time
 SHARED = "ida"  # several front ends change hers at once
 COUNTED = ("update", "copy", "move", "create", "rename", "delete", "subscribe")
 RECHECK = 10  # messages that were seen before and are retrieved again, per user and round
@@ -39,16 +40,17 @@ class Crash:
         self.ledger = Ledger(USERS)
         # Checkpoints as often as can be: they are the moments worth being killed at.
         self.host = Host(set={"hostname": HOSTNAME, "store.checkpoint-octets": "1M", "store.checkpoint-seconds": "1s"})
-        self.mailboxes = [Mailboxes(user) for user in CHANGED]
+        self.mailboxes = [Mailboxes(user) for user in (*CHANGED, *LARGE)]
         self.shared = Shared(self.host, SHARED)
         self.users = dict.fromkeys(Roster.NAMES, False)
         self.admins = []
         self.rounds = 0
+        self.resumed = Counter()  # by the starts after kills
         self.slowest = 0.0
 
     def begin(self):
         self.host.start()
-        for user in (*CHANGED, SHARED):
+        for user in (*CHANGED, *LARGE, SHARED):
             self.host.command("user", "add", address(user), "-c", str(self.host.dir / "restante.conf"),
                               input=PASSWORD.encode() + b"\n")
 
@@ -56,7 +58,8 @@ class Crash:
         self.rounds += 1
         clients = [Sender(self.host, self.ledger, USERS, f"{self.seed}.{self.rounds}.{n}") for n in range(SENDERS)]
         clients += [Puller(self.host, self.ledger, USERS, f"{self.seed}.{self.rounds}.{n}") for n in range(PULLERS)]
-        changers = [Changer(self.host, mailboxes, self.rng.randrange(1 << 32)) for mailboxes in self.mailboxes]
+        changers = [Changer(self.host, mailboxes, self.rng.randrange(1 << 32), is_large=mailboxes.user in LARGE)
+                    for mailboxes in self.mailboxes]
         changers += self.shared.begin([self.rng.randrange(1 << 32) for _ in range(4)])
         self.admins = [Roster(self.host, self.users, f"{self.seed}.{self.rounds}"),
                        Keeper(self.host, self.shared, f"{self.seed}.{self.rounds}")]
@@ -160,6 +163,7 @@ class Crash:
         for alarm in ALARMS:
             if alarm in log:
                 raise Broken(f"{alarm} in the log:\n" + log[max(0, log.index(alarm) - 300):][:3000])
+        self.resumed.update(re.findall("event=(copy-taken-back|expunge-resumed)", log))
         self.host.log_path.write_bytes(b"")
 
     def tell(self, minutes):
@@ -167,6 +171,11 @@ class Crash:
         changes = sum((mailboxes.counts for mailboxes in (*self.mailboxes, self.shared)), Counter())
         counts += "; " + ", ".join(f"{changes[verb]} {verb}" for verb in COUNTED)
         counts += f", {sum(len(mailboxes.sent) for mailboxes in (*self.mailboxes, self.shared))} once-keys"
+        kills = sum((mailboxes.kills for mailboxes in (*self.mailboxes, self.shared)), Counter())
+        counts += (f"; killed in the middle of a large copy {kills['copy']} (taken back "
+                   f"{self.resumed['copy-taken-back']}), move {kills['move']} (in part {kills['move', 'part']}), "
+                   f"expunge {kills['expunge']} (finished later {self.resumed['expunge-resumed']}), "
+                   f"flags {kills['flags']} (in part {kills['flags', 'part']})")
         return (f"round {self.rounds}, {minutes:.1f} min: {counts}; back within {self.slowest:.1f} s at worst")
 
 

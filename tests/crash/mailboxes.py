@@ -46,6 +46,8 @@ class Message:
 
 
 class Box:
+    """Its messages are replaced, never altered."""
+
     def __init__(self, uidvalidity=None):
         self.uidvalidity = uidvalidity
         self.uidnext = 1          # every UID from now on is this one or above
@@ -53,10 +55,27 @@ class Box:
         self.expected = []        # there, with UIDs that nobody was told
         self.arrives = False      # deliveries may be here that nobody has seen
 
+    def copy(self):
+        other = copy.copy(self)
+        other.messages, other.expected = dict(self.messages), list(self.expected)
+        return other
+
 
 def is_too_long(name):
     """The directory's name, of the only characters beyond ASCII that ours have."""
     return 1 + len(name.replace("\u00f6\u00df", "&APYA3w-")) > NAME_MAX
+
+
+def listed_uids(shown, name):
+    """Of one mailbox, in what storeload shows."""
+    uids, asked = set(), None
+    for line in shown:
+        fields = line.split("\t")
+        if fields[0] == "ask":
+            asked = fields[1:]
+        elif fields[0] == "message" and asked == ["select", name]:
+            uids.add(int(fields[1]))
+    return uids
 
 
 def numbers(field):
@@ -76,6 +95,7 @@ class Mailboxes:
         self.listing = self.told = None
         self.found = []           # deliveries that were seen for the first time
         self.counts = collections.Counter()
+        self.kills = collections.Counter()  # in large requests, by verb, and by verb and what was done of them
         self.is_certain = True    # what is being done was answered
 
     def broken(self, text):
@@ -100,6 +120,8 @@ class Mailboxes:
 
     def got(self, failure, *result):
         verb, *arguments = self.asked
+        if failure != "ok" and result and result[1]:
+            self.moved_in_part(*result)
         if failure == "could not be made durable":
             return  # as if there had been no answer
         if verb == "select" and failure == "ok":
@@ -111,6 +133,13 @@ class Mailboxes:
         elif failure not in FOR_THE_MOMENT:
             self.check_refusal(failure, verb, arguments)
         self.asked = None
+
+    def moved_in_part(self, uidvalidity, from_uids, to_uids):
+        """Of a move that was refused, what is told holds, and the rest has not happened."""
+        verb, name, to, uids = self.asked
+        left = sorted(set(numbers(uids)) - set(numbers(from_uids)))
+        self.do_move(name, to, from_uids, uidvalidity, from_uids, to_uids)
+        self.asked = [verb, name, to, ",".join(map(str, left))]
 
     def check_refusal(self, failure, verb, arguments):
         target = arguments[1] if verb in ("copy", "move") else arguments[0] if arguments else None
@@ -178,15 +207,13 @@ class Mailboxes:
     def do_update(self, name, kind, flags, keywords, uids):
         box, kind, flags, keywords = self.boxes[name], int(kind), int(flags), frozenset(keywords.split())
         for uid in numbers(uids):
-            message = box.messages[uid]
-            if kind == EXPUNGE:
-                del box.messages[uid]
-            elif kind == ADD:
-                message.flags, message.keywords = message.flags | flags, message.keywords | keywords
+            old = box.messages.pop(uid)
+            if kind == ADD:
+                box.messages[uid] = Message(old.key, old.flags | flags, old.keywords | keywords)
             elif kind == REMOVE:
-                message.flags, message.keywords = message.flags & ~flags, message.keywords - keywords
-            else:
-                message.flags, message.keywords = flags, keywords
+                box.messages[uid] = Message(old.key, old.flags & ~flags, old.keywords - keywords)
+            elif kind == SET:
+                box.messages[uid] = Message(old.key, flags, keywords)
 
     def do_copy(self, name, to, uids, uidvalidity=None, from_uids=None, to_uids=None, move=False):
         source, target = self.boxes[name], self.boxes.get(to)
@@ -259,7 +286,8 @@ class Mailboxes:
     def check(self, shown):
         """What storeload shows of everything, against what is known, with or without the request under way."""
         faults = []
-        for happened in (None, *self.outcomes()):
+        is_large = self.is_large()
+        for happened in (None, *self.outcomes(shown)):
             candidate = self.candidate()
             try:
                 if happened and not candidate.happen(*happened):
@@ -270,6 +298,8 @@ class Mailboxes:
                 for sent in candidate.found:
                     sent.placed = False
                 continue
+            if is_large:
+                candidate.note_kill(self.asked, happened)
             self.__dict__ = candidate.__dict__
             return
         raise Broken("; or, had it happened, ".join(faults) + f" (under way: {self.asked})")
@@ -277,11 +307,23 @@ class Mailboxes:
     def candidate(self):
         """The same, to try what may have happened."""
         other = copy.copy(self)
-        other.boxes, other.subscriptions = copy.deepcopy((self.boxes, self.subscriptions))
+        other.boxes = {name: box.copy() for name, box in self.boxes.items()}
+        other.subscriptions = set(self.subscriptions)
         other.found = []
         return other
 
-    def outcomes(self):
+    def is_large(self):
+        """The request under way takes several pieces."""
+        return bool(self.asked) and self.asked[0] in ("copy", "move", "update") and (
+            len(numbers(self.asked[-1])) > PIECE)
+
+    def note_kill(self, asked, happened):
+        verb = asked[0] if asked[0] != "update" else "expunge" if int(asked[2]) == EXPUNGE else "flags"
+        end = "not" if not happened else "all" if happened[-1] == asked[-1] else "part"
+        self.kills[verb] += 1
+        self.kills[verb, end] += 1
+
+    def outcomes(self, shown):
         """What may have happened of the request under way."""
         if not self.asked or self.asked[0] in ("login", "select"):
             return
@@ -294,8 +336,7 @@ class Mailboxes:
             inbox = self.boxes[INBOX]
             unseen = sum(not sent.placed for sent in self.sent.values())
             if len(inbox.messages) + len(inbox.expected) + unseen > PIECE:
-                for count in range(len(inbox.messages)):
-                    yield ("rename_part", *self.asked[1:], count)
+                yield ("rename_part", *self.asked[1:], len(inbox.messages.keys() - listed_uids(shown, INBOX)))
         yield self.asked
 
     def happen(self, verb, *arguments):
@@ -339,8 +380,9 @@ def show(host, user):
 class Changer:
     """storeload at work for one user; as the clients of load.py."""
 
-    def __init__(self, host, mailboxes, seed, prefix=""):
+    def __init__(self, host, mailboxes, seed, prefix="", is_large=False):
         self.mailboxes = mailboxes
+        self.is_large = is_large
         self.host, self.seed, self.prefix = host, seed, prefix
         self.path = host.dir / f"ledger.{mailboxes.user}{prefix and '.' + prefix}"
         self.error = None
@@ -348,7 +390,8 @@ class Changer:
     def start(self):
         self.begin = self.path.stat().st_size if self.path.exists() else 0
         with open(self.path, "ab") as ledger:
-            self.process = subprocess.Popen(command(self.host, self.mailboxes.user, str(self.seed), self.prefix),
+            self.process = subprocess.Popen(command(self.host, self.mailboxes.user, str(self.seed), self.prefix,
+                                                    *["large"] * self.is_large),
                                             stdin=subprocess.PIPE, stdout=ledger, stderr=subprocess.DEVNULL)
 
     def stop(self):

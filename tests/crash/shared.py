@@ -21,6 +21,7 @@ from load import Drop, Gone
 from mailboxes import EXPUNGE, INBOX, SET, Box, Changer, Mailboxes, Message, Roster, numbers
 
 PREFIXES = ("Ann", "Ben", "Cat")
+LARGE = "Cat"  # asks for hundreds of messages at a time
 
 
 class Vague(Message):
@@ -255,6 +256,7 @@ class Shared:
         self.sent = {}
         self.quotas = {"none none"}   # any of these holds
         self.counts = collections.Counter()
+        self.kills = collections.Counter()
 
     def broken(self, text):
         raise Broken(f"{self.user}: {text}")
@@ -262,12 +264,14 @@ class Shared:
     def begin(self, seeds):
         self.parts = [Part(self, prefix) for prefix in PREFIXES]
         self.puller = Puller(self, seeds[-1])
-        return [Changer(self.host, part, seed, part.prefix) for part, seed in zip(self.parts, seeds)]
+        return [Changer(self.host, part, seed, part.prefix, part.prefix == LARGE)
+                for part, seed in zip(self.parts, seeds)]
 
     def check(self, shown):
         for part in self.parts:
             part.check(shown)
             self.counts.update(part.counts)
+            self.kills.update(part.kills)
         found = Look(self.user)
         found.read(shown)
         if strange := [name for name in found.boxes if name != INBOX and not name.startswith(PREFIXES)]:
