@@ -220,6 +220,18 @@ static bool run_line(struct session *session)
 	return found != 0;
 }
 
+/* A client that has sent all it will, and ended, is still owed the replies that the store is asked for. */
+static void settle(struct session *session)
+{
+	if (session->waiting == session->held)
+		return;
+	session->held = session->waiting;
+	if (session->held)
+		conn_hold(session->conn);
+	else
+		conn_release(session->conn);
+}
+
 void session_resume(struct session *session)
 {
 	if (session->running)
@@ -244,6 +256,7 @@ void session_resume(struct session *session)
 		}
 	}
 	session->running = false;
+	settle(session);
 }
 
 static void greet(struct session *session)

@@ -40,6 +40,7 @@ struct session {
 	enum session_state state;
 	enum language language;
 	bool waiting; /* for the store */
+	bool held;    /* the connection, while waiting */
 	bool running; /* inside session_run() */
 	bool tls_listener;
 	bool proxied;      /* the header of a load balancer is awaited */

@@ -200,10 +200,14 @@ static void on_fetched(void *owner, struct store_reply *reply)
 	struct session *session = owner;
 
 	ahead_answer(session->ahead, reply);
+	/* It is dead: what would be asked of it now gets no answer any more. */
+	if (reply->failure == STORE_AWAY)
+		store_client_free(&session->store);
 	if (session->wanted == 0)
 		return;
 	/* The client waits for more than this one: let some gather, so that they leave together. */
-	if (conn_input(session->conn).len > 0 && ahead_gathers(session->ahead))
+	if (session->store != NULL && conn_input(session->conn).len > 0 &&
+		ahead_gathers(session->ahead))
 		return;
 	session->waiting = false;
 	fetch_wanted(session);

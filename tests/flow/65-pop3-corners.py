@@ -4,6 +4,7 @@ import os
 import poplib
 import shutil
 import signal
+import socket
 import subprocess
 import unittest
 
@@ -192,6 +193,54 @@ class Corners(unittest.TestCase):
             finally:
                 session.close()
         wait_for(free, "the lock is free")
+
+    def test_who_has_sent_all_hears_all(self):
+        """A client may shut its side behind its last command (nc -N): each is answered, each deletion done."""
+        self.push(3)
+        session = Raw(self.host, login=False)
+        self.addCleanup(session.close)
+        session.sock.sendall(b"USER alice@example.test\r\nPASS restante\r\nTOP 1 0\r\nDELE 2\r\nRETR 3\r\nQUIT\r\n")
+        session.sock.shutdown(socket.SHUT_WR)
+        status = [line for line in session.file if line.startswith((b"+OK", b"-ERR"))]
+        self.assertEqual([line[:3] for line in status], [b"+OK"] * 6, status)
+        self.assertIn(b"1 messages deleted", status[-1])
+        self.assertEqual(len(self.host.messages()), 2)
+
+    def kill_store_under(self, session, commands):
+        """Between the question and its answer: it reads nothing from the moment before they are sent."""
+        store, = self.host.pids("store")
+        os.kill(store, signal.SIGSTOP)
+        session.sock.sendall(commands)
+        ports = [f":{port:04X}" for port in (session.sock.getpeername()[1], session.sock.getsockname()[1])]
+
+        def taken():
+            with open("/proc/net/tcp") as table:
+                rows = [row.split() for row in table]
+            return any([row[1][-5:], row[2][-5:]] == ports and row[4].endswith(":00000000") for row in rows)
+
+        wait_for(taken, "the server has read them")
+        os.kill(store, signal.SIGKILL)
+
+    def serves(self):
+        session = Raw(self.host)
+        try:
+            return session.greeting.startswith(b"+OK") and session.command("QUIT")
+        finally:
+            session.close()
+
+    def test_who_waits_for_the_store_hears_that_it_went(self):
+        self.push(3)
+        for commands in (b"RETR 1\r\nRETR 2\r\nQUIT\r\n", b"RETR 1\r\nTOP 2 0\r\nSTAT\r\nQUIT\r\n", b"QUIT\r\n"):
+            wait_for(self.serves, "the store is there")
+            session = self.session()
+            session.command("DELE 3")
+            self.kill_store_under(session, commands)
+            status = session.file.readlines()
+            self.assertEqual(len(status), commands.count(b"\n"), status)
+            for line in status:
+                self.assertTrue(line.startswith((b"-ERR [SYS/TEMP]", b"+OK 2 ")), status)
+        wait_for(self.serves, "the store is there")
+        self.assertEqual(len(self.host.messages()), 3)
 
     def test_lock_ends_with_its_holder(self):
         self.push(2)
