@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "restante/spawn.h"
 
-enum { LAST_SECONDS = 1 }; /* from the end of the control socket to that of the process */
+enum { LAST_SECONDS = 10 }; /* from the end of the control socket to that of the process */
 
 static const struct host_role *role_of(const struct child *child)
 {
