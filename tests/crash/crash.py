@@ -17,7 +17,7 @@ from collections import Counter
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent), str(pathlib.Path(__file__).resolve().parents[1] / "lib")]
 
-from host import PASSWORD, USERS, Host, address, wait_for  # noqa: E402
+from host import PASSWORD, PATIENCE, USERS, Host, address, wait_for  # noqa: E402
 from ledger import Broken, Ledger  # noqa: E402
 from load import HOSTNAME, Drop, Gone, Puller, Sender  # noqa: E402
 from mailboxes import Changer, Deliverer, Mailboxes, Roster, show  # noqa: E402
@@ -77,13 +77,13 @@ class Crash:
         for client in clients:
             client.stopping.set()
         for client in clients:
-            client.join(60)
+            client.join(PATIENCE)
             if client.is_alive():
                 raise Broken("a client hangs")
             if client.error:
                 raise client.error
         for changer in changers:
-            changer.join(60)
+            changer.join(PATIENCE)
         Roster.check(self.host, self.users)
         for mailboxes in (*self.mailboxes, self.shared):
             mailboxes.check(show(self.host, mailboxes.user))
@@ -99,7 +99,7 @@ class Crash:
         before = self.host.pids("store")
         if self.rng.random() < 0.4 and before:
             os.kill(before[0], signal.SIGKILL)
-            wait_for(lambda: self.host.pids("store") not in ([], before), "the store back", 60)
+            wait_for(lambda: self.host.pids("store") not in ([], before), "the store back")
         else:
             self.host.kill()
             for admin in self.admins:
@@ -122,7 +122,7 @@ class Crash:
                 return Drop(self.host, user)
             except Gone:
                 return None
-        return wait_for(attempt, f"a session of {user}", 60)
+        return wait_for(attempt, f"a session of {user}")
 
     def look(self, user):
         drop = self.session(user)

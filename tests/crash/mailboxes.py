@@ -14,7 +14,7 @@ import signal
 import subprocess
 import threading
 
-from host import PASSWORD, address, build_dir, wait_for, wait_for_group
+from host import PASSWORD, PATIENCE, address, build_dir, wait_for, wait_for_group
 from ledger import PIECE, Broken
 from load import Gone, Wire, make_message, stuffed
 
@@ -372,9 +372,9 @@ def command(host, user, *rest):
 def show(host, user):
     """Everything that the user has, as lines."""
     def attempt():
-        done = subprocess.run(command(host, user), stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+        done = subprocess.run(command(host, user), stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE)
         return done.stdout.decode().splitlines() if done.returncode == 0 else None
-    return wait_for(attempt, f"all that {user} has", 60)
+    return wait_for(attempt, f"all that {user} has")
 
 
 class Changer:
