@@ -14,7 +14,7 @@
 
 #include "base/shun.h"
 
-enum { PATIENCE = 30 * 1000 }; /* milliseconds */
+enum { PATIENCE = 120 * 1000 }; /* milliseconds */
 
 union address {
 	struct sockaddr any;

@@ -177,7 +177,8 @@ static void test_slow_replies_time_out(void **state)
 	lmtp_pool_change(fixture->pool, &fixture->options);
 	begin_message(fixture);
 	peer_hear(fixture, MESSAGE);
-	peer_say(fixture, "250 ok\r\n");
+	/* For one, which comes too late when the machine stands still here. */
+	send(fixture->peer, "250 ok\r\n", 8, MSG_NOSIGNAL);
 	expect_heard(fixture, "f|");
 	peer_hear_end(fixture);
 }
@@ -193,6 +194,24 @@ static void test_slow_verdict_times_out(void **state)
 	expect_heard(fixture, "f|");
 }
 
+/* One recipient is accepted, within the second that there is. False: the machine stood still for so long. */
+static bool begin_in_time(struct fixture *fixture)
+{
+	begin(fixture);
+	add(fixture, 0, TEXT("a@b.test"));
+	peer_greet(fixture, EVERYTHING);
+	peer_hear(fixture, MAIL "RCPT TO:<a@b.test>\r\n");
+	send(fixture->peer, "250 ok\r\n250 ok\r\n", 16, MSG_NOSIGNAL);
+	while (buf_length(&fixture->heard) == 0)
+		turn(fixture);
+	if (fixture->lmtp) {
+		expect_heard(fixture, "r250 0.0.0 ok|");
+		return true;
+	}
+	expect_heard(fixture, "f|");
+	return false;
+}
+
 /* It is the client's turn, and the client has limits of its own. */
 static void test_waiting_for_the_client_has_no_limit(void **state)
 {
@@ -201,12 +220,8 @@ static void test_waiting_for_the_client_has_no_limit(void **state)
 
 	fixture->options.seconds = fixture->options.end_seconds = 1;
 	lmtp_pool_change(fixture->pool, &fixture->options);
-	begin(fixture);
-	add(fixture, 0, TEXT("a@b.test"));
-	peer_greet(fixture, EVERYTHING);
-	peer_hear(fixture, MAIL "RCPT TO:<a@b.test>\r\n");
-	peer_say(fixture, "250 ok\r\n250 ok\r\n");
-	expect_heard(fixture, "r250 0.0.0 ok|");
+	while (!begin_in_time(fixture))
+		;
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	do {
 		turn(fixture);

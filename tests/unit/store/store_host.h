@@ -131,10 +131,10 @@ static inline int host_connect(struct host *host, enum store_peer peer)
 	return pair[1];
 }
 
-/* Run the loop until *done; false when that takes longer than ten seconds. */
+/* Run the loop until *done; false when that takes longer than two minutes. */
 static inline bool host_run_until(struct host *host, const bool *done)
 {
-	const struct timeval limit = { .tv_sec = 10 }, tick = { .tv_usec = 200000 };
+	const struct timeval limit = { .tv_sec = 120 }, tick = { .tv_usec = 200000 };
 	struct timespec begin, now;
 
 	clock_gettime(CLOCK_MONOTONIC, &begin);

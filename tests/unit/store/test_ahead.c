@@ -274,7 +274,7 @@ static void test_what_the_kernel_let_go_of_comes_back(void **state)
 	assert_ptr_not_equal(octets, MAP_FAILED);
 	assert_int_equal(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
 	ahead_fetch(place->ahead, 2, OCTETS / 2, OCTETS / 2);
-	for (int i = 0; i < 10000 && pages_in_memory(octets) < half; i++)
+	for (int i = 0; i < 120000 && pages_in_memory(octets) < half; i++)
 		usleep(1000);
 	assert_true(pages_in_memory(octets) >= half);
 	ahead_fetch(place->ahead, 3, 0, OCTETS); /* not there: nothing happens */
