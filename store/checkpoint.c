@@ -144,7 +144,10 @@ int checkpoint_now(struct engine *engine)
 	if (engine->checkpoint.marker)
 		end_marker(engine);
 	once_begin(engine);
-	return engine->broken ? EIO : run(engine);
+	const int error = engine->broken ? EIO : run(engine);
+	if (error == 0)
+		engine->checkpoint.covered = engine->shown_count;
+	return error;
 }
 
 void checkpoint_free(struct engine *engine)

@@ -33,12 +33,17 @@ static void unlink_spool(struct engine *engine, const char *name)
 		LOG_WARNING("spool", LOG_STRING("file", name), LOG_ERRNO(errno));
 }
 
-void spool_discard(struct engine *engine, struct spool *spool)
+static void forget(struct engine *engine, struct spool *spool)
 {
-	unlink_spool(engine, spool->name);
 	TAILQ_REMOVE(&engine->spools, spool, link);
 	engine->spool_count--;
 	mem_free(spool);
+}
+
+void spool_discard(struct engine *engine, struct spool *spool)
+{
+	unlink_spool(engine, spool->name);
+	forget(engine, spool);
 }
 
 enum store_failure engine_spool(
@@ -136,12 +141,22 @@ int spools_init(struct engine *engine)
 	return 0;
 }
 
+/* After a stop without a checkpoint the next start links from it, like the one after a crash. */
+static bool is_needed(const struct engine *engine, const struct spool *spool)
+{
+	return spool->claimed && (spool->shown == 0 || spool->shown > engine->checkpoint.covered);
+}
+
 void spools_free(struct engine *engine)
 {
 	struct spool *spool;
 
-	while ((spool = TAILQ_FIRST(&engine->spools)) != NULL)
-		spool_discard(engine, spool);
+	while ((spool = TAILQ_FIRST(&engine->spools)) != NULL) {
+		if (is_needed(engine, spool))
+			forget(engine, spool);
+		else
+			spool_discard(engine, spool);
+	}
 	if (engine->spool_directory >= 0)
 		sys.close(engine->spool_directory);
 	engine->spool_directory = -1;

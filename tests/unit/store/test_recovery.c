@@ -313,7 +313,7 @@ static void test_leftovers(void **state)
 
 /* ---- large bodies ---- */
 
-static void work_with_spool(struct fixture *fixture)
+static void deliver_large(struct fixture *fixture)
 {
 	const struct engine_recipient recipients[] = {
 		{ .user = TEXT(ALICE), .mailbox = TEXT(""), .keywords = TEXT("") },
@@ -333,6 +333,11 @@ static void work_with_spool(struct fixture *fixture)
 	engine_deliver(fixture->engine, &delivery, fixture_done, &answer);
 	fixture_wait(fixture, &answer);
 	assert_int_equal(answer.result.failure, STORE_OK);
+}
+
+static void work_with_spool(struct fixture *fixture)
+{
+	deliver_large(fixture);
 	fixture_die();
 }
 
@@ -353,6 +358,52 @@ static void test_large_file_lost(void **state)
 	assert_int_equal(st.st_size, 400 * 1000);
 	assert_int_equal(st.st_nlink, 2); /* the spool file is gone */
 	assert_int_equal(fixture_count(fixture, "spool"), 0);
+}
+
+static int refused_linkat(int olddir, const char *old, int newdir, const char *new, int flags)
+{
+	(void)olddir, (void)old, (void)newdir, (void)new, (void)flags;
+	errno = EIO;
+	return -1;
+}
+
+static int refused_syncfs(int fd)
+{
+	(void)fd;
+	errno = ENOSPC;
+	return -1;
+}
+
+/* The end has no checkpoint, and without one the large file is all that there is of the message. */
+static void test_large_stopped_without_checkpoint(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct sys kernel = sys;
+
+	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
+	assert_int_equal(fixture_add_user(fixture, BOB), STORE_OK);
+	/* Its place in the Maildir is refused to the very end. */
+	sys.linkat = refused_linkat;
+	deliver_large(fixture);
+	fixture_stop(fixture);
+	sys = kernel;
+	fixture_start(fixture);
+	assert_int_equal(fixture_count(fixture, "mail/example.test/alice/new"), 1);
+	expect_count(fixture, BOB, "INBOX", 1);
+	/* In its place, which is not durable. */
+	deliver_large(fixture);
+	sys.syncfs = refused_syncfs;
+	log_open("test", LOG_LEVEL_ERROR + 1);
+	fixture_stop(fixture);
+	log_open("test", LOG_LEVEL_ERROR);
+	sys = kernel;
+	lose_files(fixture);
+	fixture_start(fixture);
+	assert_int_equal(fixture_count(fixture, "mail/example.test/bob/new"), 1);
+	assert_int_equal(fixture_count(fixture, "spool"), 0);
+	fixture_stop(fixture);
+	fixture_start(fixture);
+	expect_count(fixture, ALICE, "INBOX", 1);
 }
 
 /* ---- users ---- */
@@ -475,6 +526,7 @@ int main(void)
 		TEST(test_killed_before_flush),
 		TEST(test_leftovers),
 		TEST(test_large_file_lost),
+		TEST(test_large_stopped_without_checkpoint),
 		TEST(test_user_made_anew),
 		TEST(test_killed_in_checkpoint),
 		TEST(test_many_checkpoints),
