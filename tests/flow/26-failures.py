@@ -42,7 +42,7 @@ class Lmtp(smtplib.LMTP):
     """Over the unix socket; smtplib wants a port otherwise."""
 
     def __init__(self, path):
-        super().__init__(path)
+        super().__init__(path, timeout=PATIENCE)
 
 
 class Command:
@@ -100,7 +100,7 @@ class Failures(unittest.TestCase):
 
     def by_smtp(self, to, message):
         try:
-            return converse(smtplib.SMTP("127.0.0.1", self.host.port("smtp")), to, message)
+            return converse(self.host.smtp(), to, message)
         except ConnectionError:
             return AWAY
 
@@ -119,7 +119,7 @@ class Failures(unittest.TestCase):
     def held(self, to):
         """All three ways with their messages begun; what they are to say is asked for later."""
         messages = [self.message() for _ in range(3)]
-        clients = [Lmtp(self.host.socket("lmtp")), smtplib.SMTP("127.0.0.1", self.host.port("smtp"))]
+        clients = [Lmtp(self.host.socket("lmtp")), self.host.smtp()]
         for client, message in zip(clients, messages):
             self.addCleanup(client.close)
             client.ehlo("client.example.org")
@@ -195,7 +195,7 @@ class Failures(unittest.TestCase):
 
         # An LMTP client hears of each; a client of SMTP hears one word for all, so none has it.
         self.assertEqual(send(Lmtp(self.host.socket("lmtp"))), ["250 2.0.0", "452 4.2.2", "250 2.0.0"])
-        self.assertEqual(send(smtplib.SMTP("127.0.0.1", self.host.port("smtp"))), ["452 4.2.2"])
+        self.assertEqual(send(self.host.smtp()), ["452 4.2.2"])
         self.assertEqual([self.subjects(user) for user in ("alice", "bob", "carol")], [[1], [], [1]])
 
     def test_one_of_those_behind_an_alias_is_full(self):
@@ -253,7 +253,7 @@ class Failures(unittest.TestCase):
         """Still known as accepted at RCPT: the message is put off for all, and who tries again hears why."""
         self.begin(set={"smtp-in.hand-over-memory": "60", "smtp-in.workers": "1"})
         to = ("alice@example.test", "bob@example.test", "carol@example.test")
-        client = smtplib.SMTP("127.0.0.1", self.host.port("smtp"))
+        client = self.host.smtp()
         self.addCleanup(client.close)
         client.ehlo("client.example.org")
 
