@@ -162,7 +162,7 @@ static bool is_over(const struct conn *conn)
 static void end_failed(struct conn *conn, enum conn_io io)
 {
 	/* A peer that is gone does not take its replies. */
-	if (conn->eof)
+	if (conn->eof || io == CONN_IO_EOF)
 		end(conn, CONN_END_PEER, conn->detail);
 	else
 		end(conn, io == CONN_IO_GARBLED ? CONN_END_TLS : CONN_END_ERROR, conn->detail);
@@ -269,7 +269,7 @@ static void write_output(struct conn *conn)
 
 	for (int i = 0; i < WRITES_IN_A_ROUND && io == CONN_IO_DONE; i++) {
 		io = conn_io_write(conn);
-		if (io == CONN_IO_FAILED || io == CONN_IO_GARBLED) {
+		if (io != CONN_IO_DONE && io != CONN_IO_AGAIN) {
 			end_failed(conn, io);
 			return;
 		}

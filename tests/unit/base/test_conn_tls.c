@@ -356,6 +356,39 @@ static void idle_sessions_cost_what_openssl_needs(void **state)
 	}
 }
 
+static void reply_at_length(struct side *side)
+{
+	static const char octets[400000] = "x";
+
+	conn_consume(side->conn, conn_input(side->conn).len);
+	if (conn_output_length(side->conn) == 0)
+		conn_write(side->conn, (struct text){ .ptr = octets, .len = sizeof(octets) });
+}
+
+/* It has said that it will send no more, and then takes no more either: our next write fails. */
+static void a_peer_that_leaves_before_its_reply_is_seen(void **state)
+{
+	static const struct conn_limits roomy = { .input = 100, .output_high = 1 << 20 };
+	struct side side;
+
+	(void)state;
+	side_open(&side, &roomy);
+	side.on_input = reply_at_length;
+	SSL *client = secure(&side, TLS1_3_VERSION);
+	client_send(client, "RETR");
+	assert_int_equal(shutdown(side.peer, SHUT_WR), 0);
+	RUN_UNTIL(side.inputs);
+	run_what_is_ready();
+	assert_true(conn_output_length(side.conn) > 0);
+	assert_int_equal(side.ended, 0);
+	close(side.peer);
+	side.peer = -1;
+	RUN_UNTIL(side.ended);
+	assert_int_equal(side.end, CONN_END_PEER);
+	SSL_free(client);
+	side_close(&side);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -364,6 +397,7 @@ int main(void)
 		CONN_TEST(many_records_at_once_are_all_handed_over),
 		CONN_TEST(input_beyond_the_limit_waits_inside),
 		CONN_TEST(a_peer_that_does_not_read_stops_the_producer),
+		CONN_TEST(a_peer_that_leaves_before_its_reply_is_seen),
 		CONN_TEST(close_notify_is_the_peers_end),
 		CONN_TEST(an_end_without_close_notify_is_told),
 		CONN_TEST(a_peer_that_leaves_the_handshake_has_closed),
