@@ -132,18 +132,25 @@ static bool is_separator(const struct submission *submission, struct text line)
 	       (text_begins(line, TEXT("From ")) || text_begins(line, TEXT(">From ")));
 }
 
+/* A dot that was stuffed goes on with its line, and is no part of what the line says. */
+static bool is_stuffed(const struct submission *submission, struct text line)
+{
+	return submission->options.dot_ends && line.len && line.ptr[0] == '.';
+}
+
 /* With a colon, a line end or the limit in it. */
 static void tell_line(struct submission *submission, struct buf *out)
 {
-	const struct text line = buf_text(&submission->line);
+	const struct text whole = buf_text(&submission->line);
+	const bool stuffed = is_stuffed(submission, whole);
+	const struct text line = text_from(whole, stuffed);
 	const bool ends = line.ptr[line.len - 1] == '\n';
 	const struct text name = text_trim(text_head(line, line.len - 1));
 	const bool is_field =
 		!ends && line.ptr[0] != ' ' && line.ptr[0] != '\t' && is_field_name(name);
 
+	/* Behind a dot that is the end of the message. */
 	if (text_equal(line, TEXT("\r\n")))
-		end_header(submission, false, out);
-	else if (submission->options.dot_ends && text_equal(line, TEXT(".\r\n")))
 		end_header(submission, false, out);
 	else if (line.ptr[line.len - 1] == ':' && is_field)
 		enter(submission, place_of(submission, name), out);
@@ -155,6 +162,15 @@ static void tell_line(struct submission *submission, struct buf *out)
 		enter(submission, IN_DROPPED, out);
 }
 
+/* The field before goes on. */
+static bool continues(const struct submission *submission, struct text in)
+{
+	const struct text line = buf_text(&submission->line);
+
+	return line.len == is_stuffed(submission, line) &&
+	       (in.ptr[0] == ' ' || in.ptr[0] == '\t') && submission->field != OVER;
+}
+
 /* Octets up to where it can be told what the line is. */
 static size_t take_start(struct submission *submission, struct text in, struct buf *out)
 {
@@ -162,9 +178,14 @@ static size_t take_start(struct submission *submission, struct text in, struct b
 	size_t n = 0;
 	bool told = false;
 
-	if (before == 0 && (in.ptr[0] == ' ' || in.ptr[0] == '\t') && submission->field != OVER) {
-		submission->place = submission->field;
+	if (continues(submission, in)) {
+		enter(submission, submission->field, out);
 		return 0;
+	}
+	/* Alone: what comes behind it decides. */
+	if (before == 0 && is_stuffed(submission, in)) {
+		buf_add_char(&submission->line, '.');
+		return 1;
 	}
 	while (n < in.len && !told) {
 		told = in.ptr[n] == ':' || in.ptr[n] == '\n' || before + n + 1 == NAME_LIMIT;

@@ -131,6 +131,21 @@ class Submission(Clients, unittest.TestCase):
         self.assertEqual(self.received().count(body), 60000)
         self.assertNotIn(b"y.test", self.received())
 
+    def test_a_field_behind_a_stuffed_dot(self):
+        """The dot is not the field's: what it hides is the field that readers will see."""
+        client = self.client()
+        for hidden, code in ((b".From: bob@example.test\r\n", 550), (b"X: y\r\n.From: bob@example.test\r\nFrom: alice@example.test\r\n", 550),
+                             (b"From: alice@example.test\r\n.Bcc: carol@example.test\r\n. , c@y.test\r\n", 250)):
+            client.mail("alice@example.test")
+            client.rcpt(address("bob"))
+            client.docmd("DATA")
+            client.send(hidden + b"\r\nx\r\n.\r\n")
+            with self.subTest(hidden=hidden):
+                self.assertEqual(client.getreply()[0], code)
+        message = self.received()
+        self.assertNotIn(b"carol@", message)
+        self.assertNotIn(b"y.test", message)
+
     def test_header_without_end(self):
         client = self.client()
         client.mail("alice@example.test")

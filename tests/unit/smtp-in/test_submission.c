@@ -74,6 +74,15 @@ static void test_headers(void **state)
 		{ ALL ": x\r\n\r\n", ALL "\r\n: x\r\n\r\n", false },
 		{ ALL "..\r\n\r\n", ALL "\r\n..\r\n\r\n", false },
 		{ " X: y\r\n\r\n", FROM DATE ID "\r\n X: y\r\n\r\n", false },
+		/* Stuffed dots are none of a field's name, of what a line goes on with, or of the end. */
+		{ ALL ".Bcc: x\r\n y\r\n.\tz\r\n.X: y\r\n\r\n", ALL ".X: y\r\n\r\n", false },
+		{ ALL "X: y\r\n. z: z\r\n.bcc : x\r\n\r\n", ALL "X: y\r\n. z: z\r\n\r\n", false },
+		{ ".From: a@b.test\r\n.Date: x\r\n.Message-ID: <x>\r\n\r\n",
+			".From: a@b.test\r\n.Date: x\r\n.Message-ID: <x>\r\n\r\n", false },
+		{ ALL "..Bcc: x\r\n\r\n", ALL "..Bcc: x\r\n\r\n", false },
+		{ ". X: y\r\n\r\n", FROM DATE ID "\r\n. X: y\r\n\r\n", false },
+		{ ".From alice\r\n" ALL "\r\n", ALL "\r\n", false },
+		{ ALL ".Bcc: x\r\n. y\r\n\r\n", ALL ".Bcc: x\r\n\r\n. y\r\n\r\n", true },
 		/* A mailbox file's line before the first field, and only there. */
 		{ "From alice Sun Nov 22 01:02:03 2026\r\n" ALL "\r\n", ALL "\r\n", false },
 		{ ">From alice\r\n" ALL "\r\n", ALL "\r\n", false },
@@ -140,6 +149,8 @@ static void test_authors(void **state)
 		{ "From: a@b.test\r\nX: y\r\nfrom: c@d.test\r\n\r\n", -1, NULL },
 		{ "From:\r\n\r\n", -1, NULL },
 		{ "From: nobody\r\n\r\n", -1, NULL },
+		{ ".From: a@b.test,\r\n. c@d.test\r\n\r\n", 2, "a@b.test" },
+		{ "From: a@b.test\r\n.From: c@d.test\r\n\r\n", -1, NULL },
 		/* In the body it claims nothing. */
 		{ "From: a@b.test\r\n\r\nFrom: c@d.test\r\n", 1, "a@b.test" },
 		{ "From: a@b.test\r\nno field\r\nFrom: c@d.test\r\n\r\n", 1, "a@b.test" },
