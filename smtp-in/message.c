@@ -337,7 +337,9 @@ static void begin_submission(struct transaction *transaction)
 		.dot_ends = !transaction->chunked,
 		.sender = text_copy(transaction->arena, sender.len ? sender : user),
 		.id = transaction_id(transaction),
-		.host = worker_hostname(transaction->session->worker),
+		/* A reload amid the header would take it away. */
+		.host = text_copy(
+			transaction->arena, worker_hostname(transaction->session->worker)),
 		.when = time(NULL),
 	});
 }

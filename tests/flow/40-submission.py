@@ -146,6 +146,20 @@ class Submission(Clients, unittest.TestCase):
         self.assertNotIn(b"carol@", message)
         self.assertNotIn(b"y.test", message)
 
+    def test_reload_amid_a_header(self):
+        """The name of this host, for what will be added, may have been replaced meanwhile."""
+        client = self.client()
+        client.mail("alice@example.test")
+        client.rcpt(address("bob"))
+        client.docmd("DATA")
+        client.send(b"From: alice@example.test\r\n")
+        mark, roles = len(self.host.log()), len(self.host.pids("smtp-in"))
+        self.host.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: len(re.findall(r"role=smtp-in \S+ event=reloaded", self.host.log()[mark:])) == roles, "the new settings")
+        client.send(b"Subject: x\r\n\r\nx\r\n.\r\n")
+        self.assertEqual(client.getreply()[0], 250)
+        self.assertRegex(self.received(), rb"\r\nMessage-ID: <\w+@[\w.-]+>\r\n")
+
     def test_header_without_end(self):
         client = self.client()
         client.mail("alice@example.test")
