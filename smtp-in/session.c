@@ -271,13 +271,24 @@ static bool read_answer(struct session *session)
 	return found != 0;
 }
 
+static void log_no_certificate(const struct session_listener *listener)
+{
+	LOG_WARNING("no-certificate", LOG_STRING("listener", listener->name));
+}
+
 static void begin(struct session *session)
 {
+	struct tls *tls = session->worker->context->tls;
 	const unsigned delay = guard_greeting_delay(&session->worker->guard, session);
 
-	if (session->listener->tls) {
+	if (session->listener->tls && !tls) {
+		/* It was there when the client came, but not behind the header of a load balancer. */
+		log_no_certificate(session->listener);
+		session->state = SESSION_CLOSING;
+		conn_finish(session->conn);
+	} else if (session->listener->tls) {
 		session->state = SESSION_SECURING;
-		conn_start_tls_here(session->conn, session->worker->context->tls);
+		conn_start_tls_here(session->conn, tls);
 	} else if (delay) {
 		session->state = SESSION_GREETING;
 		conn_alarm(session->conn, delay);
@@ -467,7 +478,7 @@ void session_new(struct worker *worker, const struct session_listener *listener,
 {
 	if (listener->tls && !worker->context->tls) {
 		struct guard_client gone = *client;
-		LOG_WARNING("no-certificate", LOG_STRING("listener", listener->name));
+		log_no_certificate(listener);
 		guard_leave(&worker->guard, &gone);
 		close(fd);
 		return;

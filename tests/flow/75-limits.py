@@ -465,6 +465,22 @@ class Proxies(unittest.TestCase):
         with limited(proxy_from="127.0.0.1", proxy_timeout="1s") as host:
             self.assertEqual(self.connect(host, b"PROXY TCP4 192").line(), "", "it is waited for no longer")
 
+    def test_no_certificate_any_more_behind_a_header(self):
+        """It was taken away while the header was awaited."""
+        with limited(proxy_from="127.0.0.1") as host:
+            raw = socket.create_connection(("127.0.0.1", host.port("submissions")), PATIENCE)
+            wait_for(lambda: counters(host)["sessions"] == 1, "the session")
+            settings, mark, pids = host.dir / "restante.conf", len(host.log()), host.pids("smtp-in")
+            settings.write_text(re.sub(r"certificates = \{[^}]*\}", "certificates = { }", settings.read_text()))
+            host.process.send_signal(signal.SIGHUP)
+            wait_for(lambda: len(re.findall(r"role=smtp-in \S+ event=reloaded", host.log()[mark:])) == len(pids), "the new settings")
+            with raw:
+                raw.sendall(b"PROXY TCP4 192.0.2.7 127.0.0.1 1000 465\r\n")
+                self.assertEqual(raw.recv(100), b"")
+            self.assertIn("no-certificate", host.log()[mark:])
+            self.assertEqual(host.pids("smtp-in"), pids)
+            wait_for(lambda: not counters(host).get("sessions"), "the end of the session")
+
     def test_tls_behind_a_header(self):
         with limited(proxy_from="127.0.0.1", proxy_timeout="1h") as host:
             raw = socket.create_connection(("127.0.0.1", host.port("submissions")), PATIENCE)
