@@ -256,8 +256,9 @@ static void on_recipient(void *owner, const struct reply *reply)
 		note_refused(transaction, recipient, reply);
 	const bool last = transaction->awaited == 0;
 	session_reply(session, transaction_pass_reply(reply));
-	/* Who waits for bad news does not keep a connection from others. */
-	if (last && session->delayed && session->transaction && transaction->accepted == 0)
+	/* Who waits for bad news keeps no connection from others, unless it is to answer DATA. */
+	if (last && session->delayed && session->state == SESSION_COMMANDS &&
+		session->transaction && transaction->accepted == 0)
 		lmtp_end(&transaction->lmtp);
 	if (last)
 		session_resume(session);

@@ -335,6 +335,17 @@ class Limits(unittest.TestCase):
                 counters(host)), "all connections are idle")
             self.assertEqual(told["sessions"], 5)
 
+    def test_a_message_that_came_with_a_failure_is_answered(self):
+        """As most senders do it: nothing was waited for before DATA, or before the message itself."""
+        with limited(failure_delay="1s", failure_delay_most="1s") as host:
+            for i, message in enumerate(("DATA", "BDAT 3 LAST\r\nx", "BDAT 3\r\nx")):
+                with self.subTest(message=message):
+                    client = Client(host, source=f"127.0.0.{2 + i}").hello()
+                    client.sock.sendall(f"MAIL FROM:<a@client.test>\r\nRCPT TO:<nobody@example.test>\r\n{message}\r\n".encode())
+                    self.assertEqual([client.reply()[:3] for _ in range(3)], ["250", "550", "554"])
+                    self.assertTrue(client.say("MAIL FROM:<a@client.test>").startswith("250 "))
+                    client.close()
+
     def test_who_talks_first(self):
         with limited(greeting_delay="1s", workers="1") as host:
             with stopped(host.pids("smtp-in")[0]):
