@@ -12,6 +12,7 @@
 	TLS                        handshake, as the client
 	EOF                        expect the server to close
 	CLOSE                      close
+	FREE alice                 until nobody has alice's maildrop any more: that one is gone is seen a moment later
 	NEW other / other> C: ...  a second connection, named; the first one is called main
 """
 
@@ -44,7 +45,7 @@ class Dialog:
             if colon and head in HEADERS and not self.steps:
                 self._header(head, rest.strip(), number)
                 continue
-            match = re.match(r"(?:(\w+)> ?)?(C:|S:|S\+|C<|TLS|EOF|CLOSE|NEW|REPEAT)(?: (.*))?$", line)
+            match = re.match(r"(?:(\w+)> ?)?(C:|S:|S\+|C<|TLS|EOF|CLOSE|FREE|NEW|REPEAT)(?: (.*))?$", line)
             if not match:
                 raise DialogError(f"{self.path}:{number}: not a dialog line: {line}")
             self.steps.append((number, match[1] or "main", match[2], match[3] or ""))
@@ -82,6 +83,8 @@ class Dialog:
             try:
                 if keyword == "NEW":
                     peers[rest] = Peer(host, self.listener)
+                elif keyword == "FREE":
+                    host.free_pop3(rest).quit()
                 elif keyword == "REPEAT":
                     repeat = int(rest)
                 else:
