@@ -206,8 +206,10 @@ static void test_slow_command_times_out(void **state)
 	struct timespec start;
 	char octet;
 
-	fixture->settings.command_seconds = 1;
 	client_comes(fixture);
+	fixture->settings.command_seconds = 1;
+	say(fixture->client, "NOOP\r\n");
+	hear(fixture, fixture->client, "250 2.0.0 Ok\r\n");
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	while (recv(fixture->client, &octet, 1, MSG_PEEK | MSG_DONTWAIT) < 0) {
 		assert_false(is_late(&start));

@@ -97,6 +97,20 @@ static void test_chunks_go_through_as_data(void **state)
 	assert_whole_message_works(fixture);
 }
 
+/* Between two chunks a client has as long as for a command. */
+static void test_silence_between_chunks(void **state)
+{
+	struct fixture *fixture = *state;
+
+	begin_chunks(fixture, "BDAT 4\r\n.a\r\n");
+	fixture->settings.command_seconds = 1;
+	say(fixture->server, BROUGHT);
+	hear(fixture, fixture->client,
+		MAIL_OK "250 2.1.5 fine\r\n250 2.0.0 4 octets\r\n"
+			"421 4.4.2 mx.example.test: Timeout, closing the connection\r\n");
+	assert_int_equal(fixture->worker->total.timeouts, 1);
+}
+
 /* The server has said no: what is on its way is thrown away. */
 static void test_a_chunk_that_the_server_refuses(void **state)
 {
@@ -254,6 +268,7 @@ int main(void)
 		TEST(data_to_a_server_of_chunks),
 		TEST(chunks_go_through_as_chunks),
 		TEST(chunks_go_through_as_data),
+		TEST(silence_between_chunks),
 		TEST(a_chunk_that_the_server_refuses),
 		TEST(no_recipient_for_a_chunk),
 		TEST(server_goes_amid_chunks),

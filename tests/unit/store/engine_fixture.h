@@ -299,6 +299,26 @@ static inline void fixture_only_file(
 	free(names);
 }
 
+/*
+ * Until what changes from now on has another time than what was changed before: kernels before 6.13 know
+ * no finer one than the tick of their clock, and what another program did within that is seen half a
+ * minute later.
+ */
+static inline void fixture_tick(void)
+{
+	const int fd = memfd_create("tick", MFD_CLOEXEC);
+	struct stat first, now;
+
+	assert_int_equal(pwrite(fd, "x", 1, 0), 1);
+	assert_int_equal(fstat(fd, &first), 0);
+	do {
+		assert_int_equal(pwrite(fd, "x", 1, 0), 1);
+		assert_int_equal(fstat(fd, &now), 0);
+	} while (now.st_mtim.tv_sec == first.st_mtim.tv_sec &&
+		 now.st_mtim.tv_nsec == first.st_mtim.tv_nsec);
+	close(fd);
+}
+
 static inline void fixture_write(
 	const struct fixture *fixture, const char *path, const char *octets)
 {

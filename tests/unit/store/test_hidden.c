@@ -159,6 +159,7 @@ static void test_looked_at(void **state)
 
 	prepare(fixture);
 	struct engine_view *view = begin(fixture, &copied);
+	fixture_tick();
 	fixture_write(fixture, COPIES "/new/1700000000.dropped", "dropped\n");
 	struct engine_view *reader = fixture_open(fixture, ALICE, "a");
 	assert_false(copied.done);
@@ -490,6 +491,7 @@ static void test_many_dropped(void **state)
 	work_until_a_piece(fixture, THERE + MESSAGES + 1);
 	assert_int_equal(deliver_as(fixture, first - 1), STORE_OK);
 	assert_false(copied.done);
+	fixture_tick();
 	for (unsigned i = 0; i < DROPPED; i++) {
 		char name[64];
 		snprintf(name, sizeof(name), COPIES "/new/17%08u.dropped", i);

@@ -274,22 +274,34 @@ static void on_any(void *owner, enum password_verdict found)
 	answered++;
 }
 
-static void test_queue_is_bounded(void **state)
+enum { WAITING = 4, OFFERED = 50, TRIES = 20 };
+
+/* How many are taken when so many are offered at once. Each is answered, and once. */
+static unsigned offer(struct passwords *passwords)
 {
-	enum { WAITING = 4, OFFERED = 50 };
-	struct passwords *passwords = pool(1, WAITING, "bcrypt", 8);
 	unsigned taken = 0;
 
-	(void)state;
 	answered = 0;
 	for (unsigned i = 0; i < OFFERED; i++)
 		taken += password_check(passwords, TEXT("x"), TEXT(""), on_any, NULL) != NULL;
-	assert_in_range(taken, WAITING, WAITING + 5);
 	while (answered < taken)
 		event_base_loop(loop, EVLOOP_ONCE);
 	for (int i = 0; i < 3; i++)
 		event_base_loop(loop, EVLOOP_NONBLOCK);
 	assert_int_equal(answered, taken);
+	return taken;
+}
+
+static void test_queue_is_bounded(void **state)
+{
+	struct passwords *passwords = pool(1, WAITING, "bcrypt", 8);
+	unsigned taken = OFFERED;
+
+	(void)state;
+	/* When this thread stands still between two offers, the other one makes room. */
+	for (unsigned i = 0; i < TRIES && taken > WAITING + 5; i++)
+		taken = offer(passwords);
+	assert_in_range(taken, WAITING, WAITING + 5);
 	passwords_free(&passwords);
 }
 

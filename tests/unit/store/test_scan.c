@@ -47,6 +47,7 @@ static void test_dropped_in(void **state)
 
 	assert_int_equal(fixture_deliver(fixture, ALICE, "ours\n"), STORE_OK);
 	free(look(fixture, NULL));
+	fixture_tick();
 	fixture_write(fixture, DIRECTORY "/new/1000000002.M1P1.other", "second\nline\n");
 	fixture_write(fixture, DIRECTORY "/new/1000000001.M1P1.other,S=6", "first\n");
 	fixture_write(fixture, DIRECTORY "/cur/1000000003.M1P1.other:2,FS", "third");
@@ -92,6 +93,7 @@ static void test_deleted(void **state)
 	const uint64_t modseq = status.modseq;
 	fixture_only_file(fixture, DIRECTORY "/new", path, sizeof(path));
 	assert_int_equal(fixture_deliver(fixture, ALICE, "stays\n"), STORE_OK);
+	fixture_tick();
 	assert_int_equal(unlink(path), 0);
 	struct store_listing *after = look(fixture, &status);
 	assert_int_equal(before->count, 1);
@@ -127,6 +129,7 @@ static void test_renamed(void **state)
 	fixture_only_file(fixture, DIRECTORY "/new", from, sizeof(from));
 	snprintf(to, sizeof(to), "%s/" DIRECTORY "/cur/%s:2,RS", fixture->directory,
 		strrchr(from, '/') + 1);
+	fixture_tick();
 	assert_int_equal(rename(from, to), 0);
 	struct store_listing *listing = look(fixture, NULL);
 	assert_int_equal(listing->count, 1);
@@ -144,6 +147,7 @@ static void test_renamed(void **state)
 	snprintf(to, sizeof(to), "%sa", from);
 	from[strlen(from) - 3] = '\0';
 	snprintf(from + strlen(from), 4, "T");
+	fixture_tick();
 	assert_int_equal(rename(to, from), 0);
 	/* The session that is open does not mind where the file is. */
 	char *octets = fixture_fetch(view, 1);
@@ -211,6 +215,7 @@ static void test_copied(void **state)
 		names[1]->d_name);
 	snprintf(to, sizeof(to), "%s/" DIRECTORY "/.Copies/cur/%s:2,", fixture->directory,
 		names[1]->d_name);
+	fixture_tick();
 	assert_int_equal(link(from, to), 0);
 	/* And within its own mailbox: the same base name twice. */
 	snprintf(to, sizeof(to), "%s/" DIRECTORY "/cur/%s:2,S", fixture->directory,
@@ -338,6 +343,7 @@ static void test_others_are_served(void **state)
 	}
 	struct engine_view *view = fixture_open(fixture, "alice@example.test", "INBOX");
 	engine_view_close(&view);
+	fixture_tick();
 	fixture_write(fixture, "mail/example.test/alice/new/1700000000.late.x", "late\n");
 	kernel = sys;
 	main_thread = pthread_self();

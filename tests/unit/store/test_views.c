@@ -278,6 +278,7 @@ static void test_listing_is_kept(void **state)
 	struct store_listing *listing;
 
 	add_three(fixture);
+	fixture_tick();
 	for (int i = 0; i < MANY; i++) {
 		snprintf(path, sizeof(path), INBOX("alice/new/%d.M1.test"), i);
 		fixture_write(fixture, path, "x\n");
