@@ -39,8 +39,8 @@ struct sasl_exchange {
 	bool is_login; /* at its start: the library's first step asks for the name in any case */
 	bool asked;    /* the client was told to go on */
 	bool proven;   /* the server's last word is said, and the client's empty answer is due */
-	bool known;    /* the verifier is a real one */
 	char *user, *password;
+	char *verifier; /* the user's; NULL: there is none, or there is no such user */
 };
 
 static const char *const mechanisms[] = { "PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS" };
@@ -178,11 +178,11 @@ static void give_verifier(struct sasl_exchange *exchange)
 		return;
 	exchange->user = mem_copy(name, strlen(name));
 	found = exchange->sasl->find(exchange->sasl->owner, text_of(name), &canonical);
-	exchange->known = found != NULL && parse(text_of(found), &parts);
-	if (!exchange->known) {
+	if (found == NULL || !parse(text_of(found), &parts)) {
 		pretend(exchange, canonical);
 		return;
 	}
+	exchange->verifier = mem_copy(found, strlen(found));
 	set(exchange->session, GSASL_SCRAM_ITER, parts.iterations);
 	set(exchange->session, GSASL_SCRAM_SALT, parts.salt);
 	set(exchange->session, GSASL_SCRAM_STOREDKEY, parts.stored);
@@ -324,6 +324,7 @@ void sasl_end(struct sasl_exchange **handle)
 		gsasl_finish(exchange->session);
 	mem_free(exchange->user);
 	forget(exchange->password);
+	forget(exchange->verifier);
 	mem_free(exchange);
 }
 
@@ -339,13 +340,25 @@ static bool is_oneself(const struct sasl_exchange *exchange)
 		       text_equal_nocase(text_of(authorization), text_of(exchange->user)));
 }
 
+/* An exchange takes as long as the client likes: the password may be another by now, the user gone. */
+static bool still_holds(const struct sasl_exchange *exchange)
+{
+	const struct sasl *sasl = exchange->sasl;
+	struct text canonical;
+	const char *now = exchange->verifier == NULL
+				  ? NULL
+				  : sasl->find(sasl->owner, text_of(exchange->user), &canonical);
+
+	return now != NULL && strcmp(now, exchange->verifier) == 0;
+}
+
 static enum sasl_result complete(struct sasl_exchange *exchange)
 {
 	if (!is_oneself(exchange))
 		return SASL_FAILED;
 	if (!exchange->is_scram)
 		return SASL_PASSWORD;
-	return exchange->known ? SASL_PROVEN : SASL_FAILED;
+	return still_holds(exchange) ? SASL_PROVEN : SASL_FAILED;
 }
 
 /* LOGIN was never specified: many a client looks for these words, which are not the library's. */

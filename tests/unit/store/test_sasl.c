@@ -14,13 +14,14 @@
 #include <cmocka.h>
 
 static char verifier[SASL_VERIFIER_LIMIT + 1];
+static bool removed;
 static Gsasl *gsasl;
 
 static const char *find(void *owner, struct text name, struct text *canonical)
 {
 	(void)owner;
 	*canonical = name;
-	return text_equal(name, TEXT("alice")) ? verifier : NULL;
+	return text_equal(name, TEXT("alice")) && !removed ? verifier : NULL;
 }
 
 /* What the client is made to believe; empty: nothing is told. */
@@ -44,8 +45,9 @@ static Gsasl_session *client_of(const struct belief *belief)
 	return client;
 }
 
-static enum sasl_result play(
-	struct sasl *sasl, const struct belief *belief, const char *type, struct text binding)
+/* between: called before each answer of the client's, or NULL. */
+static enum sasl_result play(struct sasl *sasl, const struct belief *belief, const char *type,
+	struct text binding, void (*between)(int turn))
 {
 	struct sasl_exchange *exchange =
 		sasl_begin(sasl, text_of(belief->mechanism), text_of(type), binding);
@@ -61,6 +63,8 @@ static enum sasl_result play(
 		const struct text asked = buf_length(&challenge) ? buf_text(&challenge) : TEXT("");
 		const int status = gsasl_step(client, asked.ptr, asked.len, &said, &length);
 		buf_clear(&challenge);
+		if (between)
+			between(turn);
 		if (status != GSASL_OK && status != GSASL_NEEDS_MORE)
 			break;
 		result = sasl_step(exchange,
@@ -115,14 +119,49 @@ static void exchanges(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		const enum sasl_result result =
-			play(sasl, &cases[i].belief, cases[i].type, text_of(cases[i].binding));
+		const enum sasl_result result = play(
+			sasl, &cases[i].belief, cases[i].type, text_of(cases[i].binding), NULL);
 
 		if (result != cases[i].result)
 			fail_msg("case %zu: %d, not %d", i, (int)result, (int)cases[i].result);
 	}
 	sasl_free(&sasl);
 	assert_null(sasl);
+}
+
+/* The client's answers: its first message, its proof, and the empty one after the server's proof. */
+enum { FIRST, PROOF, LAST, TURNS };
+
+static int changes_at;
+
+static void change_password(int turn)
+{
+	if (turn == changes_at)
+		assert_true(sasl_verifier("geheim", verifier));
+}
+
+static void remove_user(int turn)
+{
+	removed = turn >= changes_at;
+}
+
+/* A password that was changed, or a user who was removed, is not known to an exchange that began before. */
+static void outdated(void **state)
+{
+	static const unsigned char key[SASL_KEY_OCTETS] = { 1, 2, 3 };
+	const struct belief belief = { "SCRAM-SHA-256", "alice", "geheim", NULL, NULL, NULL };
+	struct sasl *sasl = sasl_new(key, find, NULL);
+
+	(void)state;
+	for (changes_at = FIRST; changes_at <= TURNS; changes_at++) {
+		const bool late = changes_at == TURNS;
+		assert_int_equal(play(sasl, &belief, "", TEXT(""), change_password),
+			late || changes_at == FIRST ? SASL_PROVEN : SASL_FAILED);
+		assert_int_equal(play(sasl, &belief, "", TEXT(""), remove_user),
+			late ? SASL_PROVEN : SASL_FAILED);
+		removed = false;
+	}
+	sasl_free(&sasl);
 }
 
 static void mechanisms(void **state)
@@ -199,6 +238,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(exchanges),
+		cmocka_unit_test(outdated),
 		cmocka_unit_test(mechanisms),
 		cmocka_unit_test(verifiers),
 		cmocka_unit_test(known_exchange),
