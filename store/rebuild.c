@@ -92,8 +92,16 @@ static int put_message(struct rebuilding *rebuilding, struct mailbox *mailbox,
 	struct maildir_base parts;
 	int error = scan_measure(folder->fd, found->leaf, &row);
 
+	if (error == ENOENT)
+		return 0;
+	/* One file of all must not keep the store from starting. It is adopted when it can be read. */
+	if (error && engine_errno_failure(error) != STORE_BUSY) {
+		LOG_WARNING("not-adopted", LOG_STRING("directory", mailbox->directory),
+			LOG_STRING("file", found->leaf), LOG_ERRNO(error));
+		return 0;
+	}
 	if (error)
-		return error == ENOENT ? 0 : error;
+		return error;
 	row.base =
 		maildir_name_parse(text_from(text_of(found->leaf), 4), &row.flags, &row.keywords);
 	row.keywords &= mailbox_keyword_mask(mailbox->row.keywords);
