@@ -118,6 +118,7 @@ struct scan {
 	struct buf missing; /* struct missing each */
 	struct buf altered; /* struct missing each: the row as it was */
 	bool damaged;
+	bool left_out; /* a file could not be read: there is still something to adopt */
 };
 
 static void keep(struct scan *scan, struct buf *list, uint32_t uid, const struct index_message *row)
@@ -281,8 +282,10 @@ static void adopt(struct scan *scan, const char *leaf)
 	const int error = scan_measure(scan->folder.fd, leaf, &row);
 
 	if (error) {
-		if (error != ENOENT)
-			LOG_WARNING("not-adopted", LOG_STRING("file", leaf), LOG_ERRNO(error));
+		if (error == ENOENT)
+			return;
+		LOG_WARNING("not-adopted", LOG_STRING("file", leaf), LOG_ERRNO(error));
+		scan->left_out = true;
 		return;
 	}
 	const uint32_t uid = mailbox->uidnext++;
@@ -406,13 +409,14 @@ bool scan_waits(struct engine *engine, struct mailbox *mailbox)
 
 /* ---- the whole ---- */
 
-static void note_seen(struct mailbox *mailbox, int64_t began, int64_t new_time, int64_t cur_time)
+static void note_seen(
+	struct mailbox *mailbox, int64_t began, int64_t new_time, int64_t cur_time, bool left_out)
 {
 	const int64_t settled = began - SETTLED_AFTER * SECOND;
 
 	mailbox->row.new_seen = new_time;
 	mailbox->row.cur_seen = cur_time;
-	mailbox->presumed = new_time > settled || cur_time > settled;
+	mailbox->presumed = new_time > settled || cur_time > settled || left_out;
 	mailbox->scanned = began;
 	mailbox->dirty = true;
 }
@@ -477,7 +481,7 @@ enum store_failure scan_run(
 	if (*staged)
 		quota_follow(engine, mailbox->account);
 	if (failure == STORE_OK && !*more)
-		note_seen(mailbox, began, new_time, cur_time);
+		note_seen(mailbox, began, new_time, cur_time, scan.left_out);
 	if (!*staged)
 		change_release(change);
 	buf_release(&scan.missing);

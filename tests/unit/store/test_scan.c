@@ -310,6 +310,43 @@ static void test_quiet(void **state)
 	free(listing);
 }
 
+/* ---- files that cannot be read ---- */
+
+static int refusing_openat(int dir, const char *path, int flags, mode_t mode)
+{
+	if (strcmp(path, "new/1000000001.M1P1.other") == 0) {
+		errno = EMFILE;
+		return -1;
+	}
+	return real_openat(dir, path, flags, mode);
+}
+
+/* One that could not be read at the first look comes at a later one, though nothing has changed since. */
+static void test_not_readable_at_first(void **state)
+{
+	static const struct timespec long_ago[2] = { { .tv_sec = 1000000 }, { .tv_sec = 1000000 } };
+	struct fixture *fixture = *state;
+	char path[512];
+
+	free(look(fixture, NULL));
+	fixture_write(fixture, DIRECTORY "/new/1000000001.M1P1.other", "first\n");
+	for (int i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), "%s/" DIRECTORY "/%s", fixture->directory,
+			i ? "new" : "cur");
+		assert_int_equal(utimensat(AT_FDCWD, path, long_ago, 0), 0);
+	}
+	real_openat = sys.openat;
+	sys.openat = refusing_openat;
+	struct store_listing *listing = look(fixture, NULL);
+	sys.openat = real_openat;
+	assert_int_equal(listing->count, 0);
+	free(listing);
+	fixture_restart(fixture);
+	listing = look(fixture, NULL);
+	assert_int_equal(listing->count, 1);
+	free(listing);
+}
+
 /* ---- a large mailbox ---- */
 
 static struct sys kernel;
@@ -382,6 +419,7 @@ int main(void)
 		TEST(test_many),
 		TEST(test_directory_deleted),
 		TEST(test_quiet),
+		TEST(test_not_readable_at_first),
 		TEST(test_others_are_served),
 	};
 
