@@ -478,9 +478,9 @@ class Proxies(unittest.TestCase):
 
     def test_no_certificate_any_more_behind_a_header(self):
         """It was taken away while the header was awaited."""
-        with limited(proxy_from="127.0.0.1") as host:
+        with limited(proxy_from="127.0.0.1", proxy_timeout="1h") as host:
             raw = socket.create_connection(("127.0.0.1", host.port("submissions")), PATIENCE)
-            wait_for(lambda: counters(host)["sessions"] == 1, "the session")
+            wait_for(lambda: counters(host).get("sessions") == 1, "the session")
             settings, mark, pids = host.dir / "restante.conf", len(host.log()), host.pids("smtp-in")
             settings.write_text(re.sub(r"certificates = \{[^}]*\}", "certificates = { }", settings.read_text()))
             host.process.send_signal(signal.SIGHUP)

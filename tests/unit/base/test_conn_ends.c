@@ -227,13 +227,13 @@ static bool read_slowly(struct side *side)
 	double start = seconds_now(), last = start;
 
 	while (seconds_now() < start + 1.6) {
-		if (seconds_now() > last + 0.8)
-			return false;
 		if (seconds_now() > last + 0.3) {
 			last = seconds_now();
 			recv(side->peer, octets, sizeof(octets), 0);
 		}
 		event_base_loop(loop, EVLOOP_ONCE);
+		if (seconds_now() > last + 0.8)
+			return false;
 	}
 	return true;
 }

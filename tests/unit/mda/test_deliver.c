@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <stdio.h>
@@ -56,12 +57,23 @@ static void reply(int fd, const char *string)
 		send(fd, string, strlen(string), MSG_NOSIGNAL);
 }
 
+/* An octet. A call with a time limit is interrupted when the process is stopped and goes on. */
+static bool receive(int fd, char *octet)
+{
+	ssize_t got;
+
+	do
+		got = recv(fd, octet, 1, 0);
+	while (got < 0 && errno == EINTR);
+	return got == 1;
+}
+
 /* A line with its CRLF; false at the end of the stream. */
 static bool read_line(int fd, char *line, size_t size)
 {
 	size_t length = 0;
 
-	while (length + 1 < size && recv(fd, line + length, 1, 0) == 1) {
+	while (length + 1 < size && receive(fd, line + length)) {
 		if (line[length++] == '\n') {
 			line[length] = '\0';
 			return true;
@@ -145,7 +157,10 @@ static struct result deliver_file(
 	if (child == 0)
 		run_command(input, errors, arguments);
 	if (listener >= 0) {
-		int fd = accept(listener, NULL, NULL);
+		int fd;
+		do
+			fd = accept(listener, NULL, NULL);
+		while (fd < 0 && errno == EINTR);
 		assert_true(fd >= 0);
 		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 		serve(fd, script, &result);
