@@ -363,6 +363,10 @@ void batch_done(struct batch *batch, bool committed)
 		touch(batch, TOUCH_REMOVE, &batch->removed);
 		touch(batch, TOUCH_ALTER, &batch->altered);
 		touch(batch, TOUCH_ADD, &batch->added);
+		/* UIDNEXT and modseq may have moved on for messages that were gone. */
+		if (batch_count(batch) == 0 && !batch->hidden)
+			change_touch(batch->change, mailbox, TOUCH_ALTER)->after =
+				mailbox_staged(mailbox);
 		mailbox->dirty = false;
 	} else {
 		take_back(batch);

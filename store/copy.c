@@ -69,8 +69,8 @@ static enum store_failure run_piece(struct engine *engine, struct copying *copyi
 			copying->source->copied = engine->staged_count;
 		quota_follow(engine, transfer.account);
 	} else if (failure == STORE_OK) {
-		/* Effects there may be: keywords, when every file was gone. Else by way of a flush. */
-		if (change->effect_count || !change->done)
+		/* Something was committed all the same when every file was gone. Else by way of a flush. */
+		if (transfer.txn || !change->done)
 			change_stage(change);
 		else
 			change_follow(change);

@@ -262,10 +262,8 @@ static enum store_failure take_back_piece(
 			mailbox->row.uidnext = mailbox->hidden->end;
 	}
 	const enum store_failure failure = end(&batch, error);
-	if (failure == STORE_OK) {
-		touch(change, mailbox);
+	if (failure == STORE_OK)
 		change_stage(change);
-	}
 	return failure;
 }
 

@@ -2,6 +2,7 @@
  * Moves of many messages: piece by piece, so that others are not held up, and by ascending UID, so that it is
  * known what a crash leaves.
  */
+#include "store/verify.h"
 #include "tests/unit/store/mailboxes_fixture.h"
 
 enum { MESSAGES = 9, PIECE = 2 };
@@ -186,6 +187,43 @@ static void test_rename_inbox(void **state)
 	expect_message(fixture, "INBOX", MESSAGES + 1, "new\n");
 }
 
+static void expect_settled(struct fixture *fixture, const char *mailbox)
+{
+	struct verify_result result = { 0 };
+	const struct verify_piece piece = { .user = TEXT(ALICE), .mailbox = text_of(mailbox) };
+
+	assert_int_equal(engine_verify(fixture->engine, &piece, &result), STORE_OK);
+	assert_int_equal(buf_length(&result.findings), 0);
+	buf_release(&result.findings);
+	buf_release(&result.mailbox);
+}
+
+/* Nothing moves, because there is nothing or its files are gone: no change is left unseen. */
+static void test_nothing_moves(void **state)
+{
+	static const uint32_t uids[] = { 1 };
+	struct fixture *fixture = *state;
+	struct dirent **names;
+	char path[600];
+
+	prepare(fixture, "Box");
+	assert_int_equal(rename_to(fixture, "INBOX", "Old"), STORE_OK);
+	expect_settled(fixture, "INBOX");
+	expect_settled(fixture, "Old");
+	assert_int_equal(deliver(fixture, "", "x\n", ""), STORE_OK);
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+	assert_int_equal(fixture_names(fixture, HOME "/new", &names), 1);
+	snprintf(path, sizeof(path), "%s/" HOME "/new/%s", fixture->directory, names[0]->d_name);
+	free(names[0]);
+	free(names);
+	assert_int_equal(unlink(path), 0);
+	const struct copied copied = copy(fixture, view, "Old", false, uids, 1);
+	assert_int_equal(copied.failure, STORE_OK);
+	assert_int_equal(copied.pairs, 0);
+	expect_settled(fixture, "Old");
+	engine_view_close(&view);
+}
+
 static void rename_until_a_piece(struct fixture *fixture)
 {
 	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
@@ -259,6 +297,7 @@ int main(void)
 		TEST(test_target_goes),
 		TEST(test_store_ends),
 		TEST(test_rename_inbox),
+		TEST(test_nothing_moves),
 		TEST(test_killed),
 		TEST(test_killed_move),
 	};
