@@ -51,16 +51,17 @@ static struct text once_of(const struct work *work, const struct engine_recipien
 	return recipient->once.len ? recipient->once : work->delivery->once;
 }
 
-/* Whether this user had it before under the recipient's key, which may be *old by now. */
+/* Whether this user had it before under the recipient's key; *old: when, if it is written anew, or -1. */
 static enum store_failure once_before(struct work *work, const struct engine_recipient *recipient,
-	const struct account *account, bool *before, bool *old)
+	const struct account *account, bool *before, int64_t *old)
 {
 	const struct text once = once_of(work, recipient);
 	unsigned char key[INDEX_ONCE_KEY_LIMIT];
 	struct index_once row;
 	int error = 0;
 
-	*before = *old = false;
+	*before = false;
+	*old = -1;
 	if (once.len == 0)
 		return STORE_OK;
 	const struct text row_key = { .ptr = (char *)key,
@@ -70,23 +71,24 @@ static enum store_failure once_before(struct work *work, const struct engine_rec
 		const bool known = index_once_decode(buf_text(&work->engine->value), &row) == 0;
 		*before = !known ||
 			  (recipient->once_seconds == 0
-					  ? !once_is_expired(work->engine, row.time, work->now)
+					  ? !once_is_expired(work->engine, row.asked, work->now)
 					  : work->now - row.time < recipient->once_seconds);
-		*old = known && recipient->once_seconds == 0 &&
-		       once_is_old(work->engine, row.time, work->now);
+		if (known && recipient->once_seconds == 0 &&
+			once_is_old(work->engine, row.asked, work->now))
+			*old = row.time;
 	}
 	return error ? engine_env_failure(work->engine, "once", error) : STORE_OK;
 }
 
-static enum store_failure once_note(
-	struct work *work, const struct engine_recipient *recipient, const struct account *account)
+static enum store_failure once_note(struct work *work, const struct engine_recipient *recipient,
+	const struct account *account, int64_t accepted)
 {
 	const struct text once = once_of(work, recipient);
 
 	if (once.len == 0)
 		return STORE_OK;
-	const int error = once_put(work->engine, work->txn, account->user->public.number, work->now,
-		once, &work->once);
+	const int error = once_put(work->engine, work->txn, account->user->public.number,
+		&(struct index_once){ .time = accepted, .asked = work->now }, once, &work->once);
 	return error ? engine_env_failure(work->engine, "once", error) : STORE_OK;
 }
 
@@ -209,7 +211,8 @@ static enum store_failure look_for_room(struct work *work, size_t number, struct
 {
 	const struct engine_recipient *recipient = &work->delivery->recipients[number];
 	struct account *account;
-	bool before, old;
+	bool before;
+	int64_t old;
 	enum store_failure failure = account_of(work->engine, recipient->user, &account);
 
 	*taker = NULL;
@@ -277,7 +280,8 @@ static enum store_failure resolve_one(struct work *work, size_t number)
 {
 	const struct engine_recipient *recipient = &work->delivery->recipients[number];
 	struct account *account;
-	bool before = false, old = false;
+	bool before = false;
+	int64_t old = -1;
 	enum store_failure failure = work->delivery->is_import
 					     ? account_look(work->engine, recipient->user, &account)
 					     : account_of(work->engine, recipient->user, &account);
@@ -286,11 +290,11 @@ static enum store_failure resolve_one(struct work *work, size_t number)
 		failure = once_before(work, recipient, account, &before, &old);
 	if (before)
 		work->verdicts[number] = STORE_ALREADY_EXISTS;
-	if (failure != STORE_OK || (before && !old))
+	if (failure != STORE_OK || (before && old < 0))
 		return failure;
 	if (before)
-		return once_note(work, recipient, account);
-	failure = once_note(work, recipient, account);
+		return once_note(work, recipient, account, old);
+	failure = once_note(work, recipient, account, work->now);
 	if (failure != STORE_OK)
 		return failure;
 	return add_target(work, recipient, account, &work->recipient[number]);

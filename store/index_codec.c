@@ -7,7 +7,6 @@ MESSAGE_DEFINE(index_counters, INDEX_COUNTERS_FIELDS)
 MESSAGE_DEFINE(index_user, INDEX_USER_FIELDS)
 MESSAGE_DEFINE(index_mailbox, INDEX_MAILBOX_FIELDS)
 MESSAGE_DEFINE(index_message, INDEX_MESSAGE_FIELDS)
-MESSAGE_DEFINE(index_once, INDEX_ONCE_FIELDS)
 MESSAGE_DEFINE(index_expunging, INDEX_EXPUNGING_FIELDS)
 MESSAGE_DEFINE(index_copying, INDEX_COPYING_FIELDS)
 MESSAGE_DEFINE(index_domain, INDEX_DOMAIN_FIELDS)
@@ -22,7 +21,6 @@ MESSAGE_DEFINE_SHORT(index_message, INDEX_MESSAGE_FIELDS)
 	}
 DECODE(index_counters)
 DECODE(index_user)
-DECODE(index_once)
 DECODE(index_expunging)
 DECODE(index_copying)
 DECODE(index_domain)
@@ -46,6 +44,26 @@ DECODE(index_alias)
 	}
 CODE_SHORT(index_mailbox)
 CODE_SHORT(index_message)
+
+void index_once_encode(struct buf *out, const struct index_once *row)
+{
+	message_add_u8(out, INDEX_VERSION);
+	message_add_i64(out, row->time);
+	if (row->asked != row->time)
+		message_add_i64(out, row->asked);
+}
+
+int index_once_decode(struct text value, struct index_once *row)
+{
+	struct message_reader in = { .at = value.ptr, .left = value.len };
+	const bool ours = message_get_u8(&in, 0) == INDEX_VERSION;
+
+	row->time = row->asked = message_get_i64(&in, 0);
+	const bool renewed = in.left != 0;
+	if (renewed)
+		row->asked = message_get_i64(&in, 0);
+	return ours && !in.bad && in.left == 0 && renewed == (row->asked != row->time) ? 0 : -1;
+}
 
 static void put_u32(unsigned char *at, uint32_t value)
 {

@@ -6,7 +6,7 @@
  *	mailboxes  user u32, mailbox u32                            mailbox
  *	messages   user u32, mailbox u32, uid u32                   message
  *	expunged   user u32, mailbox u32, modseq u64, uid u32       (version only)
- *	once       user u32, key                                    time i64
+ *	once       user u32, key                                    time i64, asked i64 or nothing
  *	directory  see directory_file.c                             alias | domain
  *	expunging  user u32, mailbox u32, first uid u32             expunging
  *	copying    user u32, mailbox u32, first uid u32             copying
@@ -59,8 +59,6 @@ enum index_place { INDEX_NEW, INDEX_CUR };
 	F(u8, version, 0) F(u8, place, 1) F(u32, flags, 0) F(u64, keywords, 0) F(u64, size, 0) \
 	F(u64, wire, 0) F(i64, received, 0) F(u64, modseq, 0) F(text, base, INDEX_BASE_LIMIT)
 
-#define INDEX_ONCE_FIELDS(F) F(u8, version, 0) F(i64, time, 0)
-
 /* uids: a run of u32 little-endian, ascending. */
 #define INDEX_EXPUNGING_FIELDS(F) F(u8, version, 0) F(text, uids, INDEX_EXPUNGING_UIDS * 4)
 
@@ -78,7 +76,6 @@ MESSAGE_DECLARE(index_counters, INDEX_COUNTERS_FIELDS)
 MESSAGE_DECLARE(index_user, INDEX_USER_FIELDS)
 MESSAGE_DECLARE(index_mailbox, INDEX_MAILBOX_FIELDS)
 MESSAGE_DECLARE(index_message, INDEX_MESSAGE_FIELDS)
-MESSAGE_DECLARE(index_once, INDEX_ONCE_FIELDS)
 MESSAGE_DECLARE(index_expunging, INDEX_EXPUNGING_FIELDS)
 MESSAGE_DECLARE(index_copying, INDEX_COPYING_FIELDS)
 MESSAGE_DECLARE(index_domain, INDEX_DOMAIN_FIELDS)
@@ -86,9 +83,15 @@ MESSAGE_DECLARE(index_alias, INDEX_ALIAS_FIELDS)
 MESSAGE_DECLARE_SHORT(index_mailbox)
 MESSAGE_DECLARE_SHORT(index_message)
 
+/* Of the acceptance; and of the last time it was asked for, which is written when it is another one. */
+struct index_once {
+	int64_t time, asked;
+};
+
 /* The row's value, whatever its version says. */
 void index_mailbox_encode(struct buf *out, const struct index_mailbox *row);
 void index_message_encode(struct buf *out, const struct index_message *row);
+void index_once_encode(struct buf *out, const struct index_once *row);
 
 /* As _unpack, and the version must be ours. Texts point into value. 0, or -1. */
 int index_counters_decode(struct text value, struct index_counters *counters);

@@ -59,3 +59,20 @@ int journal_open(struct text record, enum journal_kind *kind, struct text *paylo
 	*kind = (enum journal_kind)(type - JOURNAL_FIRST_TYPE);
 	return 0;
 }
+
+void journal_once_write(struct buf *out, const struct journal_once *record, int64_t asked)
+{
+	journal_once_pack(out, record);
+	if (asked != record->time)
+		message_add_i64(out, asked);
+}
+
+int journal_once_read(struct text payload, struct journal_once *record, int64_t *asked)
+{
+	struct message_reader in = { .at = payload.ptr, .left = payload.len };
+
+	if (journal_once_unpack_from(&in, record) != 0)
+		return -1;
+	*asked = in.left ? message_get_i64(&in, 0) : record->time;
+	return !in.bad && in.left == 0 ? 0 : -1;
+}

@@ -68,6 +68,7 @@ enum journal_kind {
 /* The place is the user's INBOX. */
 #define JOURNAL_SUBSCRIPTIONS_FIELDS(F) \
 	JOURNAL_PLACE_FIELDS(F) F(text, octets, STORE_SUBSCRIPTIONS_LIMIT)
+/* time: of the acceptance. asked, an i64, stands behind it when it is another time (journal_once_write). */
 #define JOURNAL_ONCE_FIELDS(F) F(u32, user, 0) F(i64, time, 0) F(text, key, STORE_ONCE_LIMIT)
 /* clang-format on */
 
@@ -91,5 +92,9 @@ void journal_seal(struct buf *record);
 
 /* What is in a record. The payload points into it. 0, or -1: not ours, another version, or damaged. */
 int journal_open(struct text record, enum journal_kind *kind, struct text *payload);
+
+/* asked: when the key was last asked for. _read: 0, or -1 when that is no such record. */
+void journal_once_write(struct buf *out, const struct journal_once *record, int64_t asked);
+int journal_once_read(struct text payload, struct journal_once *record, int64_t *asked);
 
 #endif

@@ -19,16 +19,17 @@ struct asking {
 	int error;
 };
 
-static void renew(struct asking *asking, struct text once)
+static void renew(struct asking *asking, int64_t accepted, struct text once)
 {
 	if (!asking->txn)
 		asking->error = env_begin(asking->engine->env, &asking->txn);
 	if (asking->error == 0)
-		asking->error = once_put(asking->engine, asking->txn, asking->user, asking->now,
-			once, &asking->lines);
+		asking->error = once_put(asking->engine, asking->txn, asking->user,
+			&(struct index_once){ .time = accepted, .asked = asking->now }, once,
+			&asking->lines);
 }
 
-/* When it was accepted, or was asked for; or -1. */
+/* When it was accepted; or -1. */
 static int64_t look_up(struct asking *asking, struct text once)
 {
 	struct engine *engine = asking->engine;
@@ -42,10 +43,10 @@ static int64_t look_up(struct asking *asking, struct text once)
 		return -1;
 	if (index_once_decode(buf_text(&engine->value), &row) != 0)
 		return 0;
-	if (once_is_expired(engine, row.time, asking->now))
+	if (once_is_expired(engine, row.asked, asking->now))
 		return -1;
-	if (once_is_old(engine, row.time, asking->now))
-		renew(asking, once);
+	if (once_is_old(engine, row.asked, asking->now))
+		renew(asking, row.time, once);
 	return row.time;
 }
 

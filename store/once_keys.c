@@ -36,11 +36,14 @@ static void print_key(struct buf *out, struct text key)
 	}
 }
 
-void once_print(struct buf *out, uint32_t user, int64_t time, struct text key)
+void once_print(struct buf *out, uint32_t user, const struct index_once *times, struct text key)
 {
 	struct buf line = { 0 };
 
-	buf_format(&line, "%u %lld ", user, (long long)time);
+	buf_format(&line, "%u %lld", user, (long long)times->time);
+	if (times->asked != times->time)
+		buf_format(&line, "/%lld", (long long)times->asked);
+	buf_add_char(&line, ' ');
 	print_key(&line, key);
 	const struct text rest = buf_text(&line);
 	buf_format(out, "%08x %.*s\n", checksum(0, rest.ptr, rest.len), TEXT_ARG(rest));
@@ -70,12 +73,28 @@ static int parse_key(struct text escaped, struct buf *key)
 	return buf_length(key) > 0 && buf_length(key) <= STORE_ONCE_LIMIT ? 0 : -1;
 }
 
+static int parse_times(struct text field, struct index_once *times)
+{
+	const ptrdiff_t slash = text_find(field, '/');
+	uint64_t time, asked;
+
+	if (text_to_number(slash < 0 ? field : text_head(field, (size_t)slash), INT64_MAX, &time) !=
+		0)
+		return -1;
+	asked = time;
+	if (slash >= 0 &&
+		text_to_number(text_from(field, (size_t)slash + 1), INT64_MAX, &asked) != 0)
+		return -1;
+	*times = (struct index_once){ .time = (int64_t)time, .asked = (int64_t)asked };
+	return 0;
+}
+
 /* 0, or -1: torn, or not a line of ours. */
-static int parse_line(struct text line, uint32_t *user, int64_t *time, struct buf *key)
+static int parse_line(struct text line, uint32_t *user, struct index_once *times, struct buf *key)
 {
 	char sum[CHECKSUM_DIGITS + 1];
 	struct text rest = line, part[3];
-	uint64_t number, seconds;
+	uint64_t number;
 
 	for (size_t i = 0; i < 3; i++) {
 		if (!text_split(&rest, ' ', &part[i]))
@@ -87,52 +106,51 @@ static int parse_line(struct text line, uint32_t *user, int64_t *time, struct bu
 	snprintf(sum, sizeof(sum), "%08x", checksum(0, summed.ptr, summed.len));
 	if (!text_equal(part[0], text_of(sum)) ||
 		text_to_number(part[1], UINT32_MAX - 1, &number) != 0 ||
-		text_to_number(part[2], INT64_MAX, &seconds) != 0)
+		parse_times(part[2], times) != 0)
 		return -1;
 	*user = (uint32_t)number;
-	*time = (int64_t)seconds;
 	return parse_key(rest, key);
 }
 
 /* ---- in the index ---- */
 
-static int put_row(
-	struct engine *engine, struct env_txn *txn, uint32_t user, int64_t time, struct text key)
+static int put_row(struct engine *engine, struct env_txn *txn, uint32_t user,
+	const struct index_once *times, struct text key)
 {
-	const struct index_once row = { .version = INDEX_VERSION, .time = time };
 	unsigned char octets[INDEX_ONCE_KEY_LIMIT];
 	const struct text row_key = { .ptr = (char *)octets,
 		.len = index_once_key(user, key, octets) };
 
 	buf_clear(&engine->value);
-	index_once_pack(&engine->value, &row);
+	index_once_encode(&engine->value, times);
 	return env_put(engine->env, txn, ENV_ONCE, row_key, buf_text(&engine->value));
 }
 
-int once_put(struct engine *engine, struct env_txn *txn, uint32_t user, int64_t time,
-	struct text key, struct buf *lines)
+int once_put(struct engine *engine, struct env_txn *txn, uint32_t user,
+	const struct index_once *times, struct text key, struct buf *lines)
 {
-	const int error = put_row(engine, txn, user, time, key);
+	const int error = put_row(engine, txn, user, times, key);
 
 	if (error)
 		return error;
-	once_print(lines, user, time, key);
+	once_print(lines, user, times, key);
 	journal_begin(&engine->record, JOURNAL_ONCE);
-	journal_once_pack(
-		&engine->record, &(struct journal_once){ .user = user, .time = time, .key = key });
+	journal_once_write(&engine->record,
+		&(struct journal_once){ .user = user, .time = times->time, .key = key },
+		times->asked);
 	journal_seal(&engine->record);
 	return env_log(engine->env, txn, &engine->record);
 }
 
-bool once_is_expired(const struct engine *engine, int64_t time, int64_t now)
+bool once_is_expired(const struct engine *engine, int64_t asked, int64_t now)
 {
-	return engine->options.once_days && now - time > (int64_t)engine->options.once_days * DAY;
+	return engine->options.once_days && now - asked > (int64_t)engine->options.once_days * DAY;
 }
 
-bool once_is_old(const struct engine *engine, int64_t time, int64_t now)
+bool once_is_old(const struct engine *engine, int64_t asked, int64_t now)
 {
 	return engine->options.once_days &&
-	       now - time > (int64_t)engine->options.once_days * DAY / OLD_PART;
+	       now - asked > (int64_t)engine->options.once_days * DAY / OLD_PART;
 }
 
 /* ---- in the file ---- */
@@ -263,12 +281,13 @@ static int restore_file(struct engine *engine, const char *name, uint64_t *keys)
 	rest = (struct text){ .ptr = octets, .len = size };
 	int error = env_begin(engine->env, &txn);
 	for (unsigned rows = 0; error == 0 && rest.len && text_split(&rest, '\n', &line);) {
+		struct index_once times;
 		uint32_t user;
-		int64_t time;
-		if (parse_line(line, &user, &time, &key) != 0 ||
-			once_is_expired(engine, time, now) || !users_with_number(engine, user))
+		if (parse_line(line, &user, &times, &key) != 0 ||
+			once_is_expired(engine, times.asked, now) ||
+			!users_with_number(engine, user))
 			continue;
-		error = put_row(engine, txn, user, time, buf_text(&key));
+		error = put_row(engine, txn, user, &times, buf_text(&key));
 		++*keys;
 		if (error == 0 && ++rows % ROWS_AT_ONCE == 0) {
 			error = env_commit(txn);
@@ -321,7 +340,7 @@ static int look(void *owner, struct text key, struct text value)
 		return 1;
 	}
 	if (index_once_decode(value, &row) == 0 &&
-		once_is_expired(forgetting->engine, row.time, forgetting->now))
+		once_is_expired(forgetting->engine, row.asked, forgetting->now))
 		message_add_text(&forgetting->expired, key);
 	return 0;
 }

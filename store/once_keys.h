@@ -7,6 +7,7 @@
  *
  *	once/2026-11
  *	5f0c9a31 7 1795310862 imap/4/77/1234        checksum of the rest, user's number, time, key
+ *	0c77d2e6 7 1795310862/1799999999 imap/…     the same, and when it was last asked for
  *
  * An index that is made anew takes them from there; recovery adds what the last checkpoint did not cover. A
  * line that a power cut has torn does not have its checksum and is passed over. A key is forgotten when it
@@ -18,15 +19,16 @@
 #include "store/engine_private.h"
 
 /* A line of the file. */
-void once_print(struct buf *out, uint32_t user, int64_t time, struct text key);
+void once_print(struct buf *out, uint32_t user, const struct index_once *times, struct text key);
 
 /* Into the index and the journal; the line is added to `lines`. An error of env.h, or 0. */
-int once_put(struct engine *engine, struct env_txn *txn, uint32_t user, int64_t time,
-	struct text key, struct buf *lines);
+int once_put(struct engine *engine, struct env_txn *txn, uint32_t user,
+	const struct index_once *times, struct text key, struct buf *lines);
 
-bool once_is_expired(const struct engine *engine, int64_t time, int64_t now);
+/* asked: see struct index_once. */
+bool once_is_expired(const struct engine *engine, int64_t asked, int64_t now);
 /* So long ago that it is to be written anew. */
-bool once_is_old(const struct engine *engine, int64_t time, int64_t now);
+bool once_is_old(const struct engine *engine, int64_t asked, int64_t now);
 
 /* Of a delivery that is durable: for the next checkpoint. */
 void once_shown(struct engine *engine, struct text lines);

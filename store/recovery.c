@@ -73,9 +73,12 @@ static int keep_once(struct engine *engine, struct redo *redo)
 		.left = buf_length(redo_once(redo)) };
 	struct journal_once record;
 	struct buf lines = { 0 };
+	int64_t asked;
 
-	while (in.left && journal_once_unpack(message_get_text(&in, UINT32_MAX), &record) == 0)
-		once_print(&lines, record.user, record.time, record.key);
+	while (in.left &&
+		journal_once_read(message_get_text(&in, UINT32_MAX), &record, &asked) == 0)
+		once_print(&lines, record.user,
+			&(struct index_once){ .time = record.time, .asked = asked }, record.key);
 	const int error = once_append(engine, buf_text(&lines));
 	if (error == 0)
 		buf_clear(redo_once(redo));

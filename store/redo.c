@@ -582,8 +582,9 @@ static int between(struct redo *redo, enum journal_kind kind, struct text payloa
 static int note_once(struct redo *redo, struct text payload)
 {
 	struct journal_once record;
+	int64_t asked;
 
-	if (journal_once_unpack(payload, &record) != 0)
+	if (journal_once_read(payload, &record, &asked) != 0)
 		return EBADMSG;
 	message_add_text(&redo->once, payload);
 	return 0;

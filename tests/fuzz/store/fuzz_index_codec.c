@@ -40,7 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	CHECK(index_user);
 	CHECK_SHORT(index_mailbox);
 	CHECK_SHORT(index_message);
-	CHECK(index_once);
+	CHECK_AS(index_once, index_once_encode);
 	CHECK(index_expunging);
 	CHECK(index_copying);
 	index_mailbox_key_decode(value, &id);

@@ -107,6 +107,29 @@ static void test_both_forms(void **state)
 }
 
 /* The octets of keys are in the order of what they stand for. */
+static void test_once(void **state)
+{
+	const struct index_once rows[] = { { 7, 7 }, { 7, 9 }, { 9, 7 }, { 0, -1 } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct buf out = { 0 };
+		struct index_once read;
+		index_once_encode(&out, &rows[i]);
+		/* As it always was for a key that was not asked for again. */
+		assert_int_equal(buf_length(&out), i == 0 ? 9 : 17);
+		assert_int_equal(index_once_decode(buf_text(&out), &read), 0);
+		assert_true(read.time == rows[i].time && read.asked == rows[i].asked);
+		for (size_t length = 0; length < buf_length(&out); length++)
+			assert_int_equal(
+				index_once_decode(text_head(buf_text(&out), length), &read),
+				length == 9 ? 0 : -1);
+		buf_add_char(&out, '\0');
+		assert_int_equal(index_once_decode(buf_text(&out), &read), -1);
+		buf_release(&out);
+	}
+}
+
 static void test_keys(void **state)
 {
 	static const struct {
@@ -164,6 +187,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_both_forms),
+		cmocka_unit_test(test_once),
 		cmocka_unit_test(test_keys),
 	};
 

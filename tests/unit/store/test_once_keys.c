@@ -148,7 +148,7 @@ static void restart_with(struct fixture *fixture, const char *month, int64_t tim
 	forget_index(fixture);
 	snprintf(path, sizeof(path), "%s/once", fixture->directory);
 	assert_true(mkdir(path, S_IRWXU) == 0 || errno == EEXIST);
-	once_print(&line, 1, time, TEXT("old"));
+	once_print(&line, 1, &(struct index_once){ .time = time, .asked = time }, TEXT("old"));
 	buf_add_char(&line, '\0');
 	snprintf(path, sizeof(path), "once/%s", month);
 	fixture_write(fixture, path, buf_text(&line).ptr);
@@ -187,11 +187,11 @@ static int64_t ask(struct fixture *fixture, struct text key)
 	return asked.time;
 }
 
-/* What is asked for, or offered again, counts from then on. */
+/* What is asked for, or offered again, is kept from then on, and yet no younger: old mail is told by that. */
 static void test_renewed(void **state)
 {
 	struct fixture *fixture = *state;
-	const int64_t now = time(NULL), old = now - (int64_t)100 * 86400;
+	const int64_t old = time(NULL) - (int64_t)100 * 86400;
 	char month[16], path[64], whole[256];
 	struct tm tm;
 
@@ -203,16 +203,18 @@ static void test_renewed(void **state)
 		if (offered) {
 			offer(fixture, TEXT("old"));
 			expect_messages(fixture, 0);
-		} else {
+		}
+		assert_int_equal(ask(fixture, TEXT("old")), old);
+		assert_int_equal(ask(fixture, TEXT("old")), old);
+		/* By the index, and by the file. */
+		for (int lost = 0; lost <= 1; lost++) {
+			fixture_stop(fixture);
+			if (lost)
+				forget_index(fixture);
+			fixture->options.once_days = 50;
+			fixture_start(fixture);
 			assert_int_equal(ask(fixture, TEXT("old")), old);
 		}
-		const int64_t renewed = ask(fixture, TEXT("old"));
-		assert_true(renewed >= now);
-		/* By the file, too. */
-		fixture_stop(fixture);
-		forget_index(fixture);
-		fixture_start(fixture);
-		assert_int_equal(ask(fixture, TEXT("old")), renewed);
 		/* The second time begins with the old one alone. */
 		fixture_stop(fixture);
 		key_file(path);
@@ -220,6 +222,31 @@ static void test_renewed(void **state)
 		assert_int_equal(unlink(whole), 0);
 		fixture_start(fixture);
 	}
+}
+
+static void ask_and_die(struct fixture *fixture)
+{
+	ask(fixture, TEXT("old"));
+	fixture_die();
+}
+
+/* The same when the log alone has it. */
+static void test_renewed_and_killed(void **state)
+{
+	struct fixture *fixture = *state;
+	const int64_t old = time(NULL) - (int64_t)100 * 86400;
+	char path[256];
+
+	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
+	restart_with(fixture, "2026-01", old, 400);
+	fixture_stop(fixture);
+	fixture_in_child(fixture, ask_and_die);
+	snprintf(path, sizeof(path), "%s/env/once.db", fixture->directory);
+	assert_int_equal(truncate(path, 100), 0);
+	log_open("test", LOG_LEVEL_ERROR + 1);
+	fixture->options.once_days = 50;
+	fixture_start(fixture);
+	assert_int_equal(ask(fixture, TEXT("old")), old);
 }
 
 /* A key that is young enough is left as it is. */
@@ -270,6 +297,7 @@ int main(void)
 		TEST(test_torn),
 		TEST(test_files_expire),
 		TEST(test_renewed),
+		TEST(test_renewed_and_killed),
 		TEST(test_not_renewed),
 		TEST(test_expires),
 	};
