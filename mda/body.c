@@ -185,24 +185,36 @@ static void end_digest(struct body *body)
 	digest_free(&body->digest);
 }
 
+static struct text message_of(const struct body *body)
+{
+	return text_from(buf_text(&body->text), body->trace_length);
+}
+
+static void part_from_header(struct body *body)
+{
+	const struct text message = message_of(body);
+
+	if (has_no_header(body, message))
+		insert_blank_line(&body->text, own_text_at(body, message));
+}
+
 /* Once, when the head is here: before the first octet goes to a spool file, or at the end. */
 static void settle_head(struct body *body)
 {
 	if (body->settled)
 		return;
 	body->settled = true;
+	/* First, or lines of a text without header would be taken for fields; and of what is left of one. */
+	part_from_header(body);
 	drop_return_paths(body);
-	const struct text message = text_from(buf_text(&body->text), body->trace_length);
+	part_from_header(body);
+	const struct text message = message_of(body);
 	const char *loop = trace_find_loop(text_head(message, header_length(message)),
 		body->options.delivered_to, body->options.hops);
-	if (loop) {
+	if (loop)
 		refuse_for(body, (const unsigned char[]){ 5, 4, 6 }, loop);
-		return;
-	}
-	if (body->options.tell_duplicates)
+	else if (body->options.tell_duplicates)
 		begin_digest(body, message);
-	if (has_no_header(body, message))
-		insert_blank_line(&body->text, own_text_at(body, message));
 }
 
 /* ---- the spool file ---- */

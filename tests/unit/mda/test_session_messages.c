@@ -79,6 +79,13 @@ static void a_text_without_header_stays_a_body(void **state)
 		{ true, "Received: x\r\nSubject: y\r\n\r\nz\r\n",
 			"Received: x\nSubject: y\n\nz\n" },
 		{ true, "Received: x\r\n", "Received: x\n" },
+		/* What looks like a field there is text. */
+		{ false, "hello\r\nReturn-Path: <x@y>\r\nbye\r\n",
+			"\nhello\nReturn-Path: <x@y>\nbye\n" },
+		{ true, "Received: x\r\nhello\r\nReturn-Path: <x@y>\r\n",
+			"Received: x\n\nhello\nReturn-Path: <x@y>\n" },
+		{ false, "hello\r\nDelivered-To: alice@example.test\r\n",
+			"\nhello\nDelivered-To: alice@example.test\n" },
 	};
 	struct harness *h = *state;
 
@@ -315,6 +322,7 @@ static void return_paths_of_others_are_dropped(void **state)
 			" +0000\nA: b\nC: d\n\nx\n" },
 		{ "Return-Path: <x@y>\r\n\r\nx\r\n.\r\n", " +0000\n\nx\n" },
 		{ "Return-Path: <x@y>\r\n.\r\n", " +0000\n" },
+		{ "Return-Path: <x@y>\r\nhello\r\n.\r\n", " +0000\n\nhello\n" },
 		{ "X-Return-Path: a\r\n\r\nx\r\n.\r\n", "X-Return-Path: a\n\nx\n" },
 	};
 	struct harness *h = *state;
