@@ -369,11 +369,8 @@ static void show(struct change *change)
 	}
 	if (change->once.len)
 		once_shown(engine, change->once);
-	if (change->spool) {
-		struct spool *spool = spool_find(engine, change->spool);
-		if (spool)
-			spool->shown = engine->shown_count;
-	}
+	if (change->spool)
+		spool_shown(engine, change->spool);
 	if (!change->settled || !change->settled(change))
 		answer(change);
 }

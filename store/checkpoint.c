@@ -100,6 +100,7 @@ void checkpoint_start(struct engine *engine)
 	engine->checkpoint.marker = marker;
 	engine->checkpoint.await = engine->staged_count;
 	engine->checkpoint.logged = env_logged(engine->env);
+	engine->checkpoint.spools = engine->spools_shown;
 	checkpoint_settled(engine);
 }
 
@@ -111,7 +112,8 @@ void checkpoint_look(struct engine *engine)
 	const uint64_t most = space_part(engine, DISK_PART, LEAST_OCTETS, UINT64_MAX);
 	const uint64_t limit = wanted < most ? wanted : most;
 
-	if (env_logged(engine->env) - engine->checkpoint.logged >= limit)
+	if (env_logged(engine->env) - engine->checkpoint.logged >= limit ||
+		engine->spools_shown - engine->checkpoint.spools >= ENGINE_SPOOLS)
 		checkpoint_start(engine);
 }
 

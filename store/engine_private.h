@@ -50,7 +50,7 @@ enum {
 	ENGINE_DIRECTORIES = 256,      /* open at once */
 	ENGINE_ACCOUNTS = 4096,        /* in memory at once, unless more are in use */
 	ENGINE_EXPUNGED_LIMIT = 16384, /* expunges remembered per mailbox */
-	ENGINE_SPOOLS = 256,
+	ENGINE_SPOOLS = 256, /* not delivered yet; after so many deliveries a checkpoint is taken */
 	ENGINE_IDLE_ROSTERS = 16 << 20, /* octets of rosters that nobody looks at */
 	ENGINE_LISTINGS = 64,           /* kept for the next one who selects a mailbox */
 	ENGINE_LISTING_WORTH = 1024,    /* messages from which on one is kept */
@@ -274,6 +274,7 @@ struct engine {
 			await; /* shown_count from which on everything before the marker is in place */
 		uint64_t covered; /* shown_count that the last complete one covers */
 		uint64_t logged;  /* env_logged() at the last one */
+		uint64_t spools;  /* engine.spools_shown, likewise */
 		uint64_t count;
 	} checkpoint;
 
@@ -300,7 +301,8 @@ struct engine {
 	STAILQ_HEAD(, mailbox) changed;
 	uint64_t tasks_pass;
 	TAILQ_HEAD(, spool) spools;
-	size_t spool_count;
+	size_t spool_count;    /* without those that only wait for a checkpoint */
+	uint64_t spools_shown; /* since the start */
 	uint32_t last_spool;
 	uint64_t last_unique, last_stamp;
 	int64_t space_checked; /* milliseconds, monotonic */
@@ -593,6 +595,8 @@ int spools_init(struct engine *engine);
 void spools_free(struct engine *engine);
 struct spool *spool_find(struct engine *engine, uint32_t number);
 void spool_discard(struct engine *engine, struct spool *spool);
+/* Of a durable delivery: all it waits for is a checkpoint. */
+void spool_shown(struct engine *engine, uint32_t number);
 void spools_after_checkpoint(struct engine *engine, uint64_t shown);
 /* Descriptor of one nobody writes any more; -1 with errno (EBUSY: somebody does). */
 int spool_claim(struct engine *engine, struct spool *spool);

@@ -36,7 +36,7 @@ static void unlink_spool(struct engine *engine, const char *name)
 static void forget(struct engine *engine, struct spool *spool)
 {
 	TAILQ_REMOVE(&engine->spools, spool, link);
-	engine->spool_count--;
+	engine->spool_count -= spool->shown == 0;
 	mem_free(spool);
 }
 
@@ -102,6 +102,17 @@ int spool_claim(struct engine *engine, struct spool *spool)
 	fcntl(fd, F_SETLEASE, F_UNLCK);
 	spool->claimed = true;
 	return fd;
+}
+
+void spool_shown(struct engine *engine, uint32_t number)
+{
+	struct spool *spool = spool_find(engine, number);
+
+	if (!spool)
+		return;
+	spool->shown = engine->shown_count;
+	engine->spool_count--;
+	engine->spools_shown++;
 }
 
 void spools_after_checkpoint(struct engine *engine, uint64_t shown)

@@ -309,6 +309,52 @@ static void test_spool(void **state)
 	engine_view_close(&view);
 }
 
+static int quick_fsync(int fd)
+{
+	(void)fd;
+	return 0;
+}
+
+/* However many come before a checkpoint is due, which is taken because of them then. */
+static void test_many_spools(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct sys real = sys;
+	const struct engine_recipient recipient = {
+		.user = TEXT(ALICE), .mailbox = TEXT(""), .keywords = TEXT("")
+	};
+	struct engine_delivery delivery = {
+		.id = TEXT(""), .once = TEXT(""), .recipients = &recipient, .count = 1
+	};
+	int fd;
+
+	add_three(fixture);
+	sys.fsync = quick_fsync;
+	for (int i = 0; i < 300; i++) {
+		struct fixture_answer done = { 0 };
+		assert_int_equal(engine_spool(fixture->engine, 0, &fd, &delivery.spool), STORE_OK);
+		assert_int_equal(ftruncate(fd, 300 * 1000), 0);
+		close(fd);
+		engine_deliver(fixture->engine, &delivery, fixture_done, &done);
+		fixture_wait(fixture, &done);
+		assert_int_equal(done.result.failure, STORE_OK);
+	}
+	sys = real;
+	for (int i = 0; fixture_count(fixture, "spool") >= 256; i++) {
+		assert_true(i < 1000);
+		assert_int_equal(fixture_deliver(fixture, ALICE, "x\n"), STORE_OK);
+	}
+	/* Those that are not delivered are limited. */
+	for (int i = 0; i < 256; i++) {
+		assert_int_equal(engine_spool(fixture->engine, 0, &fd, &delivery.spool), STORE_OK);
+		close(fd);
+	}
+	assert_int_equal(engine_spool(fixture->engine, 0, &fd, &delivery.spool), STORE_BUSY);
+	engine_spool_drop(fixture->engine, 301);
+	assert_int_equal(engine_spool(fixture->engine, 0, &fd, &delivery.spool), STORE_OK);
+	close(fd);
+}
+
 static bool disk_is_full;
 static struct sys kernel;
 
@@ -426,6 +472,7 @@ int main(void)
 		TEST(test_quota),
 		TEST(test_mailboxes),
 		TEST(test_spool),
+		TEST(test_many_spools),
 		TEST(test_no_space),
 		TEST(test_rename_refused),
 		TEST(test_second_engine),
