@@ -30,7 +30,12 @@ static struct worker *pop3d_start(struct role_context *context)
 
 static void pop3d_reload(struct role_context *context)
 {
-	context->state->limits = limits_of(context->settings);
+	const struct pop3d_settings *settings = context->settings;
+	struct worker *worker = context->state;
+
+	worker->limits = limits_of(settings);
+	worker->paused = worker->session_count >= settings->clients;
+	role_pause(context, worker->paused);
 }
 
 static void pop3d_accept(struct worker *worker, const char *listener, int fd)

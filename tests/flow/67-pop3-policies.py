@@ -1,10 +1,12 @@
 """What a host can set for POP3: login delay, expiry, sessions of one address."""
 
 import os
+import re
+import signal
 import time
 import unittest
 
-from host import Host, wait_for
+from host import PATIENCE, Host, wait_for
 
 DAY = 86400
 
@@ -112,6 +114,28 @@ class Policies(unittest.TestCase):
                 return session.greeting.startswith(b"+OK")
 
             wait_for(admitted, "a place is free again")
+
+    def change(self, host, pattern, new):
+        """Another line in the settings, which every pop3d has taken over."""
+        settings, mark = host.dir / "restante.conf", len(host.log())
+        settings.write_text(re.sub(pattern, new, settings.read_text()))
+        host.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: len(re.findall(r"role=pop3d .*event=reloaded", host.log()[mark:])) == len(host.pids("pop3d")),
+                 "the new settings")
+
+    def test_more_sessions_by_a_reload(self):
+        """Who waits to be let in does so no longer, though nobody left."""
+        with Host(set={"pop3d.workers": "1"}) as host:
+            self.change(host, r"pop3d \{", "pop3d {\n\tclients = 1")
+            first = self.session(host)
+            waiting = host.connect("pop3")
+            self.addCleanup(waiting.close)
+            waiting.settimeout(0.2)
+            self.assertRaises(TimeoutError, waiting.recv, 1)
+            self.change(host, "clients = 1", "clients = 2")
+            waiting.settimeout(PATIENCE)
+            self.assertEqual(waiting.recv(3), b"+OK")
+            self.assertTrue(first.say("CAPA").startswith(b"+OK"))
 
     def test_sessions_behind_a_load_balancer(self):
         """The address is the header's, for the limit, the log, and whether a password may come in the clear."""
