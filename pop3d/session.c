@@ -274,6 +274,9 @@ static void let_in(struct session *session, const struct net_address *peer)
 		if (!session->tls_listener)
 			session_refuse(session, "SYS/TEMP", "too many sessions from your address");
 		session_finish(session, "too many sessions of one address");
+	} else if (session->tls_listener && worker->context->tls == NULL) {
+		/* A reload took it away while the header was awaited. */
+		session_finish(session, "no certificate");
 	} else if (session->tls_listener) {
 		conn_start_tls_here(session->conn, worker->context->tls);
 	} else {

@@ -137,6 +137,17 @@ class Policies(unittest.TestCase):
             self.assertEqual(waiting.recv(3), b"+OK")
             self.assertTrue(first.say("CAPA").startswith(b"+OK"))
 
+    def test_certificate_goes_while_a_header_is_awaited(self):
+        with Host(set={"pop3d.proxy-from": "127.0.0.1", "pop3d.proxy-timeout": "1h"}) as host:
+            late = host.connect("pop3s")
+            self.addCleanup(late.close)
+            pids = host.pids("pop3d")
+            wait_for(lambda: re.search(r"\bsessions=1\b", host.status()), "the session")
+            self.change(host, r"certificates = \{[^}]*\}", "certificates = { }")
+            late.sendall(b"PROXY TCP4 192.0.2.7 127.0.0.1 1000 995\r\n")
+            self.assertEqual(late.recv(1), b"")
+            self.assertEqual(host.pids("pop3d"), pids)
+
     def test_sessions_behind_a_load_balancer(self):
         """The address is the header's, for the limit, the log, and whether a password may come in the clear."""
         settings = {"pop3d.clients-per-address": "2", "pop3d.proxy-from": "127.0.0.1", "pop3d.workers": "2",
