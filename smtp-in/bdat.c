@@ -117,8 +117,6 @@ static void answer_chunk(struct session *session)
 	reply.text = buf_text(&text);
 	session_reply(session, reply);
 	buf_release(&text);
-	if (session->worker->stopping)
-		session_close(session, REPLY(421, 4, 3, 2, "Shutting down"));
 }
 
 static void complete(struct session *session)
@@ -131,6 +129,8 @@ static void complete(struct session *session)
 	} else if (session->state == SESSION_CHUNK) {
 		answer_chunk(session);
 	}
+	if (session->state == SESSION_COMMANDS && session->worker->stopping)
+		session_close(session, REPLY(421, 4, 3, 2, "Shutting down"));
 }
 
 /* Octets that are the transaction's; those taken. */

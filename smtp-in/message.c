@@ -50,8 +50,6 @@ void message_finish(struct transaction *transaction)
 	if (transaction->each && transaction->verdicts == transaction->accepted)
 		tell_each(transaction);
 	session_reply(session, transaction->verdict);
-	if (session->worker->stopping)
-		session_close(session, REPLY(421, 4, 3, 2, "Shutting down"));
 	transaction_end(session);
 }
 

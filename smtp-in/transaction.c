@@ -86,6 +86,8 @@ void transaction_end(struct session *session)
 		session->state = SESSION_COMMANDS;
 		transaction_free(&session->transaction);
 	}
+	if (session->worker->stopping)
+		session_close(session, REPLY(421, 4, 3, 2, "Shutting down"));
 	session_resume(session);
 }
 

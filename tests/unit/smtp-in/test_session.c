@@ -259,6 +259,33 @@ static void test_stop_lets_a_message_finish(void **state)
 	assert_false(worker_is_busy(fixture->worker));
 }
 
+#define DOWN "421 4.3.2 mx.example.test: Shutting down\r\n"
+
+static void test_stop_ends_who_is_turned_down(void **state)
+{
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	begin_message(fixture, 1);
+	worker_stop(fixture->worker);
+	say(fixture->server, BROUGHT "451 4.3.2 not now\r\n");
+	hear(fixture, fixture->client, MAIL_OK "250 2.1.5 fine\r\n451 4.3.2 not now\r\n" DOWN);
+	hear_end(fixture, fixture->client);
+}
+
+static void test_stop_ends_who_sends_a_chunk_for_nobody(void **state)
+{
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	say(fixture->client, "BDAT 3\r\n");
+	turn(fixture);
+	worker_stop(fixture->worker);
+	say(fixture->client, "x\r\n");
+	hear(fixture, fixture->client, "503 5.5.1 MAIL first\r\n" DOWN);
+	hear_end(fixture, fixture->client);
+}
+
 static void test_reload_changes_limits_at_once(void **state)
 {
 	struct fixture *fixture = *state;
@@ -332,6 +359,8 @@ int main(void)
 		TEST(slow_command_times_out),
 		TEST(stop_ends_idle_sessions),
 		TEST(stop_lets_a_message_finish),
+		TEST(stop_ends_who_is_turned_down),
+		TEST(stop_ends_who_sends_a_chunk_for_nobody),
 		TEST(reload_changes_limits_at_once),
 		TEST(counters),
 		TEST(tls_listener_without_certificate),
