@@ -83,9 +83,30 @@ static int rename_known(struct folder *folder, const char *from, const char *to)
 	return 0;
 }
 
+/*
+ * A message gets another base. What a reader did to the rest of its name since it was `from`, to mark it,
+ * stays.
+ */
+static void renamed_leaf(
+	const char *now, const char *from, const char *to, char renamed[MAILDIR_LEAF_LIMIT + 1])
+{
+	const struct text base = names_base(to);
+	const char *info = strchr(now, ':');
+	const size_t length = info ? strlen(info) : 0;
+
+	copy_leaf(renamed, to);
+	if (strcmp(now, from) == 0 ||
+		(memcmp(now, "new/", 4) != 0 && memcmp(now, "cur/", 4) != 0) ||
+		4 + base.len + length > MAILDIR_LEAF_LIMIT)
+		return;
+	memcpy(renamed, now, 4);
+	memcpy(renamed + 4, base.ptr, base.len);
+	memcpy(renamed + 4 + base.len, info ? info : "", length + 1);
+}
+
 int folder_move(struct folder *folder, const char *from, const char *to)
 {
-	char now[MAILDIR_LEAF_LIMIT + 1];
+	char now[MAILDIR_LEAF_LIMIT + 1], renamed[MAILDIR_LEAF_LIMIT + 1];
 
 	if (!folder->names && sys.renameat(folder->fd, from, folder->fd, to) == 0)
 		return 0;
@@ -93,8 +114,11 @@ int folder_move(struct folder *folder, const char *from, const char *to)
 		return errno;
 	/* Under its new name already? Then perhaps moved on since; else whatever it was called before. */
 	int error = folder_locate(folder, to, now);
-	if (error == 0 && !now[0] && !text_equal(names_base(from), names_base(to)))
+	if (error == 0 && !now[0] && !text_equal(names_base(from), names_base(to))) {
 		error = folder_locate(folder, from, now);
+		renamed_leaf(now, from, to, renamed);
+		to = renamed;
+	}
 	if (error || !now[0])
 		return error;
 	return rename_known(folder, now, to);

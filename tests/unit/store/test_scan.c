@@ -310,6 +310,36 @@ static void test_quiet(void **state)
 	free(listing);
 }
 
+/* One that its reader marks while it is being adopted keeps the mark. */
+static void test_read_while_adopted(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fixture_answer selected = { 0 };
+	char from[512], to[512];
+
+	free(look(fixture, NULL));
+	fixture_write(fixture, DIRECTORY "/new/1000000001.M1P1.other", "first\n");
+	snprintf(from, sizeof(from), "%s/" DIRECTORY "/new/1000000001.M1P1.other",
+		fixture->directory);
+	snprintf(to, sizeof(to), "%s/" DIRECTORY "/cur/1000000001.M1P1.other:2,FS",
+		fixture->directory);
+	engine_select(fixture->engine, TEXT(ALICE), TEXT("INBOX"), STORE_SELECT_SHARED,
+		fixture_done, &selected);
+	while (adopted(fixture) == 0)
+		assert_int_equal(event_base_loop(fixture->loop, EVLOOP_ONCE), 0);
+	/* Before what was found is durable. */
+	assert_int_equal(rename(from, to), 0);
+	fixture_wait(fixture, &selected);
+	engine_view_close(&selected.result.view);
+	assert_int_equal(fixture_count(fixture, DIRECTORY "/new"), 0);
+	struct store_listing *listing = look(fixture, NULL);
+	assert_int_equal(listing->count, 1);
+	assert_int_equal(listing->entry[0].flags, STORE_FLAG_SEEN | STORE_FLAG_FLAGGED);
+	free(listing);
+	fixture_only_file(fixture, DIRECTORY "/cur", to, sizeof(to));
+	assert_non_null(strstr(to, "/cur/1000000001.M1P1.other,S=6,W=7,U=1:2,FS"));
+}
+
 /* ---- files that cannot be read ---- */
 
 static int refusing_openat(int dir, const char *path, int flags, mode_t mode)
@@ -419,6 +449,7 @@ int main(void)
 		TEST(test_many),
 		TEST(test_directory_deleted),
 		TEST(test_quiet),
+		TEST(test_read_while_adopted),
 		TEST(test_not_readable_at_first),
 		TEST(test_others_are_served),
 	};
