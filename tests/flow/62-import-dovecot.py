@@ -11,7 +11,7 @@ import tempfile
 import time
 import unittest
 
-from host import PATIENCE, Host, address, build_dir, on_a_terminal, wait_for
+from host import PATIENCE, Host, address, build_dir, freeze, on_a_terminal, wait_for
 from peers import Dovecot
 from remote import descriptors
 
@@ -377,7 +377,7 @@ class Hostile(unittest.TestCase):
     def test_a_message_that_goes_away(self):
         """It is known that the user is closed; the same import opens it again."""
         store, = self.host.pids("store")
-        os.kill(store, signal.SIGSTOP)
+        freeze(store)
         conf = str(self.host.dir / "restante.conf")
         importer = subprocess.Popen([build_dir() / "restante", "store", "import", "--from", "dovecot", "-c", conf, "--user",
                                      "alice@example.test", str(self.path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)

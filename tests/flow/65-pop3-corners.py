@@ -9,7 +9,7 @@ import subprocess
 import unittest
 
 import messages
-from host import Host, wait_for
+from host import Host, freeze, wait_for
 
 poplib._MAXLINE = 1 << 20
 
@@ -209,7 +209,7 @@ class Corners(unittest.TestCase):
     def kill_store_under(self, session, commands):
         """Between the question and its answer: it reads nothing from the moment before they are sent."""
         store, = self.host.pids("store")
-        os.kill(store, signal.SIGSTOP)
+        freeze(store)
         session.sock.sendall(commands)
         ports = [f":{port:04X}" for port in (session.sock.getpeername()[1], session.sock.getsockname()[1])]
 

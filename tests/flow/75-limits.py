@@ -13,7 +13,7 @@ import struct
 import time
 import unittest
 
-from host import PATIENCE, Host, wait_for
+from host import PATIENCE, Host, freeze, wait_for
 
 BASE = {"smtp-in.greeting-delay": "0", "smtp-in.failure-delay": "0", "smtp-in.errors": "100000",
         "smtp-in.junk": "100000", "smtp-in.refusals-per-minute": "0", "smtp-in.workers": "2", "smtp-in.minimum-rate": "0"}
@@ -86,7 +86,7 @@ def counted(host, **wanted):
 
 @contextlib.contextmanager
 def stopped(pid):
-    os.kill(pid, signal.SIGSTOP)
+    freeze(pid)
     try:
         yield
     finally:
