@@ -318,6 +318,7 @@ static void test_read_while_adopted(void **state)
 	char from[512], to[512];
 
 	free(look(fixture, NULL));
+	fixture_tick();
 	fixture_write(fixture, DIRECTORY "/new/1000000001.M1P1.other", "first\n");
 	snprintf(from, sizeof(from), "%s/" DIRECTORY "/new/1000000001.M1P1.other",
 		fixture->directory);
@@ -328,6 +329,7 @@ static void test_read_while_adopted(void **state)
 	while (adopted(fixture) == 0)
 		assert_int_equal(event_base_loop(fixture->loop, EVLOOP_ONCE), 0);
 	/* Before what was found is durable. */
+	fixture_tick();
 	assert_int_equal(rename(from, to), 0);
 	fixture_wait(fixture, &selected);
 	engine_view_close(&selected.result.view);
