@@ -122,6 +122,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 	struct engine *engine = context;
 
 	(void)fd, (void)what;
+	users_catch_up(engine);
 	if (env_logged(engine->env) != engine->checkpoint.logged)
 		checkpoint_start(engine);
 }

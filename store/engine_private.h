@@ -283,6 +283,7 @@ struct engine {
 	struct index_counters counters;
 	uint64_t directory_version;
 	struct buf users_text; /* what the chore is writing */
+	bool users_behind;     /* it could not be written: the file is older than the index */
 	struct change_list users_waiting, users_writing;
 	struct directory *directory;
 	STAILQ_HEAD(, garbage) garbage;
@@ -374,6 +375,8 @@ int users_put_counters(struct engine *engine, struct env_txn *txn);
 void users_announce(struct engine *engine);
 /* Write what changed into the text file, then answer this change. */
 void users_save(struct engine *engine, struct change *change);
+/* If that failed, try again. */
+void users_catch_up(struct engine *engine);
 
 /* users_file.c */
 void users_print(const struct engine *engine, struct buf *out);

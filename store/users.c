@@ -267,9 +267,10 @@ static void on_written(void *owner, int error)
 	struct engine *engine = owner;
 	struct change *change;
 
-	/* The index has the change and it is durable; the file is made anew at the next start. */
+	/* The index has the change and it is durable; the file is made anew before long. */
 	if (error)
 		LOG_ERROR("users-file", LOG_ERRNO(error));
+	engine->users_behind = error != 0;
 	while ((change = STAILQ_FIRST(&engine->users_writing)) != NULL) {
 		STAILQ_REMOVE_HEAD(&engine->users_writing, link);
 		STAILQ_INSERT_TAIL(&engine->ready, change, link);
@@ -278,14 +279,24 @@ static void on_written(void *owner, int error)
 	start_writing(engine);
 }
 
-static void start_writing(struct engine *engine)
+static void write_users(struct engine *engine)
 {
-	if (STAILQ_EMPTY(&engine->users_waiting) || worker_is_busy(engine->chores))
-		return;
 	STAILQ_CONCAT(&engine->users_writing, &engine->users_waiting);
 	buf_clear(&engine->users_text);
 	users_print(engine, &engine->users_text);
 	worker_start(engine->chores, write_file, on_written, engine);
+}
+
+static void start_writing(struct engine *engine)
+{
+	if (!STAILQ_EMPTY(&engine->users_waiting) && !worker_is_busy(engine->chores))
+		write_users(engine);
+}
+
+void users_catch_up(struct engine *engine)
+{
+	if (engine->users_behind && !engine->broken && !worker_is_busy(engine->chores))
+		write_users(engine);
 }
 
 void users_save(struct engine *engine, struct change *change)

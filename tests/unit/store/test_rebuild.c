@@ -374,6 +374,40 @@ static void test_unreadable_file(void **state)
 	engine_view_close(&view);
 }
 
+static int (*real_renameat)(int olddir, const char *old, int newdir, const char *new);
+
+static int refusing_renameat(int olddir, const char *old, int newdir, const char *new)
+{
+	if (strcmp(new, "users") == 0) {
+		errno = ENOSPC;
+		return -1;
+	}
+	return real_renameat(olddir, old, newdir, new);
+}
+
+/* A text file of the users that could not be written is, without another change of them. */
+static void test_users_written_later(void **state)
+{
+	struct fixture *fixture = *state;
+	char path[256], octets[512] = "";
+
+	fixture->options.checkpoint_seconds = 1;
+	fixture_restart(fixture);
+	log_open("test", LOG_LEVEL_ERROR + 1);
+	real_renameat = sys.renameat;
+	sys.renameat = refusing_renameat;
+	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
+	sys.renameat = real_renameat;
+	log_open("test", LOG_LEVEL_ERROR);
+	snprintf(path, sizeof(path), "%s/users", fixture->directory);
+	while (!strstr(octets, ALICE)) {
+		assert_int_equal(event_base_loop(fixture->loop, EVLOOP_ONCE), 0);
+		const int file = open(path, O_RDONLY);
+		assert_true(read(file, octets, sizeof(octets) - 1) > 0);
+		close(file);
+	}
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -389,6 +423,7 @@ int main(void)
 		TEST(test_users_unreadable),
 		TEST(test_foreign_names),
 		TEST(test_unreadable_file),
+		TEST(test_users_written_later),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
