@@ -394,13 +394,17 @@ class Failures(unittest.TestCase):
             "mda.duplicates": "1h", "store.checkpoint-seconds": "1h"})
         for way, refusal in ((self.by_lmtp, "451 4.3.0"), (self.by_smtp, "451 4.3.0"), (self.by_command, EX_TEMPFAIL)):
             said = EX_OK
-            disk.exhaust()
-            while said in TAKEN:
-                message = self.message(extra=b"Message-ID: <%d@example.org>\r\n" % self.number,
-                                       body=b"\r\n".join([b"x" * 70] * 800))
-                said = way("alice@example.test", message)
-            self.assertEqual(said, refusal)
-            disk.relieve()
+            freeze(self.host.process.pid)  # the next store is started when there is room
+            try:
+                disk.exhaust()
+                while said in TAKEN:
+                    message = self.message(extra=b"Message-ID: <%d@example.org>\r\n" % self.number,
+                                           body=b"\r\n".join([b"x" * 70] * 800))
+                    said = way("alice@example.test", message)
+                self.assertEqual(said, refusal)
+                disk.relieve()
+            finally:
+                self.host.process.send_signal(signal.SIGCONT)
             self.again("alice@example.test", [message])
         self.assertEqual(self.host.log().count("event=flush-failed"), 3)
         for _ in range(2):
