@@ -35,6 +35,13 @@ struct sys {
 /* The calls in force; the kernel's own unless a test put others here. */
 extern struct sys sys;
 
+/*
+ * Descriptors 0 to 2 are open after this, before anything else is: whoever started us may have closed some,
+ * and no file of ours shall have the number that complaints are written to. What was closed can be written
+ * to, to no effect, and not be read from.
+ */
+void sys_hold_standard(void);
+
 /* All octets, over short writes and EINTR. 0, or -1 with errno. */
 int sys_write_all(int fd, const void *octets, size_t size);
 int sys_writev_all(int fd, struct iovec *parts, int count);

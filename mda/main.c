@@ -4,6 +4,7 @@
 #include "base/digest.h"
 #include "base/ipc.h"
 #include "base/role.h"
+#include "base/sys.h"
 #include "mda/deliver_stdin.h"
 #include "mda/settings.h"
 #include "mda/worker.h"
@@ -82,5 +83,6 @@ int main(int argc, char **argv)
 		.end = worker_free,
 	};
 
+	sys_hold_standard();
 	return is_delivery(argc, argv) ? deliver_stdin(argc, argv) : role_main(argc, argv, &role);
 }

@@ -4,6 +4,7 @@
 #include <sysexits.h>
 
 #include "base/log.h"
+#include "base/sys.h"
 #include "restante/command.h"
 
 #define RESTANTE_VERSION "0.1"
@@ -223,6 +224,7 @@ int main(int argc, char **argv)
 {
 	const struct subcommand *subcommand = argc > 1 ? find_subcommand(argv[1]) : NULL;
 
+	sys_hold_standard();
 	/* Directories that other users pass through must not depend on who typed the command. */
 	umask(022);
 	log_open("restante", LOG_LEVEL_INFO);

@@ -233,6 +233,19 @@ class Again(unittest.TestCase):
             self.assertEqual(after.uidl()[1], uidl)
             after.quit()
 
+    def test_nothing_open(self):
+        """Whoever starts a program may have closed what is always open: none of its files gets such a number."""
+        with Host() as host:
+            host.stop()
+            host.start(closed=(0, 2))
+            for number in (0, 2):
+                self.assertEqual(os.readlink(f"/proc/{host.process.pid}/fd/{number}"), "/dev/null")
+            host.send(b"Subject: x\r\n\r\nx\r\n", ("alice",))
+            mail = subprocess.run([build_dir() / "libexec/mda", "-d", "alice@example.test", "-c", host.dir / "restante.conf"],
+                                  preexec_fn=lambda: os.close(0), stderr=subprocess.PIPE, timeout=PATIENCE)
+            self.assertEqual(mail.returncode, 74, mail.stderr)
+            self.assertEqual(len(host.messages("alice")), 1)
+
     def test_told_while_it_starts(self):
         """As soon as the host can be found it may be told to read its settings again."""
         with Host() as host:

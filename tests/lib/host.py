@@ -117,15 +117,16 @@ class Host:
             if not self.keep:
                 shutil.rmtree(self.dir, ignore_errors=True)
 
-    def start(self, wait=True):
-        """wait=False: it may still be starting, and its ports are not known."""
+    def start(self, wait=True, closed=()):
+        """wait=False: it may still be starting, and its ports are not known. closed: descriptors that it does not get."""
         ports = self.dir / "ports"
         with contextlib.suppress(FileNotFoundError):
             ports.unlink()
         with open(self.log_path, "ab") as log, open(self.dir / "banner", "wb") as banner:
             self.process = subprocess.Popen(
                 [str(build_dir() / "restante"), "demo", "--dir", str(self.dir), "--port-base", "0", *self.options],
-                stdin=subprocess.DEVNULL, stdout=banner, stderr=log, env=self.env, start_new_session=True)
+                stdin=subprocess.DEVNULL, stdout=banner, stderr=log, env=self.env, start_new_session=True,
+                preexec_fn=(lambda: [os.close(number) for number in closed]) if closed else None)
         if not wait:
             return
 
