@@ -93,12 +93,15 @@ static bool check_missing(struct checking *checking)
 	return true;
 }
 
-/* An expunge takes all or nothing, and so does each piece of a move: they come one after the other. */
+/*
+ * An expunge takes all or nothing. So does each piece of a move, one after the other, and of an expunge the
+ * note of which was lost with the index.
+ */
 static bool check_expunge(struct checking *checking, const struct copy *a, const struct copy *b)
 {
 	if (a->found == b->found || a->expunge != b->expunge || !is_asked(checking, a->expunged))
 		return true;
-	if (a->piece == b->piece)
+	if (a->piece == b->piece || (a->is_whole && !checking->workload->index_lost))
 		return workload_found(
 			checking->workload, "expunge %u took a part of a piece", a->expunge);
 	const struct copy *left = a->found ? a : b, *gone = a->found ? b : a;
@@ -106,13 +109,13 @@ static bool check_expunge(struct checking *checking, const struct copy *a, const
 	       workload_found(checking->workload, "expunge %u took a later piece", a->expunge);
 }
 
-/* All that one request copies is there, or nothing. */
+/* All that one request copies is there, or nothing, unless the note of it was lost with the index. */
 static bool check_copying(struct checking *checking, const struct copy *a, const struct copy *b)
 {
 	const bool untouched = !is_asked(checking, a->expunged) && !is_asked(checking, b->expunged);
 
-	if (a->copying != b->copying || !untouched || !is_asked(checking, a->sent) ||
-		a->found == b->found)
+	if (a->copying != b->copying || checking->workload->index_lost || !untouched ||
+		!is_asked(checking, a->sent) || a->found == b->found)
 		return true;
 	return workload_found(checking->workload, "messages %u and %u were copied in part",
 		a->message, b->message);

@@ -158,8 +158,20 @@ static void on_broken(void *owner)
 	((struct workload *)owner)->broken = true;
 }
 
+/* 0: there is none. */
+static ino_t inode_of(const char *directory, const char *name)
+{
+	char path[800];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
+	return stat(path, &st) == 0 ? st.st_ino : 0;
+}
+
 bool workload_open(struct workload *workload, const char *directory)
 {
+	const bool is_fresh = inode_of(directory, "mail") == 0;
+	const ino_t index = inode_of(directory, "env");
 	const struct engine_options options = { .hostname = "mail.example.test",
 		.checkpoint_octets = CHECKPOINT,
 		.log_octets = LOG_FILE,
@@ -171,6 +183,7 @@ bool workload_open(struct workload *workload, const char *directory)
 	workload->loop = event_base_new();
 	workload->engine = engine_open(workload->loop, directory, &options);
 	workload->opened = workload->engine != NULL;
+	workload->index_lost |= !is_fresh && inode_of(directory, "env") != index;
 	if (workload->opened)
 		return true;
 	event_base_free(workload->loop);
@@ -470,9 +483,11 @@ static void update(struct workload *workload, unsigned slot, struct engine_view 
 	for (size_t i = 0; i < choice.count; i++) {
 		struct copy *copy = choice.copies[i];
 		const size_t rank = rank_of(&choice, copy->uid);
-		/* Only one that is refused may leave some of its pieces undone. */
-		const bool is_whole = failure == STORE_OK || failure == STORE_NOT_DURABLE;
-		copy->piece = is_whole ? 0 : rank / PIECE;
+		if (expunge) {
+			/* Only one that is refused may leave some of its pieces undone. */
+			copy->is_whole = failure == STORE_OK || failure == STORE_NOT_DURABLE;
+			copy->piece = rank / PIECE;
+		}
 		if (expunge && rank < answer.result.changed)
 			copy->expunged.kept =
 				failure == STORE_OK ? when.kept : workload_now(workload);
@@ -527,6 +542,7 @@ static void transfer(struct workload *workload, unsigned slot, struct engine_vie
 		if (move) {
 			made->moved_from = copy;
 			copy->expunge = workload->expunges;
+			copy->is_whole = false;
 			copy->piece = rank_of(&choice, copy->uid) / PIECE;
 			copy->expunged = now;
 		}

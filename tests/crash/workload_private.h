@@ -29,7 +29,8 @@ struct copy {
 	unsigned version_count;
 	struct request expunged;
 	unsigned expunge; /* copies with the same number go together … */
-	size_t piece;     /* … piece by piece */
+	size_t piece;     /* … piece by piece … */
+	bool is_whole;    /* … but for a crash all of them, as a refused one does not */
 	bool transferred; /* it is a copy of another, or has moved here */
 	unsigned copying; /* of those that were copied together; 0: it was not */
 	struct copy *moved_from;
@@ -96,6 +97,7 @@ struct workload {
 	bool open_subscriptions, open_albums, open_comings;
 	size_t promises, refused;
 	bool broken, faults, opened;
+	bool index_lost; /* a start had to make the index anew: notes of what is under way went with it */
 	struct request users[USERS], boxes[SLOTS];
 	uint32_t uidvalidity[SLOTS];
 	size_t uidvalidity_shown[SLOTS];
