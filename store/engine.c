@@ -326,7 +326,7 @@ static void engine_free(struct engine **freed)
 	once_free(engine);
 	changes_free(engine);
 	views_close(engine);
-	orphans_reap(engine);
+	orphans_free(engine);
 	accounts_free(engine);
 	spools_free(engine);
 	env_close(&engine->env);

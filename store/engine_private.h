@@ -439,6 +439,8 @@ void mailbox_set_row_name(struct mailbox *mailbox, struct text name);
 /* It is deleted: out of its account, in memory as long as somebody holds it. */
 void mailbox_orphan(struct engine *engine, struct mailbox *mailbox);
 void orphans_reap(struct engine *engine);
+/* All of them, whoever holds them: at the end of the engine nobody uses them any more. */
+void orphans_free(struct engine *engine);
 /* Where it goes when it is deleted. On the heap. */
 char *mailbox_deleted_path(struct text address, uint32_t mailbox);
 /* Its directory; -1 with errno. */

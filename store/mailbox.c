@@ -196,19 +196,29 @@ void mailbox_orphan(struct engine *engine, struct mailbox *mailbox)
 	mailbox_changed(engine, mailbox);
 }
 
+static void reap(struct engine *engine, struct mailbox *mailbox)
+{
+	LIST_REMOVE(mailbox, orphan_link);
+	mailbox->account->orphans--;
+	mailbox_free(engine, mailbox);
+}
+
 void orphans_reap(struct engine *engine)
 {
 	struct mailbox *mailbox = LIST_FIRST(&engine->orphans);
 
 	while (mailbox) {
 		struct mailbox *next = LIST_NEXT(mailbox, orphan_link);
-		if (mailbox->pins == 0) {
-			LIST_REMOVE(mailbox, orphan_link);
-			mailbox->account->orphans--;
-			mailbox_free(engine, mailbox);
-		}
+		if (mailbox->pins == 0)
+			reap(engine, mailbox);
 		mailbox = next;
 	}
+}
+
+void orphans_free(struct engine *engine)
+{
+	while (!LIST_EMPTY(&engine->orphans))
+		reap(engine, LIST_FIRST(&engine->orphans));
 }
 
 struct visible mailbox_staged(const struct mailbox *mailbox)
