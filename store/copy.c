@@ -158,7 +158,7 @@ static bool must_wait_to_hide(
 		       (!source->roster && source->altering));
 }
 
-/* All that went is visible, the last piece of it, too. */
+/* All that went so far is visible. */
 static bool copied(struct change *change)
 {
 	const struct copying *copying = change->context;
@@ -167,20 +167,10 @@ static bool copied(struct change *change)
 	return false;
 }
 
-static bool piece_moved(struct change *piece)
+/* Of hidden ones nothing is told before all are there. */
+static struct change *piece_new(const struct copying *copying, struct change *whole)
 {
-	return copied(piece->context);
-}
-
-/* A piece that is not the last. */
-static struct change *piece_new(
-	struct engine *engine, const struct copying *copying, struct change *whole)
-{
-	struct change *piece = change_new(engine, NULL, NULL);
-
-	piece->context = whole;
-	piece->settled = copying->move ? piece_moved : NULL;
-	return piece;
+	return copying->receiver ? change_new(whole->engine, NULL, NULL) : task_piece(whole);
 }
 
 static enum store_failure go_on(struct engine *engine, struct copying *copying,
@@ -199,7 +189,7 @@ static enum store_failure go_on(struct engine *engine, struct copying *copying,
 	*is_last = copying->receiver ? left == 0 : left <= piece;
 	if (copying->receiver && left == 0)
 		return hidden_show(engine, target, change);
-	struct change *part = *is_last ? change : piece_new(engine, copying, change);
+	struct change *part = *is_last ? change : piece_new(copying, change);
 	const enum store_failure failure = run_piece(engine, copying, target,
 		left <= piece ? copying->count : copying->done + piece, part);
 	if (failure != STORE_OK && part != change)

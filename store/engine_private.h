@@ -616,6 +616,11 @@ void task_queue(struct engine *engine, struct mailbox *mailbox, struct change *c
 /* The same, and it waits behind nobody. */
 void task_queue_ahead(struct engine *engine, struct mailbox *mailbox, struct change *change,
 	bool (*run)(struct engine *engine, struct change *change));
+/*
+ * A change for a piece that is not the last: whole->settled, which gives false, is called when it is visible,
+ * so that the result tells how far the whole came, should the rest fail.
+ */
+struct change *task_piece(struct change *whole);
 void tasks_run(struct engine *engine);
 void tasks_forget(struct engine *engine, const void *owner);
 /* Selects are refused as busy. */

@@ -168,7 +168,7 @@ static void begin(struct update *update)
 		update->count--;
 }
 
-/* All that was done is visible, the last piece of it, too. */
+/* All that was done so far is visible. */
 static bool updated(struct change *change)
 {
 	const struct update *update = change->context;
@@ -176,21 +176,6 @@ static bool updated(struct change *change)
 	change->result.changed = update->changed;
 	change->result.modseq = update->modseq;
 	return false;
-}
-
-static bool piece_updated(struct change *piece)
-{
-	return updated(piece->context);
-}
-
-/* A piece that is not the last. */
-static struct change *piece_new(struct engine *engine, struct change *whole)
-{
-	struct change *piece = change_new(engine, NULL, NULL);
-
-	piece->context = whole;
-	piece->settled = piece_updated;
-	return piece;
 }
 
 /* It must not go on after a crash when somebody was told that it does not. */
@@ -219,7 +204,7 @@ static bool run_in_turn(struct engine *engine, struct change *change)
 	}
 	const bool is_last = update->count - update->done <= piece;
 	const uint32_t before = update->changed;
-	struct change *part = is_last ? change : piece_new(engine, change);
+	struct change *part = is_last ? change : task_piece(change);
 	failure = update->mailbox->gone
 			  ? STORE_NO_SUCH_MAILBOX
 			  : run_piece(engine, update,

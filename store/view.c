@@ -59,6 +59,22 @@ void task_queue(struct engine *engine, struct mailbox *mailbox, struct change *c
 	task_add(engine, task_new(mailbox, change, run));
 }
 
+static bool piece_settled(struct change *piece)
+{
+	struct change *whole = piece->context;
+
+	return whole->settled && whole->settled(whole);
+}
+
+struct change *task_piece(struct change *whole)
+{
+	struct change *piece = change_new(whole->engine, NULL, NULL);
+
+	piece->context = whole;
+	piece->settled = piece_settled;
+	return piece;
+}
+
 void task_queue_ahead(struct engine *engine, struct mailbox *mailbox, struct change *change,
 	bool (*run)(struct engine *engine, struct change *change))
 {

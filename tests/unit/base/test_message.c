@@ -33,6 +33,16 @@ static const char sample_octets[] =
 	"\xff\xe8\x03\0\0\x05\0\0\0a\0b!!\xfe\xff\xff\xff\xff\xff\xff\xff"
 	"\xfe\xff\xff\xff\xff\xff\xff\xff\x08\0\0\0the body";
 
+static void expect_sample(const struct every *back)
+{
+	assert_int_equal(back->small, 255);
+	assert_int_equal(back->bounded, 1000);
+	assert_true(text_equal(back->name, sample.name));
+	assert_true(back->large == UINT64_MAX - 1);
+	assert_true(back->below == -2);
+	assert_true(text_equal(back->body, sample.body));
+}
+
 static void there_and_back(void **state)
 {
 	struct buf out = { 0 };
@@ -43,12 +53,7 @@ static void there_and_back(void **state)
 	assert_int_equal(buf_length(&out), sizeof(sample_octets) - 1);
 	assert_memory_equal(buf_text(&out).ptr, sample_octets, sizeof(sample_octets) - 1);
 	assert_int_equal(every_unpack(buf_text(&out), &back), 0);
-	assert_int_equal(back.small, 255);
-	assert_int_equal(back.bounded, 1000);
-	assert_true(text_equal(back.name, sample.name));
-	assert_true(back.large == UINT64_MAX - 1);
-	assert_true(back.below == -2);
-	assert_true(text_equal(back.body, sample.body));
+	expect_sample(&back);
 	assert_in_range(back.body.ptr - buf_text(&out).ptr, 1, buf_length(&out));
 	buf_release(&out);
 }
@@ -137,12 +142,7 @@ static void the_short_form(void **state)
 	assert_int_equal(buf_length(&out), whole.len);
 	assert_memory_equal(buf_text(&out).ptr, sample_short, whole.len);
 	assert_int_equal(every_unpack_short(whole, &back), 0);
-	assert_int_equal(back.small, 255);
-	assert_int_equal(back.bounded, 1000);
-	assert_true(text_equal(back.name, sample.name));
-	assert_true(back.large == UINT64_MAX - 1);
-	assert_true(back.below == -2);
-	assert_true(text_equal(back.body, sample.body));
+	expect_sample(&back);
 	for (size_t length = 0; length < whole.len; length++) {
 		char *copy = malloc(length ? length : 1);
 		memcpy(copy, sample_short, length);

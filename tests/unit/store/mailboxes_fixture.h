@@ -4,6 +4,7 @@
 #ifndef TESTS_UNIT_STORE_MAILBOXES_FIXTURE_H
 #define TESTS_UNIT_STORE_MAILBOXES_FIXTURE_H
 
+#include "store/verify.h"
 #include "tests/unit/store/engine_fixture.h"
 
 #define ALICE "alice@example.test"
@@ -165,6 +166,18 @@ static inline void expect_mailboxes_thrice(struct fixture *fixture, const char *
 	expect_mailboxes(fixture, expected);
 	forget_index(fixture);
 	expect_mailboxes(fixture, expected);
+}
+
+/* Verify finds nothing wrong with this mailbox; "": with the user as a whole. */
+static inline void expect_sound(struct fixture *fixture, const char *mailbox)
+{
+	struct verify_result result = { 0 };
+	const struct verify_piece piece = { .user = TEXT(ALICE), .mailbox = text_of(mailbox) };
+
+	assert_int_equal(engine_verify(fixture->engine, &piece, &result), STORE_OK);
+	assert_int_equal(buf_length(&result.findings), 0);
+	buf_release(&result.findings);
+	buf_release(&result.mailbox);
 }
 
 static inline void expect_subscriptions(struct fixture *fixture, const char *expected)
