@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 #include "mail/wire.h"
-#include "store/engine_private.h"
+#include "store/deliver_private.h"
 
 enum { BLOCK = 64 * 1024 };
 

@@ -8,7 +8,7 @@
  *	mailbox.c     accounts and mailboxes in memory
  *	change.c      one transaction's way: staged, flushed, carried out, answered
  *	checkpoint.c  the marker, the sync, Berkeley DB's checkpoint
- *	deliver.c arrival.c spool.c update.c view.c scan.c create.c reshape.c transfer.c subscribe.c
+ *	deliver*.c arrival.c spool.c update.c view.c scan.c create.c reshape.c transfer.c subscribe.c
  *	              what sessions ask for
  *	copy.c        copies and moves, as sessions ask for them
  *	expunging.c hidden.c   expunges and copies that a crash must not leave half done
@@ -579,14 +579,6 @@ bool expunging_forget(
 	struct engine *engine, struct index_mailbox_id id, const uint32_t *uids, size_t count);
 /* What is noted goes on, before anybody can select the mailboxes. An error of env.h, or 0. */
 int expunging_resume(struct engine *engine);
-
-/* deliver.c */
-/*
- * spool: the name of a durable file, or NULL: the delivery's body. The change is answered or staged in
- * any case.
- */
-void deliver(struct engine *engine, struct change *change, const struct engine_delivery *delivery,
-	const char *spool, uint64_t size, uint64_t wire);
 
 /* arrival.c */
 /* Of a delivery from a spool. Unless it fails at once, the change is taken over. */
