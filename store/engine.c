@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "store/effects.h"
 #include "store/engine_private.h"
 #include "store/once_keys.h"
 
@@ -160,7 +161,7 @@ static void on_late(evutil_socket_t fd, short what, void *context)
 {
 	(void)fd, (void)what;
 	if (!((struct engine *)context)->broken)
-		changes_retry_late(context);
+		effects_retry_late(context);
 }
 
 void engine_forget(struct engine *engine, const void *owner)
@@ -325,6 +326,7 @@ static void engine_free(struct engine **freed)
 	garbage_free(engine);
 	once_free(engine);
 	changes_free(engine);
+	effects_free(engine);
 	views_close(engine);
 	orphans_free(engine);
 	accounts_free(engine);
@@ -424,7 +426,7 @@ void engine_close(struct engine **closed)
 		changes_drain(engine);
 	}
 	if (!engine->broken && !STAILQ_EMPTY(&engine->late))
-		changes_retry_late(engine);
+		effects_retry_late(engine);
 	if (engine->broken) {
 		directory_give_up(engine);
 		changes_give_up(engine);

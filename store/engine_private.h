@@ -7,6 +7,7 @@
  *	directory*.c  domains and aliases, likewise; who is behind an address
  *	mailbox.c     accounts and mailboxes in memory
  *	change.c      one transaction's way: staged, flushed, carried out, answered
+ *	effects.c     its carrying out: files
  *	checkpoint.c  the marker, the sync, Berkeley DB's checkpoint
  *	deliver*.c arrival.c spool.c update.c view.c scan.c create.c reshape.c transfer.c subscribe.c
  *	              what sessions ask for
@@ -201,11 +202,6 @@ struct change {
 
 STAILQ_HEAD(change_list, change);
 
-struct late {
-	STAILQ_ENTRY(late) link;
-	struct effect effect; /* strings are of this allocation */
-};
-
 struct spool {
 	uint32_t number;
 	char name[JOURNAL_SPOOL_LIMIT + 1];
@@ -215,6 +211,7 @@ struct spool {
 	TAILQ_ENTRY(spool) link;
 };
 
+struct late;
 struct task;
 struct arrival;
 struct directory;
@@ -496,7 +493,6 @@ void changes_flush(struct engine *engine);
 void changes_answer_ready(struct engine *engine);
 void changes_drain(struct engine *engine);
 void changes_give_up(struct engine *engine);
-bool changes_retry_late(struct engine *engine);
 void changes_free(struct engine *engine);
 void changes_forget(struct engine *engine, const void *owner);
 /* Its effects and touches are forgotten and their mailboxes let go: the transaction failed. */

@@ -5,7 +5,7 @@
  * A copy has the same octets: its file is a hard link, made in tmp/ of the target before the transaction is
  * committed, so that a full disk is found out in time. A message that moves is renamed after the flush, like
  * everything that somebody could see. Recovery makes either from the files of the source; how these stay
- * until a checkpoint has made the new names durable: must_retire() in change.c.
+ * until a checkpoint has made the new names durable: must_retire() in effects.c.
  */
 #include <errno.h>
 #include <stdlib.h>
