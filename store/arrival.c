@@ -7,7 +7,10 @@
 
 #include "base/log.h"
 #include "mail/wire.h"
+#include "store/arrival.h"
+#include "store/change.h"
 #include "store/deliver_private.h"
+#include "store/spool.h"
 
 enum { BLOCK = 64 * 1024 };
 

@@ -6,8 +6,13 @@
 #include <string.h>
 
 #include "store/batch.h"
+#include "store/change.h"
+#include "store/mailbox.h"
 
-enum { LIMIT = 100 };
+enum {
+	LIMIT = 100,
+	EXPUNGED_LIMIT = 16384, /* expunges remembered per mailbox */
+};
 
 void batch_leaf(const struct index_message *row, char leaf[MAILDIR_LEAF_LIMIT + 1])
 {
@@ -277,13 +282,13 @@ static int trim(struct batch *batch)
 	struct trimming trimming = { .batch = batch };
 	unsigned char key[INDEX_EXPUNGED_KEY];
 
-	if (row->expunged <= ENGINE_EXPUNGED_LIMIT)
+	if (row->expunged <= EXPUNGED_LIMIT)
 		return 0;
-	trimming.excess = row->expunged - ENGINE_EXPUNGED_LIMIT;
+	trimming.excess = row->expunged - EXPUNGED_LIMIT;
 	index_expunged_key(batch->mailbox->id, 0, 0, key);
 	int error = env_scan(batch->engine->env, ENV_EXPUNGED,
 		(struct text){ .ptr = (char *)key, .len = sizeof(key) }, collect, &trimming);
-	row->expunged = ENGINE_EXPUNGED_LIMIT + (uint32_t)trimming.excess;
+	row->expunged = EXPUNGED_LIMIT + (uint32_t)trimming.excess;
 	for (struct text keys = buf_text(&trimming.keys); keys.len && error == 0;
 		keys = text_from(keys, INDEX_EXPUNGED_KEY))
 		error = env_delete(batch->engine->env, batch->txn, ENV_EXPUNGED,

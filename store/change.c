@@ -23,8 +23,13 @@
  */
 #include <string.h>
 
+#include "store/change.h"
+#include "store/checkpoint.h"
 #include "store/effects.h"
+#include "store/mailbox.h"
 #include "store/once_keys.h"
+#include "store/roster.h"
+#include "store/spool.h"
 
 enum {
 	ARENA_BLOCK = 2048,

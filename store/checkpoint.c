@@ -15,7 +15,12 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "store/checkpoint.h"
+#include "store/garbage.h"
 #include "store/once_keys.h"
+#include "store/space.h"
+#include "store/spool.h"
+#include "store/users.h"
 
 enum {
 	DEFAULT_SECONDS = 60,

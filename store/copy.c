@@ -7,7 +7,13 @@
  */
 #include <string.h>
 
+#include "store/change.h"
+#include "store/mailbox.h"
+#include "store/quota.h"
+#include "store/roster.h"
+#include "store/space.h"
 #include "store/transfer.h"
+#include "store/view.h"
 
 /* In the change's arena. */
 struct copying {

@@ -6,7 +6,12 @@
 #include <time.h>
 
 #include "base/log.h"
-#include "store/engine_private.h"
+#include "store/change.h"
+#include "store/create.h"
+#include "store/mailbox.h"
+#include "store/space.h"
+#include "store/users.h"
+#include "store/view.h"
 
 int create_log_file(struct engine *engine, struct env_txn *txn, struct change *change,
 	struct mailbox *mailbox, uint32_t ceiling, struct text keywords)

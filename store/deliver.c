@@ -9,8 +9,13 @@
 #include <unistd.h>
 
 #include "mail/wire.h"
+#include "store/arrival.h"
+#include "store/change.h"
+#include "store/create.h"
 #include "store/deliver_private.h"
+#include "store/mailbox.h"
 #include "store/quota.h"
+#include "store/space.h"
 
 /* ---- record, rows, files ---- */
 

@@ -6,7 +6,11 @@
  */
 #include <string.h>
 
+#include "store/change.h"
+#include "store/create.h"
 #include "store/deliver_private.h"
+#include "store/hidden.h"
+#include "store/mailbox.h"
 #include "store/once_keys.h"
 #include "store/quota.h"
 

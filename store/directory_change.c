@@ -7,7 +7,9 @@
 
 #include "base/log.h"
 #include "mail/address.h"
+#include "store/change.h"
 #include "store/directory_private.h"
+#include "store/space.h"
 
 static void run_next(struct engine *engine);
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/change.h"
 #include "store/directory_private.h"
 
 enum { SAID_AT_MOST = 100 }; /* lines about members nobody knows */

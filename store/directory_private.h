@@ -1,5 +1,5 @@
 /*
- * What the files of the directory share.
+ * What the files of the directory share; only they include it.
  *
  *	directory.c         aliases and domains in memory
  *	directory_resolve.c who an address leads to
@@ -11,7 +11,7 @@
 #define STORE_DIRECTORY_PRIVATE_H
 
 #include "store/directory.h"
-#include "store/engine_private.h"
+#include "store/users.h"
 
 enum {
 	DIRECTORY_NESTING = 32,    /* aliases within aliases */

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "mail/idn.h"
 #include "store/directory_private.h"
+#include "store/mailbox.h"
 
 /* ---- one step ---- */
 

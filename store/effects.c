@@ -11,7 +11,12 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "store/change.h"
+#include "store/checkpoint.h"
 #include "store/effects.h"
+#include "store/garbage.h"
+#include "store/mailbox.h"
+#include "store/scan.h"
 
 enum { LATE_SECONDS = 1 };
 

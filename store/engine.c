@@ -12,9 +12,23 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "store/arrival.h"
+#include "store/change.h"
+#include "store/checkpoint.h"
 #include "store/effects.h"
 #include "store/engine_private.h"
+#include "store/expunging.h"
+#include "store/garbage.h"
+#include "store/hidden.h"
+#include "store/mailbox.h"
 #include "store/once_keys.h"
+#include "store/recovery.h"
+#include "store/space.h"
+#include "store/spool.h"
+#include "store/users.h"
+#include "store/view.h"
+
+enum { DIRECTORIES = 256 }; /* open at once */
 
 int64_t engine_now(void)
 {
@@ -260,8 +274,8 @@ static size_t directory_limit(void)
 
 	/* A quarter of the descriptors; the rest is for sessions and messages. */
 	if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY ||
-		files.rlim_cur / 4 > ENGINE_DIRECTORIES)
-		return ENGINE_DIRECTORIES;
+		files.rlim_cur / 4 > DIRECTORIES)
+		return DIRECTORIES;
 	return files.rlim_cur / 4 < 16 ? 16 : files.rlim_cur / 4;
 }
 

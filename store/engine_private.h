@@ -1,21 +1,21 @@
 /*
- * The engine from inside: what its files share. Only they include it.
+ * The engine from inside: what it has in memory, which all of its files share. What they ask of one another
+ * is in a header of each file or two. Nobody else includes any of these (make check-source): to the store's
+ * sessions the engine is engine.h, directory.h, import.h and verify.h.
  *
- *	engine.c      open, close, the round at the end of each turn of the loop
- *	recovery.c    the index at a start
- *	users.c       users in memory, in the index and in the text file beside it
- *	directory*.c  domains and aliases, likewise; who is behind an address
- *	mailbox.c     accounts and mailboxes in memory
- *	change.c      one transaction's way: staged, flushed, carried out, answered
- *	effects.c     its carrying out: files
- *	checkpoint.c  the marker, the sync, Berkeley DB's checkpoint
- *	deliver*.c arrival.c spool.c update.c view.c scan.c create.c reshape.c transfer.c subscribe.c
- *	              what sessions ask for
- *	copy.c        copies and moves, as sessions ask for them
- *	expunging.c hidden.c   expunges and copies that a crash must not leave half done
- *	rebuild.c     an index from the Maildirs
- *	import.c      Maildirs that another server made
- *	space.c       room on the disk
+ *	engine.c                            open, close, the round at the end of each turn of the loop
+ *	recovery.c rebuild.c                the index at a start; one made from the Maildirs
+ *	users*.c directory*.c               users, domains, aliases: in memory, in the index, in a text file
+ *	mailbox.c roster.c                  accounts and mailboxes in memory; the messages of some
+ *	change.c effects.c                  one transaction's way: staged, flushed, carried out, answered
+ *	checkpoint.c garbage.c              the marker, the sync, Berkeley DB's checkpoint; what goes after it
+ *	deliver*.c arrival.c spool.c        deliveries, and large bodies on their way into them
+ *	view.c scan.c                       selects, looks, turns at a mailbox; what other programs did there
+ *	batch.c update.c copy.c transfer.c  messages altered, expunged, copied, moved
+ *	expunging.c hidden.c notes.c        expunges and copies that a crash must not leave half done
+ *	create.c reshape.c subscribe.c      mailboxes made, renamed, deleted, subscribed to
+ *	once*.c quota.c space.c             what was accepted before; how much may be; room on the disk
+ *	import.c verify*.c                  Maildirs that another server made; whether all is as it must be
  *
  * Two states of everything. What the index holds is `staged`: it may be ahead of the disk by the
  * transactions whose flush is under way. What sessions may see is `visible`, and follows when a
@@ -47,26 +47,10 @@
 #include "store/worker.h"
 
 enum {
-	ENGINE_CEILING_BLOCK = 16384,  /* UIDs reserved at a time */
-	ENGINE_DIRECTORIES = 256,      /* open at once */
-	ENGINE_ACCOUNTS = 4096,        /* in memory at once, unless more are in use */
-	ENGINE_EXPUNGED_LIMIT = 16384, /* expunges remembered per mailbox */
-	ENGINE_SPOOLS = 256, /* not delivered yet; after so many deliveries a checkpoint is taken */
-	ENGINE_IDLE_ROSTERS = 16 << 20, /* octets of rosters that nobody looks at */
-	ENGINE_LISTINGS = 64,           /* kept for the next one who selects a mailbox */
-	ENGINE_LISTING_WORTH = 1024,    /* messages from which on one is kept */
+	ENGINE_CEILING_BLOCK = 16384, /* UIDs reserved at a time */
 };
 
 /* ---- mailboxes in memory ---- */
-
-struct roster {
-	TAILQ_ENTRY(roster) link; /* while idle, least recently left first */
-	struct roster **owner;
-	size_t idle; /* octets, as counted when it became idle; 0: it is looked at */
-	struct store_listing_entry *entries; /* by ascending UID */
-	size_t count, room;
-	int listing; /* a sealed memory file of the entries as they are; -1: none is kept */
-};
 
 struct visible {
 	uint32_t uidnext, messages, unseen;
@@ -142,80 +126,18 @@ struct user {
 	struct account *account; /* NULL: not in memory */
 };
 
-struct engine_view {
-	struct engine *engine;
-	struct mailbox *mailbox;
-	enum store_select_mode mode;
-	void (*changed)(void *owner, const struct store_changed *notice);
-	void *owner;
-	bool untold; /* a notice is on its way */
-	LIST_ENTRY(engine_view) link;
-};
+/* ---- the whole ---- */
 
-/* ---- changes ---- */
-
-enum effect_kind {
-	EFFECT_PLACE,    /* from -> to within the mailbox */
-	EFFECT_LINK,     /* from, relative to the store's directory -> to */
-	EFFECT_REMOVE,   /* from */
-	EFFECT_FILE,     /* directories and the text file `from`; to: its octets */
-	EFFECT_ASIDE,    /* the directory from -> to, both relative to the store's directory */
-	EFFECT_RENAME,   /* the same, of the mailbox itself */
-	EFFECT_TRANSFER, /* from in source -> to in the mailbox */
-};
-
-struct effect {
-	enum effect_kind kind;
-	struct mailbox *mailbox; /* NULL for EFFECT_ASIDE */
-	struct mailbox *source;  /* of EFFECT_TRANSFER */
-	const char *from, *to;
-};
-
-enum touch_kind { TOUCH_ADD, TOUCH_ALTER, TOUCH_REMOVE };
-
-/* What a change does to what sessions see of one mailbox. */
-struct touch {
-	struct mailbox *mailbox;
-	enum touch_kind kind;
-	struct visible after;
-	struct store_listing_entry *entries; /* by ascending UID; TOUCH_REMOVE looks at uid only */
-	size_t count;
-};
-
-struct change {
-	STAILQ_ENTRY(change) link;
-	struct engine *engine;
-	struct arena *arena; /* everything below points into it */
-	engine_done *done;   /* NULL: nobody wants to know any more */
-	void *owner;
-	struct engine_result result;
-	struct effect *effects;
-	size_t effect_count, effect_room;
-	struct touch *touches;
-	size_t touch_count, touch_room;
-	uint32_t spool;   /* to be let go after the next checkpoint; 0: none */
-	struct text once; /* lines (once_keys.h) */
-	/* More to do now that the change is visible. True: it answers later. May be NULL. */
-	bool (*settled)(struct change *change);
-	void *context;
-};
-
-STAILQ_HEAD(change_list, change);
-
-struct spool {
-	uint32_t number;
-	char name[JOURNAL_SPOOL_LIMIT + 1];
-	bool claimed; /* a delivery is under way or done */
-	/* Of the durable delivery that names it: stays until a checkpoint covers that. 0: none. */
-	uint64_t shown;
-	TAILQ_ENTRY(spool) link;
-};
-
-struct late;
-struct task;
 struct arrival;
+struct change;
 struct directory;
 struct garbage;
+struct late;
+struct roster;
+struct spool;
+struct task;
+
+STAILQ_HEAD(change_list, change);
 
 /* What lies in the directories of a large mailbox, as a thread reads it; see scan.c. */
 struct scan_aside {
@@ -317,7 +239,8 @@ struct engine {
 	} counted;
 };
 
-/* engine.c */
+/* ---- engine.c ---- */
+
 int64_t engine_now(void); /* nanoseconds since 1970 */
 /*
  * Microseconds since 1970, to count on from: an index that is rebuilt later starts higher than any modseq
@@ -333,315 +256,5 @@ enum store_failure engine_damaged(struct engine *engine, const char *where);
 enum store_failure engine_env_failure(struct engine *engine, const char *where, int error);
 enum store_failure engine_errno_failure(int error);
 int engine_make_directory(int root, const char *name); /* 0 also when it is there; -1 with errno */
-
-/* recovery.c */
-/* The environment below home, recovered. An error of env.h, or 0. */
-int engine_open_environment(struct engine *engine, const char *home, bool create);
-/* The store's index, made anew where it has to be. The same. */
-int recovery_open_index(struct engine *engine, const char *directory);
-/* The next start makes it anew, and says why in this note. */
-void recovery_distrust(struct engine *engine, const char *note);
-
-/* space.c */
-/* Before the index is opened: what was kept back for that goes when there is nothing else left. */
-void space_begin(struct engine *engine);
-/* Too little space is left for taking mail. */
-bool engine_space_is_low(struct engine *engine);
-/* One part in so many of the disk, but not less and not more than that. */
-uint64_t space_part(const struct engine *engine, unsigned part, uint64_t least, uint64_t most);
-
-/* users.c */
-int users_load(struct engine *engine); /* from the index */
-void users_free(struct engine *engine);
-struct user *users_find(struct engine *engine, struct text address);          /* hidden ones, too */
-struct user *users_with_number(const struct engine *engine, uint32_t number); /* likewise */
-/* In memory only; the address is not taken. */
-struct user *users_insert(struct engine *engine, struct text address, struct text hash);
-void users_remove(struct engine *engine, struct user *user);
-/*
- * hash: a new one, or user->hash to leave what the index has, which may be one that was put and is not
- * durable yet. The same holds for quotas.
- */
-int users_put(
-	struct engine *engine, struct env_txn *txn, const struct user *user, const char *hash);
-/* As users_put(), with this quota and the hash left alone. */
-int users_put_quota(struct engine *engine, struct env_txn *txn, const struct user *user,
-	uint64_t octets, uint64_t messages);
-int users_put_counters(struct engine *engine, struct env_txn *txn);
-/* What engine_lookup() said before may no longer hold. */
-void users_announce(struct engine *engine);
-/* Write what changed into the text file, then answer this change. */
-void users_save(struct engine *engine, struct change *change);
-/* If that failed, try again. */
-void users_catch_up(struct engine *engine);
-
-/* users_file.c */
-void users_print(const struct engine *engine, struct buf *out);
-int users_parse(struct engine *engine, struct text octets); /* into memory. 0, or -1 */
-int users_write_file(struct engine *engine);                /* blocks. 0, or -1 with errno */
-/* 1: the users are in memory; 0: there is no such file; -1 with errno. */
-int users_read_file(struct engine *engine);
-
-void users_print_address(struct text address, struct buf *out);
-int users_parse_address(struct text escaped, struct buf *address);
-
-/* directory*.c: whatever is done to users as a whole is done to domains and aliases */
-struct directory *directory_new(void);
-void directory_free(struct engine *engine);
-void directory_clear(struct engine *engine); /* what is in memory, options apart */
-int directory_load(struct engine *engine);   /* from the index */
-int directory_put_all(struct engine *engine, struct env_txn *txn);
-void directory_print(const struct engine *engine, struct buf *out);
-int directory_parse(struct engine *engine, struct text line); /* one line of the text file */
-bool directory_takes(const struct engine *engine, struct text address);
-void directory_forget(struct engine *engine, const void *owner);
-void directory_give_up(struct engine *engine); /* before changes_give_up() */
-
-/* garbage.c: rows of users and mailboxes that are gone, files of deleted mailboxes, retired messages */
-int garbage_find(struct engine *engine); /* an error of env.h, or 0 */
-int garbage_start(struct engine *engine);
-/*
- * mailbox 0: all that the user had, which is rows only. directory: of the deleted mailbox; it goes when a
- * checkpoint covers that shown_count.
- */
-void garbage_add(
-	struct engine *engine, struct index_mailbox_id id, const char *directory, uint64_t shown);
-/* The message of this leaf was retired (folder.h). */
-void garbage_retired(struct engine *engine, struct mailbox *mailbox, const char *leaf);
-void garbage_after_checkpoint(struct engine *engine);
-void garbage_free(struct engine *engine);
-/* Whether the rows of this user are being taken away. */
-bool garbage_has_user(const struct engine *engine, uint32_t user);
-
-/* mailbox.c */
-/* Read from the index if need be. The account stays in memory at least until the next call. */
-enum store_failure account_open(struct engine *engine, struct user *user, struct account **account);
-/* STORE_NO_SUCH_USER also while the user is being added; STORE_BUSY while being removed or closed. */
-enum store_failure account_of(struct engine *engine, struct text address, struct account **account);
-/* The same for who may reach a user that is closed for an import, too. */
-enum store_failure account_look(
-	struct engine *engine, struct text address, struct account **account);
-struct mailbox *account_find(struct account *account, struct text name);
-struct mailbox *account_find_number(struct account *account, uint32_t number);
-void account_drop(struct engine *engine, struct account *account);
-void accounts_free(struct engine *engine);
-struct mailbox *mailbox_new(struct account *account, struct index_mailbox_id id, struct text name,
-	const char *directory);
-void mailbox_add(struct account *account, struct mailbox *mailbox);
-void mailbox_discard(
-	struct engine *engine, struct mailbox *mailbox); /* one never added, or taken out */
-void mailbox_set_name(
-	struct mailbox *mailbox, struct text name); /* visible; its account is in order */
-void mailbox_set_row_name(struct mailbox *mailbox, struct text name);
-/* It is deleted: out of its account, in memory as long as somebody holds it. */
-void mailbox_orphan(struct engine *engine, struct mailbox *mailbox);
-void orphans_reap(struct engine *engine);
-/* All of them, whoever holds them: at the end of the engine nobody uses them any more. */
-void orphans_free(struct engine *engine);
-/* Where it goes when it is deleted. On the heap. */
-char *mailbox_deleted_path(struct text address, uint32_t mailbox);
-/* Its directory; -1 with errno. */
-int mailbox_directory(struct engine *engine, struct mailbox *mailbox);
-void mailbox_close_directory(struct engine *engine, struct mailbox *mailbox);
-void mailbox_set_keywords(struct mailbox *mailbox, struct text keywords);
-void mailbox_show(struct mailbox *mailbox); /* visible := staged */
-struct visible mailbox_staged(const struct mailbox *mailbox);
-int mailbox_put(struct engine *engine, struct env_txn *txn, const struct mailbox *mailbox,
-	const struct index_mailbox *row);
-/* Keyword names to bits; what is new is added to *names. STORE_INVALID: not names, or too many. */
-enum store_failure mailbox_keyword_bits(struct text wanted, struct buf *names, uint64_t *bits);
-/* The bits that these keywords may have. */
-uint64_t mailbox_keyword_mask(struct text names);
-/* Nobody sees it yet. */
-static inline bool mailbox_is_new(const struct mailbox *mailbox)
-{
-	return mailbox->visible.uidnext == 0;
-}
-/* "mail/DOMAIN/LOCAL/.Folder" on the heap, NULL when it cannot be. */
-char *mailbox_path(struct text address, struct text name);
-void mailbox_changed(struct engine *engine, struct mailbox *mailbox);
-
-/* roster.c */
-/* Into mailbox->roster, unless it is there. */
-enum store_failure roster_read(struct engine *engine, struct mailbox *mailbox);
-void roster_apply(struct engine *engine, struct roster *roster, const struct touch *touch);
-/*
- * The listing of a mailbox that has not changed is made once: copying that of 100,000 messages takes longer
- * than the rest of a login. A descriptor of the caller's own, or -1: there is none.
- */
-int roster_listing(const struct roster *roster);
-/* Keep that one as well, if it is worth it. fd stays the caller's. */
-void roster_keep_listing(struct engine *engine, struct roster *roster, int fd);
-struct store_listing_entry *roster_find(const struct roster *roster, uint32_t uid);
-/* Nobody looks at it any more: it stays up to date, and in memory while there is room. */
-void roster_leave(struct engine *engine, struct mailbox *mailbox);
-void roster_free(struct engine *engine, struct roster **roster);
-
-/* change.c */
-struct change *change_new(struct engine *engine, engine_done *done, void *owner);
-struct effect *change_effect(struct change *change, enum effect_kind kind, struct mailbox *mailbox);
-struct touch *change_touch(struct change *change, struct mailbox *mailbox, enum touch_kind kind);
-/* Committed: it joins the group that the next flush covers. */
-void change_stage(struct change *change);
-/* Nothing was committed (or what was is clear again): answer from the loop. */
-void change_ready(struct change *change, enum store_failure failure);
-/* Only to be answered, but not before everything staged so far is durable. */
-void change_follow(struct change *change);
-void changes_start_flush(struct engine *engine);
-/* The same; a lone change may be durable, visible and answered on return. */
-void changes_flush(struct engine *engine);
-void changes_answer_ready(struct engine *engine);
-void changes_drain(struct engine *engine);
-void changes_give_up(struct engine *engine);
-void changes_free(struct engine *engine);
-void changes_forget(struct engine *engine, const void *owner);
-/* Its effects and touches are forgotten and their mailboxes let go: the transaction failed. */
-void change_clear(struct change *change);
-void change_release(struct change *change);
-
-/* checkpoint.c */
-void checkpoint_start(struct engine *engine); /* unless one is under way */
-void checkpoint_look(struct engine *engine);  /* enough log for one? */
-void checkpoint_settled(
-	struct engine *engine);            /* changes became visible, or nothing is late any more */
-int checkpoint_now(struct engine *engine); /* blocks; nothing may be under way */
-int checkpoint_init(struct engine *engine);
-void checkpoint_free(struct engine *engine);
-
-/* create.c */
-/*
- * A new mailbox in this transaction: its row, its record, its effect. It is in the account at once, and
- * taken out again by create_undo() when the transaction fails.
- */
-enum store_failure create_within(struct engine *engine, struct env_txn *txn, struct change *change,
-	struct account *account, struct text name, struct mailbox **mailbox);
-void create_undo(struct change *change, struct mailbox *mailbox);
-/* The text file with this ceiling and these keywords, logged and as an effect. */
-int create_log_file(struct engine *engine, struct env_txn *txn, struct change *change,
-	struct mailbox *mailbox, uint32_t ceiling, struct text keywords);
-
-/* subscribe.c */
-/*
- * The list of subscriptions with these names, too. Staged when it gives STORE_OK; change->settled is the
- * caller's and calls subscriptions_shown().
- */
-enum store_failure subscriptions_add(
-	struct engine *engine, struct change *change, struct account *account, struct text names);
-void subscriptions_shown(struct account *account);
-
-/* reshape.c */
-/* Whether names of the account are changing: then none may be added. */
-bool reshape_is_under_way(const struct account *account);
-
-/* transfer.c */
-/* How far a transfer of INBOX is. All zero at first. */
-struct inbox_transfer {
-	uint32_t target;    /* number of the new mailbox */
-	uint32_t next, end; /* UIDs */
-	bool more;          /* another piece is to follow when this one is visible */
-};
-
-/*
- * The next messages of INBOX to a new mailbox of that name, which comes with the first of them. Staged when
- * it gives STORE_OK, the last ones as `change`.
- */
-enum store_failure transfer_inbox(struct engine *engine, struct mailbox *source, struct text name,
-	struct change *change, struct inbox_transfer *inbox);
-
-/* update.c */
-/* An expunge of these UIDs (a run as in index_expunging), of which there is a note, goes on in its turn. */
-void update_resume(struct engine *engine, struct mailbox *mailbox, struct text uids);
-
-/* hidden.c; see hidden.h */
-/* Whether the UID is one of copies that nobody sees. */
-bool hidden_has(const struct mailbox *mailbox, uint32_t uid);
-/* Before so many UIDs are given in a row: none of theirs. */
-void hidden_pass(struct mailbox *mailbox, uint32_t count);
-/* What they take of the user's quota. */
-void hidden_count(const struct mailbox *mailbox, uint64_t *messages, uint64_t *octets);
-/* Those that were being made before the start go. An error of env.h, or 0. */
-int hidden_resume(struct engine *engine);
-void hidden_free(struct mailbox *mailbox);
-
-/* expunging.c */
-/*
- * A note in this transaction that all of these are to go, by ascending UID, whatever happens meanwhile. An
- * error of env.h, or 0.
- */
-int expunging_note(struct engine *engine, struct env_txn *txn, struct index_mailbox_id id,
-	const uint32_t *uids, size_t count);
-/* Away with it; false: it stays. It may come back with a crash before the next flush. */
-bool expunging_forget(
-	struct engine *engine, struct index_mailbox_id id, const uint32_t *uids, size_t count);
-/* What is noted goes on, before anybody can select the mailboxes. An error of env.h, or 0. */
-int expunging_resume(struct engine *engine);
-
-/* arrival.c */
-/* Of a delivery from a spool. Unless it fails at once, the change is taken over. */
-enum store_failure arrival_start(
-	struct engine *engine, struct change *change, const struct engine_delivery *delivery);
-void arrivals_drain(struct engine *engine);
-void arrivals_forget(struct engine *engine, const void *owner);
-
-/* spool.c */
-int spools_init(struct engine *engine);
-void spools_free(struct engine *engine);
-struct spool *spool_find(struct engine *engine, uint32_t number);
-void spool_discard(struct engine *engine, struct spool *spool);
-/* Of a durable delivery: all it waits for is a checkpoint. */
-void spool_shown(struct engine *engine, uint32_t number);
-void spools_after_checkpoint(struct engine *engine, uint64_t shown);
-/* Descriptor of one nobody writes any more; -1 with errno (EBUSY: somebody does). */
-int spool_claim(struct engine *engine, struct spool *spool);
-
-/* view.c: selects, and whatever else asks for a turn at a mailbox, wait here for it */
-/*
- * Calls run() in its turn, again and again until it gives true: then the change is answered or staged.
- * What comes later for the same mailbox waits behind it.
- */
-void task_queue(struct engine *engine, struct mailbox *mailbox, struct change *change,
-	bool (*run)(struct engine *engine, struct change *change));
-/* The same, and it waits behind nobody. */
-void task_queue_ahead(struct engine *engine, struct mailbox *mailbox, struct change *change,
-	bool (*run)(struct engine *engine, struct change *change));
-/*
- * A change for a piece that is not the last: whole->settled, which gives false, is called when it is visible,
- * so that the result tells how far the whole came, should the rest fail.
- */
-struct change *task_piece(struct change *whole);
-void tasks_run(struct engine *engine);
-void tasks_forget(struct engine *engine, const void *owner);
-/* Selects are refused as busy. */
-void tasks_fail(struct engine *engine, enum store_failure failure);
-void views_close(struct engine *engine);
-void views_notify(struct engine *engine);
-
-/* scan.c */
-bool scan_is_due(struct engine *engine, struct mailbox *mailbox);
-/* A thread reads its directories, which are large: run the scan when the engine's next round comes. */
-bool scan_waits(struct engine *engine, struct mailbox *mailbox);
-/*
- * Take over what others did. *staged: something was, and a change is under way; *more: look again when it
- * is visible, there was too much for one go.
- */
-enum store_failure scan_run(
-	struct engine *engine, struct mailbox *mailbox, bool *staged, bool *more);
-/* Size, octets with CRLF and date of a file that carries no such numbers. 0, or an errno. */
-int scan_measure(int fd, const char *leaf, struct index_message *row);
-/* What a file's octets are with CRLF. 0, or an errno. */
-int scan_count_wire(int file, uint64_t *wire);
-/*
- * Before and after renames of our own, so that they do not look like somebody else's. Those that have to
- * do with cur/ need scan_before_cur() as well, after scan_before().
- */
-void scan_before(struct engine *engine, struct mailbox *mailbox);
-void scan_before_cur(struct engine *engine, struct mailbox *mailbox);
-void scan_after(struct engine *engine, struct mailbox *mailbox);
-
-/* import.c: whether an import of the user was begun and not finished */
-bool import_is_unfinished(struct engine *engine, const struct user *user);
-
-/* rebuild.c */
-int rebuild(struct engine *engine, const char *home);
 
 #endif

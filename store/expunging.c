@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "base/log.h"
+#include "store/expunging.h"
 #include "store/notes.h"
 
 static size_t row_end(size_t at, size_t count)

@@ -10,7 +10,9 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "store/engine_private.h"
+#include "store/garbage.h"
+#include "store/mailbox.h"
+#include "store/users.h"
 
 enum {
 	ROWS_AT_ONCE = 200,

@@ -19,8 +19,13 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "store/batch.h"
+#include "store/change.h"
 #include "store/hidden.h"
+#include "store/mailbox.h"
 #include "store/notes.h"
+#include "store/quota.h"
+#include "store/view.h"
 
 enum {
 	/* UIDs for others: deliveries while one message is copied, and while nothing is. */

@@ -4,8 +4,7 @@
 #ifndef STORE_HIDDEN_H
 #define STORE_HIDDEN_H
 
-#include "store/batch.h"
-#include "store/quota.h"
+#include "store/engine_private.h"
 
 /* Of a mailbox that gets such copies: it is pinned meanwhile. */
 struct hidden {
@@ -40,5 +39,20 @@ enum store_failure hidden_show(
  * of them counts any more.
  */
 void hidden_take_back(struct engine *engine, struct mailbox *mailbox);
+
+/* ---- for whoever gives UIDs, reads rows or counts ---- */
+
+/* Whether the UID is one of copies that nobody sees. */
+bool hidden_has(const struct mailbox *mailbox, uint32_t uid);
+/* Before so many UIDs are given in a row: none of theirs. */
+void hidden_pass(struct mailbox *mailbox, uint32_t count);
+/* What they take of the user's quota. */
+void hidden_count(const struct mailbox *mailbox, uint64_t *messages, uint64_t *octets);
+
+/* ---- at the start; at the end of a mailbox ---- */
+
+/* Those that were being made before the start go. An error of env.h, or 0. */
+int hidden_resume(struct engine *engine);
+void hidden_free(struct mailbox *mailbox);
 
 #endif

@@ -5,7 +5,15 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "store/engine_private.h"
+#include "store/change.h"
+#include "store/create.h"
+#include "store/hidden.h"
+#include "store/mailbox.h"
+#include "store/roster.h"
+#include "store/space.h"
+#include "store/subscribe.h"
+#include "store/users.h"
+#include "store/view.h"
 
 /* The account of a user who is closed for it. */
 static enum store_failure closed_account(

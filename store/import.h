@@ -48,4 +48,9 @@ enum store_failure engine_import_uids(struct engine *engine, struct text user, s
 void engine_import_end(struct engine *engine, struct text user, struct text subscriptions,
 	engine_done *done, void *owner);
 
+struct user;
+
+/* For mailbox.c: whether an import of the user was begun and not finished. */
+bool import_is_unfinished(struct engine *engine, const struct user *user);
+
 #endif

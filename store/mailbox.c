@@ -10,7 +10,14 @@
 
 #include "base/log.h"
 #include "mail/utf8.h"
-#include "store/engine_private.h"
+#include "store/garbage.h"
+#include "store/hidden.h"
+#include "store/import.h"
+#include "store/mailbox.h"
+#include "store/roster.h"
+#include "store/users.h"
+
+enum { ACCOUNTS = 4096 }; /* in memory at once, unless more are in use */
 
 char *mailbox_path(struct text address, struct text name)
 {
@@ -350,7 +357,7 @@ static void make_room(struct engine *engine)
 {
 	struct account *account = TAILQ_FIRST(&engine->accounts);
 
-	while (account && engine->account_count >= ENGINE_ACCOUNTS) {
+	while (account && engine->account_count >= ACCOUNTS) {
 		struct account *next = TAILQ_NEXT(account, link);
 		if (!is_pinned(engine, account))
 			account_drop(engine, account);

@@ -1,5 +1,8 @@
 #include "store/notes.h"
 
+#include "store/mailbox.h"
+#include "store/users.h"
+
 static int collect(void *owner, struct text key, struct text value)
 {
 	message_add_text(owner, key);

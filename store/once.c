@@ -6,6 +6,8 @@
 
 #include "base/arena.h"
 #include "base/message.h"
+#include "store/change.h"
+#include "store/mailbox.h"
 #include "store/once_keys.h"
 #include "store/protocol.h"
 

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "store/checksum.h"
+#include "store/users.h"
 
 enum {
 	DAY = 86400,

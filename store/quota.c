@@ -2,6 +2,10 @@
 
 #include <string.h>
 
+#include "store/change.h"
+#include "store/mailbox.h"
+#include "store/users.h"
+
 void engine_user_limits(const struct engine *engine, const struct engine_user *user,
 	uint64_t *octets, uint64_t *messages)
 {

@@ -16,7 +16,11 @@
 
 #include "base/log.h"
 #include "store/batch.h"
+#include "store/mailbox.h"
 #include "store/once_keys.h"
+#include "store/recovery.h"
+#include "store/scan.h"
+#include "store/users.h"
 
 #define PROGRESS "rebuild.progress"
 

@@ -10,9 +10,12 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "store/engine_private.h"
+#include "store/garbage.h"
 #include "store/once_keys.h"
+#include "store/recovery.h"
 #include "store/redo.h"
+#include "store/space.h"
+#include "store/users.h"
 
 enum {
 	LOG_MOST = 32 << 20, /* octets of a log file */

@@ -9,7 +9,12 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "store/engine_private.h"
+#include "store/change.h"
+#include "store/garbage.h"
+#include "store/mailbox.h"
+#include "store/space.h"
+#include "store/transfer.h"
+#include "store/view.h"
 
 struct step {
 	struct mailbox *mailbox;
@@ -29,7 +34,7 @@ struct reshaping {
 	uint64_t await; /* engine.shown_count from which on its last piece is visible */
 };
 
-bool reshape_is_under_way(const struct account *account)
+static bool is_under_way(const struct account *account)
 {
 	if (account->vacating)
 		return true;
@@ -220,7 +225,7 @@ static bool rename_in_turn(struct engine *engine, struct change *change)
 	struct reshaping *reshaping = change->context;
 	enum store_failure failure;
 
-	if (reshape_is_under_way(reshaping->account) || engine->shown_count < reshaping->await)
+	if (is_under_way(reshaping->account) || engine->shown_count < reshaping->await)
 		return false;
 	if (text_equal(reshaping->name, TEXT("INBOX"))) {
 		failure = rename_inbox(engine, change, reshaping);
@@ -304,7 +309,7 @@ static bool delete_in_turn(struct engine *engine, struct change *change)
 {
 	struct reshaping *reshaping = change->context;
 
-	if (reshape_is_under_way(reshaping->account))
+	if (is_under_way(reshaping->account))
 		return false;
 	const enum store_failure failure = delete_mailbox(engine, change, reshaping);
 	if (failure != STORE_OK)

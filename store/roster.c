@@ -5,7 +5,15 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "store/engine_private.h"
+#include "store/change.h"
+#include "store/hidden.h"
+#include "store/roster.h"
+
+enum {
+	IDLE_LIMIT = 16 << 20, /* octets of rosters that nobody looks at */
+	LISTINGS = 64,         /* kept for the next one who selects a mailbox */
+	LISTING_WORTH = 1024,  /* messages from which on one is kept */
+};
 
 struct reading {
 	struct roster *roster;
@@ -66,8 +74,7 @@ int roster_listing(const struct roster *roster)
 
 void roster_keep_listing(struct engine *engine, struct roster *roster, int fd)
 {
-	if (roster->listing >= 0 || roster->count < ENGINE_LISTING_WORTH ||
-		engine->listings == ENGINE_LISTINGS)
+	if (roster->listing >= 0 || roster->count < LISTING_WORTH || engine->listings == LISTINGS)
 		return;
 	roster->listing = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	engine->listings += roster->listing >= 0;
@@ -147,7 +154,7 @@ void roster_leave(struct engine *engine, struct mailbox *mailbox)
 		sizeof(*roster) + roster->room * sizeof(*roster->entries) + listing_octets(roster);
 	engine->idle_octets += roster->idle;
 	TAILQ_INSERT_TAIL(&engine->idle_rosters, roster, link);
-	while (engine->idle_octets > ENGINE_IDLE_ROSTERS) {
+	while (engine->idle_octets > IDLE_LIMIT) {
 		struct roster *oldest = TAILQ_FIRST(&engine->idle_rosters);
 		if (oldest->listing >= 0)
 			drop_listing(engine, oldest);

@@ -27,7 +27,12 @@
 #include "base/log.h"
 #include "mail/wire.h"
 #include "store/batch.h"
+#include "store/change.h"
+#include "store/create.h"
+#include "store/hidden.h"
+#include "store/mailbox.h"
 #include "store/quota.h"
+#include "store/scan.h"
 
 #define SECOND INT64_C(1000000000)
 

@@ -11,7 +11,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "store/engine_private.h"
+#include "store/checkpoint.h"
+#include "store/space.h"
 
 #define RESERVE_FILE "reserve"
 

@@ -14,7 +14,8 @@
 
 #include "base/id.h"
 #include "base/log.h"
-#include "store/engine_private.h"
+#include "store/space.h"
+#include "store/spool.h"
 
 struct spool *spool_find(struct engine *engine, uint32_t number)
 {

@@ -7,7 +7,10 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "store/engine_private.h"
+#include "store/change.h"
+#include "store/mailbox.h"
+#include "store/subscribe.h"
+#include "store/view.h"
 
 /* In the change's arena. */
 struct subscription {

@@ -12,6 +12,9 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "store/change.h"
+#include "store/create.h"
+#include "store/mailbox.h"
 #include "store/quota.h"
 #include "store/transfer.h"
 

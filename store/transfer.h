@@ -4,6 +4,7 @@
 #ifndef STORE_TRANSFER_H
 #define STORE_TRANSFER_H
 
+#include "store/batch.h"
 #include "store/hidden.h"
 
 enum { TRANSFER_BLOCK = 64 * 1024 }; /* of the arena */
@@ -41,5 +42,21 @@ struct transfer {
 enum store_failure transfer_run(struct transfer *transfer, const uint32_t *uids, size_t count);
 
 void transfer_release(struct transfer *transfer);
+
+/* ---- INBOX under another name (reshape.c) ---- */
+
+/* How far a transfer of INBOX is. All zero at first. */
+struct inbox_transfer {
+	uint32_t target;    /* number of the new mailbox */
+	uint32_t next, end; /* UIDs */
+	bool more;          /* another piece is to follow when this one is visible */
+};
+
+/*
+ * The next messages of INBOX to a new mailbox of that name, which comes with the first of them. Staged when
+ * it gives STORE_OK, the last ones as `change`.
+ */
+enum store_failure transfer_inbox(struct engine *engine, struct mailbox *source, struct text name,
+	struct change *change, struct inbox_transfer *inbox);
 
 #endif

@@ -12,6 +12,12 @@
 #include <string.h>
 
 #include "store/batch.h"
+#include "store/change.h"
+#include "store/create.h"
+#include "store/expunging.h"
+#include "store/hidden.h"
+#include "store/mailbox.h"
+#include "store/view.h"
 
 enum { FLAGS = 63 };
 

@@ -7,8 +7,13 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "store/engine_private.h"
+#include "store/change.h"
+#include "store/create.h"
+#include "store/garbage.h"
+#include "store/mailbox.h"
 #include "store/sasl.h"
+#include "store/space.h"
+#include "store/users.h"
 
 /* The position of the address, or where it would be. */
 static size_t position(const struct engine *engine, struct text address)

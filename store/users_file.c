@@ -13,8 +13,8 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "store/engine_private.h"
 #include "store/sasl.h"
+#include "store/users.h"
 
 enum { FILE_LIMIT = 1 << 30 };
 

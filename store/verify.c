@@ -7,6 +7,9 @@
 #include <string.h>
 
 #include "store/batch.h"
+#include "store/hidden.h"
+#include "store/mailbox.h"
+#include "store/scan.h"
 #include "store/verify_private.h"
 
 enum {

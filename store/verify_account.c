@@ -8,6 +8,8 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "store/hidden.h"
+#include "store/mailbox.h"
 #include "store/verify_private.h"
 
 /* ---- folders ---- */

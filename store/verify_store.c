@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/garbage.h"
 #include "store/names.h"
+#include "store/users.h"
 #include "store/verify_private.h"
 
 enum {

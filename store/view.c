@@ -13,6 +13,11 @@
 
 #include "base/log.h"
 #include "store/batch.h"
+#include "store/change.h"
+#include "store/mailbox.h"
+#include "store/roster.h"
+#include "store/scan.h"
+#include "store/view.h"
 
 enum { PASSES = 100000 }; /* of adoption for one select: 50 million messages */
 

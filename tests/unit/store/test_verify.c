@@ -4,7 +4,7 @@
  */
 #include "tests/unit/store/engine_fixture.h"
 
-#include "store/engine_private.h"
+#include "store/mailbox.h"
 #include "store/verify.h"
 
 #define ALICE "alice@example.test"
