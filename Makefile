@@ -123,6 +123,9 @@ $(OUT)/fuzz/$(1)/%: $(OBJ)/tests/fuzz/$(1)/%.o $(call test_libs,$(1))
 endef
 $(foreach f,$(TEST_FOLDERS),$(eval $(call test_folder,$(f))))
 
+# What env.h does is refused by this one.
+$(OUT)/unit/store/test_expunge_refused: LDFLAGS += -Wl,--wrap=env_log,--wrap=env_delete
+
 # The recorder and the failing calls stand in the C library's place, so these two stay apart.
 CRASH_TESTS := $(OUT)/crash/powercut $(OUT)/crash/failing
 CRASH_WORK  := $(OBJ)/tests/crash/workload.o $(OBJ)/tests/crash/shapes.o $(OBJ)/tests/crash/check.o
