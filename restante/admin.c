@@ -15,7 +15,7 @@ MESSAGE_DEFINE(admin_status_reply, ADMIN_STATUS_REPLY_FIELDS)
 MESSAGE_DEFINE(admin_listener, ADMIN_LISTENER_FIELDS)
 MESSAGE_DEFINE(admin_process, ADMIN_PROCESS_FIELDS)
 
-enum { REQUEST_LIMIT = 64 };
+enum { REQUEST_LIMIT = 64, RETRY_MICROSECONDS = 200000 };
 
 struct peer {
 	struct admin *admin;
@@ -26,7 +26,7 @@ struct peer {
 
 struct admin {
 	struct event_base *loop;
-	struct event acceptor;
+	struct event acceptor, retry;
 	void (*asked)(void *owner);
 	void *owner;
 	struct peer peers[ADMIN_PEERS];
@@ -61,14 +61,35 @@ static void on_ended(void *owner, const char *reason)
 
 static const struct ipc_handlers ipc_handlers = { .frame = on_frame, .ended = on_ended };
 
+static void on_retry(evutil_socket_t fd, short what, void *argument)
+{
+	struct admin *admin = argument;
+
+	(void)fd, (void)what;
+	event_add(&admin->acceptor, NULL);
+}
+
+/* Who asks waits until there is a descriptor for it; the listener would be readable all the time. */
+static void rest(struct admin *admin)
+{
+	const struct timeval later = { .tv_usec = RETRY_MICROSECONDS };
+
+	LOG_DEBUG("admin-waits", LOG_ERRNO(errno));
+	event_del(&admin->acceptor);
+	evtimer_add(&admin->retry, &later);
+}
+
 static void on_client(evutil_socket_t listener, short what, void *argument)
 {
 	struct admin *admin = argument;
 	const int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)what;
-	if (fd < 0)
+	if (fd < 0) {
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			rest(admin);
 		return;
+	}
 	for (size_t i = 0; i < ADMIN_PEERS; i++) {
 		struct peer *peer = &admin->peers[i];
 		if (peer->ipc)
@@ -89,6 +110,7 @@ struct admin *admin_new(
 	admin->asked = asked;
 	admin->owner = owner;
 	event_assign(&admin->acceptor, loop, listener, EV_READ | EV_PERSIST, on_client, admin);
+	evtimer_assign(&admin->retry, loop, on_retry, admin);
 	event_add(&admin->acceptor, NULL);
 	return admin;
 }
@@ -101,6 +123,7 @@ void admin_free(struct admin **handle)
 	if (!admin)
 		return;
 	event_del(&admin->acceptor);
+	event_del(&admin->retry);
 	for (size_t i = 0; i < ADMIN_PEERS; i++)
 		ipc_free(&admin->peers[i].ipc);
 	mem_free(admin);

@@ -1,4 +1,5 @@
 /* The supervisor's admin socket: one answer for everybody who asked, and no patience with others. */
+#include <errno.h>
 #include <event2/event.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -15,6 +17,20 @@
 
 #include "base/ipc.h"
 #include "restante/admin.h"
+
+enum { MOST_CALLS = 100 }; /* that fail: who asks on and on is to be found out, not to hang */
+
+static unsigned accepted;
+static bool out_of_descriptors;
+
+/* In the C library's place. */
+int accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
+{
+	if (++accepted > MOST_CALLS || !out_of_descriptors)
+		return (int)syscall(SYS_accept4, fd, address, size, flags);
+	errno = EMFILE;
+	return -1;
+}
 
 struct server {
 	struct event_base *loop;
@@ -235,6 +251,29 @@ static void test_places_are_limited_and_free_again(void **state)
 	}
 }
 
+/* Nobody is turned away, and the loop does not turn for nothing. */
+static void test_no_descriptor_is_free(void **state)
+{
+	struct server *server = *state;
+	struct client client;
+
+	accepted = 0;
+	out_of_descriptors = true;
+	client_connect(server, &client);
+	client_send(&client, ADMIN_STATUS, 1, request);
+	run(server);
+	assert_int_equal(accepted, 1);
+	assert_false(client.ended);
+	out_of_descriptors = false;
+	while (!server->asked)
+		event_base_loop(server->loop, EVLOOP_ONCE);
+	answer(server);
+	run(server);
+	assert_int_equal(client.answers, 1);
+	ipc_free(&client.ipc);
+	run(server);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -243,6 +282,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_impatience, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 			test_places_are_limited_and_free_again, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_no_descriptor_is_free, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
