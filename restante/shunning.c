@@ -19,6 +19,7 @@ struct shunning {
 	struct shunned {
 		struct net_prefix list[SHUN_MOST]; /* at the role's listeners */
 		size_t count;
+		bool failed; /* to be put there, at one of them at least */
 	} roles[HOST_ROLES];
 	bool looks_soon;
 	bool told; /* that it cannot be done */
@@ -27,8 +28,9 @@ struct shunning {
 static void put(struct shunning *shunning, enum host_role_id role)
 {
 	const struct listeners *listeners = &shunning->host->listeners;
-	const struct shunned *shunned = &shunning->roles[role];
+	struct shunned *shunned = &shunning->roles[role];
 
+	shunned->failed = false;
 	for (size_t i = 0; i < listeners->count; i++) {
 		const struct listener *listener = &listeners->list[i];
 		if (listener->role != role || !listener->service ||
@@ -38,7 +40,7 @@ static void put(struct shunning *shunning, enum host_role_id role)
 			LOG_WARNING("not-shunned", LOG_ERRNO(errno),
 				LOG_STRING("effect", "floods are refused connection by "
 						     "connection"));
-		shunning->told = true;
+		shunning->told = shunned->failed = true;
 	}
 }
 
@@ -49,7 +51,8 @@ static void update(struct shunning *shunning, enum host_role_id role)
 	const size_t count =
 		limits_shunned(shunning->host->limits[role].table, child_now(), list, SHUN_MOST);
 
-	if (count == shunned->count && memcmp(list, shunned->list, count * sizeof(*list)) == 0)
+	if (!shunned->failed && count == shunned->count &&
+		memcmp(list, shunned->list, count * sizeof(*list)) == 0)
 		return;
 	memcpy(shunned->list, list, count * sizeof(*list));
 	shunned->count = count;
