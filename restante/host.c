@@ -79,6 +79,7 @@ void host_free(struct host *host)
 	listeners_free(&host->listeners);
 	certificates_free(&host->certificates);
 	host_settings_free(&host->settings);
+	host_settings_free(&host->started);
 	state_close(&host->state);
 	mem_free(host->libexec);
 	host->libexec = NULL;

@@ -17,6 +17,7 @@ struct host {
 	struct event_base *loop;
 	struct host_source source; /* file is absolute */
 	struct host_settings *settings;
+	struct host_settings *started; /* once others have been read: those of the start */
 	struct state state;
 	struct listeners listeners;
 	struct certificates certificates;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/log.h"
 
 static void log_mistake(void *owner, const char *sentence)
@@ -17,15 +18,62 @@ static void needs_restart(const char *section, const char *name)
 		"setting-needs-restart", LOG_STRING("section", section), LOG_STRING("name", name));
 }
 
-static bool same_lists(const struct settings_list *a, const struct settings_list *b)
+/* What a role reads when it starts, and listeners are made from when the host does. */
+static const struct {
+	enum host_role_id role;
+	const char *name;
+} at_start[] = {
+	{ HOST_STORE, "quota-octets" },
+	{ HOST_STORE, "quota-messages" },
+	{ HOST_STORE, "message-octets" },
+	{ HOST_STORE, "cache" },
+	{ HOST_STORE, "checkpoint-octets" },
+	{ HOST_STORE, "checkpoint-seconds" },
+	{ HOST_STORE, "once-days" },
+	{ HOST_STORE, "password-method" },
+	{ HOST_STORE, "password-cost" },
+	{ HOST_STORE, "password-scram" },
+	{ HOST_STORE, "login-threads" },
+	{ HOST_STORE, "login-waiting" },
+	{ HOST_MDA, "socket" },
+	{ HOST_MDA, "socket-mode" },
+};
+
+static bool is_same(const struct host_settings *a, const struct host_settings *b,
+	enum host_role_id role, const struct settings_item *item)
 {
-	if (a->count != b->count)
-		return false;
-	for (size_t i = 0; i < a->count; i++) {
-		if (strcmp(a->item[i], b->item[i]) != 0)
-			return false;
+	const struct settings_section one = { .items = item, .count = 1 };
+	struct buf in_a = { 0 }, in_b = { 0 };
+
+	settings_store(&one, host_settings_of(a, role), &in_a);
+	settings_store(&one, host_settings_of(b, role), &in_b);
+	const bool same = text_equal(buf_text(&in_a), buf_text(&in_b));
+	buf_release(&in_a);
+	buf_release(&in_b);
+	return same;
+}
+
+static void compare(const struct host_settings *started, const struct host_settings *new,
+	enum host_role_id role, const char *name)
+{
+	const struct settings_section *section = host_roles[role].section;
+
+	for (size_t i = 0; i < section->count; i++) {
+		const struct settings_item *item = &section->items[i];
+		if (strcmp(item->name, name) == 0 && !is_same(started, new, role, item))
+			needs_restart(host_roles[role].name, name);
 	}
-	return true;
+}
+
+/* Its sandbox has connections by TCP only when they were wanted at its start. */
+static void compare_hand_over(const struct host_settings *started, const struct host_settings *new)
+{
+	static const struct text tcp = { .ptr = "inet:", .len = 5 };
+
+	if (text_begins(text_of(host_settings_string(new, HOST_SMTP_IN, "hand-over")), tcp) &&
+		!text_begins(
+			text_of(host_settings_string(started, HOST_SMTP_IN, "hand-over")), tcp))
+		needs_restart(host_roles[HOST_SMTP_IN].name, "hand-over");
 }
 
 static void keep_common(struct common_settings *old, struct common_settings *new)
@@ -51,23 +99,15 @@ static void keep_common(struct common_settings *old, struct common_settings *new
 	}
 }
 
-static void compare_bound(const struct host_settings *old, const struct host_settings *new)
+static void compare_all(const struct host_settings *started, const struct host_settings *new)
 {
-	static const char *const socket[] = { "socket", "socket-mode" };
-
-	for (size_t i = 0; i < HOST_SERVICES; i++) {
-		const struct host_service *service = &host_services[i];
-		if (!same_lists(host_settings_list(old, service->role, service->item),
-			    host_settings_list(new, service->role, service->item)))
-			needs_restart(host_roles[service->role].name, service->item);
-	}
-	for (size_t i = 0; i < sizeof(socket) / sizeof(socket[0]); i++) {
-		if (strcmp(host_settings_string(old, HOST_MDA, socket[i]),
-			    host_settings_string(new, HOST_MDA, socket[i])) != 0)
-			needs_restart(host_roles[HOST_MDA].name, socket[i]);
-	}
+	for (size_t i = 0; i < HOST_SERVICES; i++)
+		compare(started, new, host_services[i].role, host_services[i].item);
+	for (size_t i = 0; i < sizeof(at_start) / sizeof(at_start[0]); i++)
+		compare(started, new, at_start[i].role, at_start[i].name);
+	compare_hand_over(started, new);
 	for (enum host_role_id role = 0; role < HOST_ROLES; role++) {
-		if (host_settings_workers(old, role) != host_settings_workers(new, role))
+		if (host_settings_workers(started, role) != host_settings_workers(new, role))
 			needs_restart(host_roles[role].name, "workers");
 	}
 }
@@ -109,8 +149,11 @@ int host_reload(struct host *host)
 		return -1;
 	}
 	keep_common(host->settings->values[0], settings->values[0]);
-	compare_bound(host->settings, settings);
-	host_settings_free(&host->settings);
+	compare_all(host->started ? host->started : host->settings, settings);
+	if (host->started)
+		host_settings_free(&host->settings);
+	else
+		host->started = host->settings;
 	certificates_free(&host->certificates);
 	host->settings = settings;
 	host->certificates = certificates;
