@@ -221,38 +221,60 @@ static int open_log_file(const struct host *host)
 		O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 
-static bool log_is_full(const struct host *host)
+static bool log_is_full(const struct host *host, int fd)
 {
 	const uint64_t most = host_settings_common(host->settings)->log_size;
 	struct stat st;
 
-	return fstat(host->log, &st) == 0 && (uint64_t)st.st_size >= most;
+	return fstat(fd, &st) == 0 && (uint64_t)st.st_size >= most;
+}
+
+/* As logrotate(8) does, and who thinks that a log can be deleted. */
+static bool log_was_moved(const struct host *host)
+{
+	struct stat ours, there;
+
+	if (fstat(host->log, &ours) != 0)
+		return false;
+	if (fstatat(host->state.run, "../log", &there, AT_SYMLINK_NOFOLLOW) != 0)
+		return errno == ENOENT;
+	return ours.st_ino != there.st_ino || ours.st_dev != there.st_dev;
+}
+
+/* The file to write to, the one that is open or another. -1 with errno. */
+static int choose_log_file(const struct host *host)
+{
+	int fd = host->log;
+
+	if (fd < 0 || log_was_moved(host))
+		fd = open_log_file(host);
+	if (fd < 0 || !log_is_full(host, fd) ||
+		renameat(host->state.run, "../log", host->state.run, "../log.1") != 0)
+		return fd;
+	if (fd != host->log)
+		close(fd);
+	return open_log_file(host);
 }
 
 bool host_renew_log(struct host *host)
 {
-	const int before = host->log;
-
 	if (host_settings_common(host->settings)->log_size == 0)
 		return false;
-	if (before >= 0 && !log_is_full(host))
+	const int fd = choose_log_file(host), number = errno;
+	if (fd < 0) {
+		/* What is open is better than nothing. */
+		if (!host->log_failed)
+			LOG_WARNING("no-log-file", LOG_ERRNO(number));
+		host->log_failed = true;
 		return false;
-	if (before < 0)
-		host->log = open_log_file(host);
-	if (host->log >= 0 && log_is_full(host) &&
-		renameat(host->state.run, "../log", host->state.run, "../log.1") == 0) {
-		const int fresh = open_log_file(host);
-		if (before < 0)
-			close(host->log);
-		host->log = fresh;
 	}
-	if (host->log == before)
+	host->log_failed = false;
+	if (fd == host->log)
 		return false;
 	/* The roles write to the old one until they hear of it: nothing is lost. */
-	if (before >= 0)
-		close(before);
-	if (host->log < 0)
-		LOG_WARNING("no-log-file", LOG_ERRNO(errno));
-	log_to_file(host->log < 0 ? -1 : fcntl(host->log, F_DUPFD_CLOEXEC, 0));
+	if (host->log >= 0)
+		close(host->log);
+	host->log = fd;
+	log_to_file(fcntl(fd, F_DUPFD_CLOEXEC, 0));
 	return true;
 }

@@ -32,8 +32,9 @@ struct host {
 		unsigned char current[TLS_TICKET_KEY], previous[TLS_TICKET_KEY];
 		bool is_made, has_previous;
 	} tickets[HOST_ROLES];
-	int log;       /* STATE/log, or -1 */
-	char *libexec; /* where the roles' programs are */
+	int log;         /* STATE/log, or -1 */
+	bool log_failed; /* it could not be opened, which was said */
+	char *libexec;   /* where the roles' programs are */
 };
 
 /* Nothing open, nothing read, a loop of its own. */
@@ -68,8 +69,9 @@ int host_open_store(struct host *host);
 int host_make_limits(struct host *host);
 
 /*
- * Open STATE/log, to which this process writes from now on, too; with a full one put aside first. True: it
- * is another file than before, of which the roles have to be told.
+ * Open STATE/log, to which this process writes from now on, too; with a full one put aside first, and
+ * anew when somebody has moved it away. True: it is another file than before, of which the roles have to
+ * be told.
  */
 bool host_renew_log(struct host *host);
 

@@ -116,10 +116,35 @@ class Size(unittest.TestCase):
             wait_for(log.exists, "the new log")
             self.assertEqual(log.stat().st_mode & 0o777, 0o600)
 
+    def test_a_log_that_was_moved_away(self):
+        """As logrotate does: everybody writes to a new one, without a word to the host."""
+        with Host() as host:
+            log = host.dir / "log"
+            for away in (lambda: log.rename(host.dir / "aside"), log.unlink):
+                away()
+                wait_for(log.exists, "the new log")
+                host.send(b"Subject: after\r\n\r\nx\r\n", ("bob",), sender="after@example.org")
+                wait_for(lambda: all(f"role={role} ".encode() in log.read_bytes() for role in ("smtp-in", "mda")),
+                         "a line of each role in the new log")
+                self.assertEqual(log.stat().st_mode & 0o777, 0o600)
+
+    def test_a_log_that_cannot_be(self):
+        with Host() as host:
+            host.stop()
+            (host.dir / "log").unlink()
+            (host.dir / "log").symlink_to(host.dir / "elsewhere")
+            host.start()
+            wait_for(lambda: "event=no-log-file" in host.log(), "a line about it")
+            host.send(b"Subject: x\r\n\r\nx\r\n")
+            self.assertFalse((host.dir / "elsewhere").exists())
+
     def test_no_log_when_none_is_wanted(self):
         with Host(set={"log-size": "0"}) as host:
             host.send(b"Subject: x\r\n\r\nx\r\n")
             self.assertFalse((host.dir / "log").exists())
+            done = host.command("trace", "alice@example.test", "-c", str(host.dir / "restante.conf"), check=False)
+            self.assertEqual(done.returncode, 66)
+            self.assertIn(b"log-size", done.stderr)
 
 
 if __name__ == "__main__":
