@@ -10,14 +10,24 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
+#include "base/arena.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/sys.h"
 #include "base/tls.h"
+#include "mail/idn.h"
 #include "restante/locate.h"
 
-enum { CHAIN_LIMIT = 1 << 18, KEY_LIMIT = 1 << 16, SETTINGS_LIMIT = 4 << 20, DAY = 86400 };
+enum {
+	CHAIN_LIMIT = 1 << 18,
+	KEY_LIMIT = 1 << 16,
+	SETTINGS_LIMIT = 4 << 20,
+	DAY = 86400,
+	SOON_DAYS = 14, /* and less than this part of all its days: some live for six */
+	SOON_PART = 4,
+};
 
 /* ---- reading ---- */
 
@@ -136,28 +146,105 @@ int certificates_read(struct certificates *certificates, const struct host_setti
 	return -1;
 }
 
-void certificates_doubt(const struct host_settings *settings, const char *settings_file,
-	host_report *report, void *owner)
+static void doubt_key(struct reading *reading, const char *pair)
+{
+	const struct text whole = text_of(pair);
+	char *key = host_settings_path(
+		     reading->settings_file, text_from(whole, (size_t)(text_find(whole, ':') + 1))),
+	     what[600];
+	struct stat st;
+
+	snprintf(what, sizeof(what),
+		"the mode of %.400s lets every user of this machine read the key; chmod o= takes "
+		"that away",
+		key);
+	if (stat(key, &st) == 0 && (st.st_mode & S_IROTH))
+		report_pair(reading, pair, what);
+	mem_free(key);
+}
+
+/* "2026-11-22", in UTC; "?" when it is no date. */
+static void print_day(const ASN1_TIME *time, char day[16])
+{
+	struct tm date;
+
+	if (ASN1_TIME_to_tm(time, &date) != 1 || strftime(day, 16, "%Y-%m-%d", &date) == 0)
+		snprintf(day, 16, "?");
+}
+
+/* Whoever renews certificates does so in good time; when little of it is left, nobody did. */
+static void doubt_time(struct reading *reading, const char *pair, const X509 *certificate)
+{
+	const ASN1_TIME *begin = X509_get0_notBefore(certificate),
+			*end = X509_get0_notAfter(certificate);
+	int days, seconds, all_days;
+	char day[16], what[200];
+
+	if (X509_cmp_current_time(begin) > 0) {
+		print_day(begin, day);
+		snprintf(what, sizeof(what),
+			"the certificate is not valid before %s; is the clock right?", day);
+	} else if (X509_cmp_current_time(end) < 0) {
+		print_day(end, day);
+		snprintf(what, sizeof(what),
+			"the certificate has been invalid since %s, and clients refuse it; renew "
+			"it and send the host SIGHUP",
+			day);
+	} else if (ASN1_TIME_diff(&days, &seconds, NULL, end) == 1 &&
+		   ASN1_TIME_diff(&all_days, &seconds, begin, end) == 1 && days < SOON_DAYS &&
+		   days < all_days / SOON_PART) {
+		print_day(end, day);
+		snprintf(what, sizeof(what),
+			"the certificate is valid until %s only; renew it and send the host SIGHUP",
+			day);
+	} else {
+		return;
+	}
+	report_pair(reading, pair, what);
+}
+
+static X509 *parse_certificate(struct text chain)
+{
+	BIO *bio = BIO_new_mem_buf(chain.ptr, chain.len > CHAIN_LIMIT ? 0 : (int)chain.len);
+	X509 *certificate = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+
+	BIO_free(bio);
+	ERR_clear_error();
+	return certificate;
+}
+
+void certificates_doubt(const struct certificates *certificates,
+	const struct host_settings *settings, const char *settings_file, host_report *report,
+	void *owner)
 {
 	struct reading reading = {
 		.settings_file = settings_file, .report = report, .owner = owner
 	};
-	const struct settings_list *pairs = &host_settings_common(settings)->certificates;
-	char what[600];
-	struct stat st;
+	const struct common_settings *common = host_settings_common(settings);
+	const struct settings_list *pairs = &common->certificates;
+	struct arena *arena = arena_new(512);
+	const struct text name = idn_domain(arena, text_of(common->hostname));
+	bool named = certificates->count == 0 || !name.ptr;
+	char what[400];
 
-	for (size_t i = 0; i < pairs->count; i++) {
-		const struct text pair = text_of(pairs->item[i]);
-		char *key = host_settings_path(
-			settings_file, text_from(pair, (size_t)(text_find(pair, ':') + 1)));
-		snprintf(what, sizeof(what),
-			"the mode of %.400s lets every user of this machine read the key; chmod "
-			"o= takes that away",
-			key);
-		if (stat(key, &st) == 0 && (st.st_mode & S_IROTH))
-			report_pair(&reading, pairs->item[i], what);
-		mem_free(key);
+	for (size_t i = 0; i < pairs->count; i++)
+		doubt_key(&reading, pairs->item[i]);
+	for (size_t i = 0; i < certificates->count && i < pairs->count; i++) {
+		X509 *certificate = parse_certificate(chain_of(&certificates->list[i]));
+		if (!certificate)
+			continue;
+		doubt_time(&reading, pairs->item[i], certificate);
+		named |= name.ptr && X509_check_host(certificate, name.ptr, name.len, 0, NULL) == 1;
+		X509_free(certificate);
 	}
+	arena_free(&arena);
+	if (named)
+		return;
+	snprintf(what, sizeof(what),
+		"none bears the name %.260s, which is hostname; clients that are told this name "
+		"refuse it",
+		common->hostname);
+	report_pair(&reading, NULL, what);
 }
 
 void certificates_free(struct certificates *certificates)
@@ -294,14 +381,11 @@ int certificate_make(const char *const *names, size_t count, unsigned days, stru
 bool certificate_is_valid(struct text chain, unsigned days)
 {
 	time_t then = time(NULL) + (time_t)days * DAY;
-	BIO *bio = BIO_new_mem_buf(chain.ptr, chain.len > CHAIN_LIMIT ? 0 : (int)chain.len);
-	X509 *certificate = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+	X509 *certificate = parse_certificate(chain);
 	const bool valid = certificate &&
 			   X509_cmp_time(X509_get0_notBefore(certificate), &then) < 0 &&
 			   X509_cmp_time(X509_get0_notAfter(certificate), &then) > 0;
 
 	X509_free(certificate);
-	BIO_free(bio);
-	ERR_clear_error();
 	return valid;
 }

@@ -27,9 +27,14 @@ struct certificates {
 int certificates_read(struct certificates *certificates, const struct host_settings *settings,
 	const char *settings_file, host_report *report, void *owner);
 
-/* What works and should not be: "FILE:LINE: sentence" of each key that everybody can read. */
-void certificates_doubt(const struct host_settings *settings, const char *settings_file,
-	host_report *report, void *owner);
+/*
+ * What works and should not be, each as "FILE:LINE: sentence": a key that everybody can read, a certificate
+ * that is not valid now or will not be soon, and none that bears the host's name. certificates: those that
+ * were read for these settings, or empty.
+ */
+void certificates_doubt(const struct certificates *certificates,
+	const struct host_settings *settings, const char *settings_file, host_report *report,
+	void *owner);
 
 void certificates_free(struct certificates *certificates);
 

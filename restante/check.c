@@ -6,6 +6,7 @@
 #include "restante/certificate.h"
 #include "restante/command.h"
 #include "restante/directory.h"
+#include "restante/host.h"
 #include "restante/settings.h"
 
 static void print_mistake(void *owner, const char *sentence)
@@ -44,9 +45,9 @@ static int check(const struct host_source *source)
 	struct certificates certificates;
 
 	host_settings_read(source, &settings, print_mistake, &mistakes);
-	if (certificates_read(&certificates, settings, source->file, print_mistake, &mistakes) == 0)
-		certificates_free(&certificates);
-	certificates_doubt(settings, source->file, print_doubt, NULL);
+	certificates_read(&certificates, settings, source->file, print_mistake, &mistakes);
+	certificates_doubt(&certificates, settings, source->file, print_doubt, NULL);
+	certificates_free(&certificates);
 	check_aliases(source, settings, &mistakes);
 	host_settings_free(&settings);
 	if (mistakes == 0) {
@@ -55,6 +56,17 @@ static int check(const struct host_source *source)
 	}
 	fprintf(stderr, "%s: %u mistake%s\n", source->file, mistakes, mistakes == 1 ? "" : "s");
 	return EX_CONFIG;
+}
+
+/* As run does: what has no slash at its start begins where the file is, not where a link to it is. */
+static int check_file(const char *file, const struct option_list *overrides)
+{
+	char *absolute = host_absolute(file);
+	const int status =
+		check(&(struct host_source){ absolute, overrides->item, overrides->count });
+
+	mem_free(absolute);
+	return status;
 }
 
 int command_check(const struct command_line *line)
@@ -77,7 +89,7 @@ int command_check(const struct command_line *line)
 	else if (status == 0 && manual)
 		settings_print_manual(stdout, host_manual_sections, HOST_MANUAL_SECTIONS);
 	else if (status == 0)
-		status = check(&(struct host_source){ file, overrides.item, overrides.count });
+		status = check_file(file, &overrides);
 	mem_free(rest.item);
 	mem_free(overrides.item);
 	return status;

@@ -128,12 +128,13 @@ static void log_doubt(void *owner, const char *sentence)
 
 void host_log_doubts(const struct host *host)
 {
-	certificates_doubt(host->settings, host->source.file, log_doubt, NULL);
+	certificates_doubt(&host->certificates, host->settings, host->source.file, log_doubt, NULL);
 	if (host->certificates.count == 0)
 		LOG_WARNING("no-certificates",
 			LOG_STRING("effect", "no TLS: ports for it are open but of no use"));
 	if (host_settings_common(host->settings)->domains.count == 0)
-		LOG_WARNING("no-domains", LOG_STRING("effect", "no mail is taken"));
+		LOG_WARNING("no-domains",
+			LOG_STRING("effect", "no mail is taken but for domains that were added"));
 }
 
 int host_reload(struct host *host)

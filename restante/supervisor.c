@@ -325,10 +325,14 @@ static void renew_tickets(struct supervisor *supervisor)
 	event_add(&supervisor->renewal, &later);
 }
 
+/* Certificates come to their end meanwhile, too. */
 static void on_renewal(evutil_socket_t fd, short what, void *argument)
 {
+	struct supervisor *supervisor = argument;
+
 	(void)fd, (void)what;
-	renew_tickets(argument);
+	renew_tickets(supervisor);
+	host_log_doubts(supervisor->host);
 }
 
 /* ---- the log that is kept ---- */

@@ -1,4 +1,7 @@
 /* Certificates: made, read back by the TLS layer, and named by file and line when they are wrong. */
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -148,6 +151,7 @@ static void test_keys_for_everybody(void **state)
 		mode_t mode;
 		bool doubted;
 	} cases[] = { { 0600, false }, { 0640, false }, { 0644, true }, { 0604, true } };
+	const struct certificates none = { 0 };
 	struct host_settings *settings;
 	char conf[100], key[100];
 
@@ -162,7 +166,7 @@ static void test_keys_for_everybody(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		heard[0] = '\0';
 		assert_int_equal(chmod(key, cases[i].mode), 0);
-		certificates_doubt(settings, conf, hear, NULL);
+		certificates_doubt(&none, settings, conf, hear, NULL);
 		assert_int_equal(strstr(heard, "/conf:2: certificates: the mode of ") != NULL,
 			cases[i].doubted);
 		assert_int_equal(strstr(heard, key) != NULL, cases[i].doubted);
@@ -171,12 +175,89 @@ static void test_keys_for_everybody(void **state)
 	host_settings_free(&settings);
 }
 
+/* One that is valid from so many hours before now to so many after. */
+static void make_for(const char *name, int before, int after)
+{
+	enum { HOUR = 3600 };
+	char path[100];
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	X509 *made = X509_new();
+
+	assert_true(key && made);
+	X509_gmtime_adj(X509_getm_notBefore(made), -(long)before * HOUR);
+	X509_gmtime_adj(X509_getm_notAfter(made), (long)after * HOUR);
+	assert_int_equal(X509_NAME_add_entry_by_txt(X509_get_subject_name(made), "CN",
+				 MBSTRING_UTF8, (const unsigned char *)name, -1, -1, 0),
+		1);
+	assert_int_equal(X509_set_pubkey(made, key), 1);
+	assert_true(X509_sign(made, key, EVP_sha256()) > 0);
+	path_of("a.pem", path, sizeof(path));
+	FILE *file = fopen(path, "w");
+	assert_int_equal(PEM_write_X509(file, made), 1);
+	assert_int_equal(fclose(file), 0);
+	path_of("a.key", path, sizeof(path));
+	file = fopen(path, "w");
+	assert_int_equal(PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL), 1);
+	assert_int_equal(fclose(file), 0);
+	assert_int_equal(chmod(path, 0600), 0);
+	X509_free(made);
+	EVP_PKEY_free(key);
+}
+
+/* It is served, and nobody can use it: that is no mistake in the settings, but somebody has to be told. */
+static void test_of_no_use(void **state)
+{
+	enum { DAY = 24 };
+	static const struct {
+		const char *name;
+		int before, after;
+		const char *doubt; /* NULL: none */
+	} cases[] = {
+		{ "x.mail.example", 80 * DAY, 10 * DAY,
+			"/conf:2: certificates: the certificate is valid until " },
+		{ "x.mail.example", 70 * DAY, 20 * DAY, NULL },
+		{ "x.mail.example", 2 * DAY, 4 * DAY, NULL },
+		{ "x.mail.example", 6 * DAY - 12, 12,
+			"/conf:2: certificates: the certificate is valid until " },
+		{ "x.mail.example", 80 * DAY, -1,
+			"/conf:2: certificates: the certificate has been invalid since " },
+		{ "x.mail.example", -DAY, 80 * DAY,
+			"/conf:2: certificates: the certificate is not valid before " },
+		{ "y.example", DAY, 80 * DAY,
+			"/conf:2: certificates: none bears the name x.mail.example" },
+		{ "*.mail.example", DAY, 80 * DAY, NULL },
+		{ "X.Mail.EXAMPLE", DAY, 80 * DAY, NULL },
+	};
+	static const char settings_file[] =
+		"hostname = x.mail.example\ncertificates = { a.pem:a.key }\n";
+	struct certificates certificates;
+	struct host_settings *settings;
+	char conf[100];
+
+	(void)state;
+	path_of("conf", conf, sizeof(conf));
+	const struct host_source source = { .file = conf };
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		make_for(cases[i].name, cases[i].before, cases[i].after);
+		assert_int_equal(read_certificates(settings_file, &certificates), 0);
+		assert_int_equal(host_settings_read(&source, &settings, hear, NULL), 0);
+		certificates_doubt(&certificates, settings, conf, hear, NULL);
+		if (!cases[i].doubt)
+			assert_string_equal(heard, "");
+		else if (!strstr(heard, cases[i].doubt))
+			fail_msg("case %zu: \"%s\"", i, heard);
+		host_settings_free(&settings);
+		certificates_free(&certificates);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_made_certificate_serves),
 		cmocka_unit_test(test_reading),
 		cmocka_unit_test(test_keys_for_everybody),
+		cmocka_unit_test(test_of_no_use),
 	};
 
 	return cmocka_run_group_tests(tests, make_directory, remove_directory);
