@@ -241,9 +241,9 @@ static char *open_directory(const struct command_line *line, const char *wanted)
 
 static int run(struct demo *demo, const struct option_list *overrides)
 {
-	static const char advice[] =
-		"end what listens there (another demo?), or choose other ports with --port-base N; "
-		"0 takes any that are free";
+	static const char advice[] = "end what listens there (another demo?), or choose other "
+				     "ports with --port-base N, or "
+				     "make run DEMO='--port-base N'; 0 takes any that are free";
 	const struct supervisor_hooks hooks = { .ready = on_host_ready, .owner = demo };
 	const size_t size = strlen(demo->options.directory) + sizeof("/restante.conf");
 	char *file = mem_new(size);

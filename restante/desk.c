@@ -60,10 +60,15 @@ static void on_away(void *owner)
 
 static const struct store_client_handlers client_handlers = { .ended = on_away };
 
-static int refuse(const char *what)
+static int fail(int status, const char *what)
 {
 	host_complain(NULL, what);
-	return EX_UNAVAILABLE;
+	return status;
+}
+
+static int refuse(const char *what)
+{
+	return fail(EX_UNAVAILABLE, what);
 }
 
 /* ---- a store of our own ---- */
@@ -126,11 +131,11 @@ static int open_desk(struct desk *desk)
 	const enum state_result result =
 		state_open(&host->state, path, &holder, error, sizeof(error));
 	if (result == STATE_FAILED)
-		return refuse(error);
+		return fail(EX_CANTCREAT, error);
 	const int run = result == STATE_OPEN ? host->state.run : state_open_run(path);
 	if (run < 0 || fchdir(run) != 0) {
 		snprintf(error, sizeof(error), "%.4000s/run: %s", path, log_errno(errno));
-		return refuse(error);
+		return fail(EX_CANTCREAT, error);
 	}
 	if (result == STATE_IN_USE) {
 		close(run);

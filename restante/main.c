@@ -232,6 +232,10 @@ int main(int argc, char **argv)
 		print_usage(stdout);
 		return EX_OK;
 	}
+	if (argc > 1 && strcmp(argv[1], "--version") == 0) {
+		puts("restante " RESTANTE_VERSION);
+		return EX_OK;
+	}
 	if (!subcommand) {
 		if (argc > 1)
 			fprintf(stderr, "restante: there is no command \"%s\"\n\n", argv[1]);

@@ -36,7 +36,10 @@ int state_make_path(const char *path, mode_t mode)
 
 static int fail(char *error, size_t error_size, const char *path, const char *below)
 {
-	snprintf(error, error_size, "%s%s: %s", path, below, log_errno(errno));
+	const int number = errno;
+
+	snprintf(error, error_size, "%s%s: %s%s", path, below, log_errno(number),
+		number == EACCES ? "; be root, or the user who runs the host" : "");
 	return -1;
 }
 

@@ -160,7 +160,8 @@ static int connect_to_host(const char *state, bool *absent)
 		return fd;
 	*absent = number == ENOENT || number == ECONNREFUSED;
 	if (!*absent)
-		fprintf(stderr, "restante: %s/run/admin: %s\n", state, log_errno(number));
+		fprintf(stderr, "restante: %s/run/admin: %s%s\n", state, log_errno(number),
+			number == EACCES ? "; be root, or the user who runs the host" : "");
 	return -1;
 }
 

@@ -39,12 +39,17 @@ static int read_all(int fd, const char *path, struct buf *log)
 	return EX_OK;
 }
 
-static int read_file(const char *path, bool must_be, struct buf *log)
+/* missing: what to say when there is no such file; "": nothing, that is no fault. */
+static int read_file(const char *path, const char *missing, struct buf *log)
 {
 	const int fd = open(path, O_RDONLY | O_CLOEXEC);
 
+	if (fd < 0 && errno == ENOENT)
+		return missing[0] ? fail(path, missing) : EX_OK;
+	if (fd < 0 && errno == EACCES)
+		return fail(path, "Permission denied; be root, or the user who runs the host");
 	if (fd < 0)
-		return must_be || errno != ENOENT ? fail(path, log_errno(errno)) : EX_OK;
+		return fail(path, log_errno(errno));
 	const int status = read_all(fd, path, log);
 	close(fd);
 	return status;
@@ -61,12 +66,15 @@ static int read_kept(const char *settings_file, struct buf *log)
 	if (host_settings_read(&source, &settings, host_complain, NULL) == 0) {
 		buf_format(&path, "%s/log.1", host_settings_common(settings)->state);
 		buf_add_char(&path, '\0');
-		status = read_file(buf_text(&path).ptr, false, log);
+		status = read_file(buf_text(&path).ptr, "", log);
 		buf_clear(&path);
 		buf_format(&path, "%s/log", host_settings_common(settings)->state);
 		buf_add_char(&path, '\0');
 		if (status == EX_OK)
-			status = read_file(buf_text(&path).ptr, true, log);
+			status = read_file(buf_text(&path).ptr,
+				"there is none: no host has run there, or with log-size = 0; --log "
+				"names another",
+				log);
 	}
 	host_settings_free(&settings);
 	buf_release(&path);
@@ -119,7 +127,7 @@ int command_trace(const struct command_line *line)
 	else if (status == EX_OK && strcmp(log_file, "-") == 0)
 		status = read_all(STDIN_FILENO, "standard input", &log);
 	else if (status == EX_OK)
-		status = read_file(log_file, true, &log);
+		status = read_file(log_file, log_errno(ENOENT), &log);
 	if (status == EX_OK)
 		status = tell(buf_text(&log), rest.item[0]);
 	buf_release(&log);

@@ -201,7 +201,7 @@ static int serve(struct desk *desk, const struct host_settings *settings, void *
 /* "500", "10M", "none", "default". 0, or -1. */
 static int read_quota(const char *word, uint64_t *quota)
 {
-	static const char units[] = "KMGT";
+	static const char units[] = "kmgt";
 	struct text digits = text_of(word);
 	unsigned shift = 0;
 
@@ -211,7 +211,7 @@ static int read_quota(const char *word, uint64_t *quota)
 	*quota = STORE_QUOTA_NONE;
 	if (strcmp(word, "none") == 0)
 		return 0;
-	const char *unit = digits.len ? strchr(units, word[digits.len - 1]) : NULL;
+	const char *unit = digits.len ? strchr(units, text_lower(word[digits.len - 1])) : NULL;
 	if (unit) {
 		shift = 10 * (unsigned)(unit - units + 1);
 		digits.len--;

@@ -4,6 +4,7 @@ import os
 import pathlib
 import poplib
 import re
+import shutil
 import signal
 import smtplib
 import subprocess
@@ -37,6 +38,13 @@ class Commands(unittest.TestCase):
                 self.assertEqual(done.returncode, 78, said)
                 self.assertIn(f"{path}:{line}:" if line else str(path), said)
                 self.assertIn(word, said)
+
+    def test_check_follows_a_link(self):
+        """The files that settings name begin where these are, as for a host that runs, not where a link to them is."""
+        link = self.host.dir / "linked/restante.conf"
+        link.parent.mkdir()
+        link.symlink_to(self.conf)
+        self.host.command("check", "-c", str(link))
 
     def test_demo_settings_are_right(self):
         self.host.command("check", "-c", self.conf)
@@ -194,6 +202,31 @@ class Commands(unittest.TestCase):
             self.assertEqual(ends, [("child-ended", "0")] * 6)
             row = re.search(r"^bridge .* (\d+)$", host.command("status", "-c", str(host.dir / "restante.conf")).stdout.decode(), re.M)
             self.assertEqual(row[1], "0", row)
+
+    def test_version(self):
+        said = self.host.command("version").stdout
+        self.assertRegex(said, rb"^restante \d\S*\n$")
+        self.assertEqual(self.host.command("--version").stdout, said)
+
+    def test_for_somebody_else(self):
+        """Who may not ask is told who may, whatever is asked."""
+        if os.geteuid() != 0:
+            self.skipTest("only root can be somebody else")
+        with tempfile.TemporaryDirectory() as directory:
+            program = pathlib.Path(directory, "restante")
+            shutil.copy(build_dir() / "restante", program)
+            (program.parent / "libexec").mkdir()
+            shutil.copy(build_dir() / "libexec/store", program.parent / "libexec")
+            conf = program.parent / "restante.conf"
+            conf.write_text(f'state = "{self.host.dir}"\n')
+            os.chmod(directory, 0o755)
+            os.chmod(self.host.dir, 0o755)
+            for code, *words in ((69, "status"), (73, "user", "list"), (73, "alias", "list"), (73, "store", "verify"),
+                                 (66, "trace", "alice@example.test")):
+                done = subprocess.run([program, *words, "-c", conf], capture_output=True, timeout=PATIENCE, user=65534,
+                                      group=65534, extra_groups=[])
+                self.assertEqual((done.returncode, done.stdout), (code, b""), words)
+                self.assertRegex(done.stderr, rb"^restante: \S+: Permission denied; be root, or the user who runs the host\n$")
 
     def test_help_of_every_program(self):
         for program in ("restante", "libexec/store", "libexec/mda", "libexec/smtp-in", "libexec/pop3d",
