@@ -1,5 +1,8 @@
 /*
- * Large bodies on their way from a spool file into a delivery (arrival.c).
+ * Large bodies on their way from a spool file into a delivery (arrival.c). For deliver.c, where all
+ * deliveries begin, and for engine.c, which forgets who asked and ends.
+ *
+ * They arrive in the order in which they came, and each change is answered exactly once, like any other.
  */
 #ifndef STORE_ARRIVAL_H
 #define STORE_ARRIVAL_H

@@ -1,5 +1,8 @@
 /*
- * Checkpoints (checkpoint.c): taken by the clock, by what was logged, by spool files, and at the end.
+ * Checkpoints (checkpoint.c): taken by the clock, by what was logged, by spool files, and at the end. For
+ * engine.c, for who carries out changes, and for who wants the room that the log takes.
+ *
+ * One at a time. It covers what was staged when it began, and waits until none of that is late.
  */
 #ifndef STORE_CHECKPOINT_H
 #define STORE_CHECKPOINT_H

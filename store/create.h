@@ -1,5 +1,9 @@
 /*
- * Mailboxes made as a part of something else (create.c), and the text file that each of them has.
+ * Mailboxes made as a part of something else (create.c): a delivery, a rename of INBOX, a user, an import.
+ * And the text file that each of them has, for who gives UIDs or keywords.
+ *
+ * No UID from the ceiling on is given, and no keyword used, before a text file that says so is in the same
+ * transaction or durable.
  */
 #ifndef STORE_CREATE_H
 #define STORE_CREATE_H

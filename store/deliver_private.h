@@ -12,7 +12,7 @@
 
 #include "store/engine_private.h"
 
-/* A delivery under way within one call. */
+/* A mailbox that gets it. */
 struct target {
 	struct mailbox *mailbox;
 	struct index_mailbox before; /* to go back to when the transaction fails */
@@ -24,6 +24,7 @@ struct target {
 	const char *leaf;
 };
 
+/* A delivery under way within one call. */
 struct work {
 	struct engine *engine;
 	struct change *change;

@@ -1,6 +1,6 @@
 /*
  * Expunges that go piece by piece and are all or nothing over a crash: the notes in the index (expunging.c),
- * and who goes on with what they say (update.c).
+ * and who goes on with what they say (update.c). For these two, and engine.c at the start.
  *
  * As long as a note is there the next start does what it says. So it is made in the transaction of the first
  * piece, and taken away before somebody is told that the rest will not be done.

@@ -2,7 +2,8 @@
  * What is deleted and goes a little at a time (garbage.c): rows of users and mailboxes that are gone, files
  * of deleted mailboxes, retired messages.
  *
- * No file goes before a checkpoint covers what made it superfluous: until then recovery may need it.
+ * For who deletes something, and for who knows when a checkpoint is there: no file goes before one covers
+ * what made it superfluous, as recovery may need it until then.
  */
 #ifndef STORE_GARBAGE_H
 #define STORE_GARBAGE_H

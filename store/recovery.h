@@ -1,5 +1,6 @@
 /*
- * The index at a start: opened, recovered, or made anew from the Maildirs (recovery.c, rebuild.c).
+ * The index at a start: opened, recovered, or made anew from the Maildirs (recovery.c, rebuild.c). For
+ * engine.c, and for one another.
  *
  * Only while the engine is being opened, but for recovery_distrust(): nothing else is under way then.
  */

@@ -1,5 +1,8 @@
 /*
  * Room on the disk (space.c): whether there is enough for taking mail, and how large what we make may be.
+ *
+ * What adds messages, mailboxes or users asks first. What takes something away does not: there has to be
+ * room for that when there is none for anything else.
  */
 #ifndef STORE_SPACE_H
 #define STORE_SPACE_H

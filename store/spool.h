@@ -1,5 +1,6 @@
 /*
- * Files in spool/, each the large body of one delivery (spool.c).
+ * Files in spool/, each the large body of one delivery (spool.c). For arrival.c, which takes them over, and
+ * for who knows when a delivery is durable and when a checkpoint covers it.
  *
  * A file is the peer's to write until it is claimed, the delivery's from then on, and stays until a
  * checkpoint covers the delivery: the record only names it.

@@ -1,5 +1,7 @@
 /*
- * Subscriptions as a part of something else (subscribe.c).
+ * Subscriptions as a part of something else (subscribe.c): of the end of an import.
+ *
+ * account.subscriptions is looked at only while a change of it is under way (account.subscribing).
  */
 #ifndef STORE_SUBSCRIBE_H
 #define STORE_SUBSCRIBE_H

@@ -2,7 +2,8 @@
  * Who there is: users in memory, in the index and in the text file beside it (users.c, users_file.c), and
  * with them domains and aliases, to which is done whatever is done to users as a whole (directory*.c).
  *
- * The three agree once a change is answered; after a loss of the index the text file says who there was.
+ * For whatever looks for a user, or adds, alters or removes one. The three agree once a change is answered;
+ * after a loss of the index the text file says who there was.
  */
 #ifndef STORE_USERS_H
 #define STORE_USERS_H
