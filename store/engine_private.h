@@ -123,7 +123,8 @@ struct user {
 	bool importing;        /* closed; see store/import.h */
 	uint64_t promised; /* octets for which engine_lookup() said that there is room; 0: none */
 	uint64_t stamp;    /* of the last resolution that led to the INBOX */
-	struct account *account; /* NULL: not in memory */
+	struct account *account;     /* NULL: not in memory */
+	struct user *next_by_number; /* whose numbers have the same place in engine.by_number */
 };
 
 /* ---- the whole ---- */
@@ -197,8 +198,9 @@ struct engine {
 		uint64_t count;
 	} checkpoint;
 
-	struct user **users; /* by address */
-	size_t user_count, user_room;
+	struct user **users;          /* by address */
+	size_t user_count, user_room; /* room: none, or a power of two */
+	struct user **by_number;      /* as many places */
 	struct index_counters counters;
 	uint64_t directory_version;
 	struct buf users_text; /* what the chore is writing */

@@ -1,5 +1,5 @@
 /*
- * Users: all of them in memory, in order of address, and in the index. A text file beside the index
+ * Users: all of them in memory (users_memory.c) and in the index. A text file beside the index
  * (users_file.c) is written after every change and before it is answered, so that an index that has to
  * be thrown away takes no account with it.
  */
@@ -15,113 +15,6 @@
 #include "store/space.h"
 #include "store/users.h"
 
-/* The position of the address, or where it would be. */
-static size_t position(const struct engine *engine, struct text address)
-{
-	size_t low = 0, high = engine->user_count;
-
-	while (low < high) {
-		const size_t middle = low + (high - low) / 2;
-		if (text_compare(engine->users[middle]->public.address, address) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
-struct user *users_find(struct engine *engine, struct text address)
-{
-	const size_t at = position(engine, address);
-
-	return at < engine->user_count && text_equal(engine->users[at]->public.address, address)
-		       ? engine->users[at]
-		       : NULL;
-}
-
-static void forget_hash(struct user *user)
-{
-	if (user->hash)
-		mem_wipe(user->hash, strlen(user->hash));
-	if (user->crypt)
-		mem_wipe(user->crypt, strlen(user->crypt));
-	mem_free(user->hash);
-	mem_free(user->crypt);
-}
-
-static void set_hash(struct user *user, struct text hash)
-{
-	const ptrdiff_t blank = text_find(hash, ' ');
-
-	forget_hash(user);
-	user->hash = mem_copy(hash.ptr, hash.len);
-	user->crypt = mem_copy(hash.ptr, blank < 0 ? hash.len : (size_t)blank);
-	user->public.hash = user->crypt;
-	user->public.scram = blank < 0 ? NULL : user->hash + blank + 1;
-}
-
-struct user *users_with_number(const struct engine *engine, uint32_t number)
-{
-	for (size_t i = 0; i < engine->user_count; i++) {
-		if (engine->users[i]->public.number == number)
-			return engine->users[i];
-	}
-	return NULL;
-}
-
-struct user *users_insert(struct engine *engine, struct text address, struct text hash)
-{
-	const size_t at = position(engine, address);
-	struct user *user = mem_new(sizeof(*user));
-
-	user->address = mem_copy(address.ptr, address.len);
-	user->public.address = text_of(user->address);
-	user->next_mailbox = 1;
-	set_hash(user, hash);
-	if (engine->user_count == engine->user_room) {
-		engine->user_room = engine->user_room ? 2 * engine->user_room : 16;
-		engine->users =
-			mem_resize(engine->users, engine->user_room * sizeof(*engine->users));
-	}
-	memmove(engine->users + at + 1, engine->users + at,
-		(engine->user_count - at) * sizeof(*engine->users));
-	engine->users[at] = user;
-	engine->user_count++;
-	return user;
-}
-
-static void user_free(struct user *user)
-{
-	forget_hash(user);
-	mem_free(user->address);
-	mem_free(user);
-}
-
-void users_remove(struct engine *engine, struct user *user)
-{
-	const size_t at = position(engine, user->public.address);
-
-	if (user->account)
-		account_drop(engine, user->account);
-	engine->user_count--;
-	memmove(engine->users + at, engine->users + at + 1,
-		(engine->user_count - at) * sizeof(*engine->users));
-	user_free(user);
-}
-
-void users_free(struct engine *engine)
-{
-	for (size_t i = 0; i < engine->user_count; i++)
-		user_free(engine->users[i]);
-	mem_free(engine->users);
-	engine->users = NULL;
-	engine->user_count = engine->user_room = 0;
-	if (buf_length(&engine->users_text))
-		mem_wipe(engine->users_text.block, engine->users_text.size);
-	buf_release(&engine->users_text);
-	directory_clear(engine);
-}
-
 /* ---- in the index ---- */
 
 static int load(void *owner, struct text key, struct text value)
@@ -132,11 +25,11 @@ static int load(void *owner, struct text key, struct text value)
 	if (key.len == 0)
 		return index_counters_decode(value, &engine->counters) == 0 ? 0 : -1;
 	if (key.len > STORE_ADDRESS_LIMIT || index_user_decode(value, &row) != 0 ||
-		text_find(row.hash, '\0') >= 0 || row.number >= engine->counters.next_user)
+		text_find(row.hash, '\0') >= 0 || row.number >= engine->counters.next_user ||
+		users_with_number(engine, row.number))
 		return -1;
-	struct user *user = users_insert(engine, key, row.hash);
+	struct user *user = users_insert(engine, key, row.number, row.hash);
 	user->next_mailbox = row.next_mailbox;
-	user->public.number = row.number;
 	user->public.quota_octets = row.quota_octets;
 	user->public.quota_messages = row.quota_messages;
 	return 0;
@@ -241,7 +134,7 @@ const struct engine_user *engine_user_find(const struct engine *engine, struct t
 
 const struct engine_user *engine_users_next(const struct engine *engine, struct text after)
 {
-	for (size_t at = position(engine, after); at < engine->user_count; at++) {
+	for (size_t at = users_position(engine, after); at < engine->user_count; at++) {
 		const struct user *user = engine->users[at];
 		if (!user->hidden && !text_equal(user->public.address, after))
 			return &user->public;
@@ -410,9 +303,9 @@ void engine_user_add(struct engine *engine, struct text address, const char *has
 		failure = STORE_NO_SPACE;
 	} else {
 		pass_by(engine, address);
-		struct user *user = users_insert(engine, address, text_of(hash));
+		struct user *user =
+			users_insert(engine, address, engine->counters.next_user++, text_of(hash));
 		user->hidden = true;
-		user->public.number = engine->counters.next_user++;
 		failure = add(engine, user, change);
 		if (failure != STORE_OK)
 			users_remove(engine, user);
@@ -428,7 +321,7 @@ static bool password_set(struct change *change)
 	struct user *user = users_find(change->engine, change->result.user);
 
 	if (user)
-		set_hash(user, text_of(change->context));
+		users_set_hash(user, text_of(change->context));
 	users_save(change->engine, change);
 	return true;
 }

@@ -1,6 +1,6 @@
 /*
- * Who there is: users in memory, in the index and in the text file beside it (users.c, users_file.c), and
- * with them domains and aliases, to which is done whatever is done to users as a whole (directory*.c).
+ * Who there is: users in memory, in the index and in the text file beside it (users*.c), and with them
+ * domains and aliases, to which is done whatever is done to users as a whole (directory*.c).
  *
  * For whatever looks for a user, or adds, alters or removes one. The three agree once a change is answered;
  * after a loss of the index the text file says who there was.
@@ -10,15 +10,22 @@
 
 #include "store/engine_private.h"
 
+/* ---- users_memory.c ---- */
+
+struct user *users_find(struct engine *engine, struct text address);          /* hidden ones, too */
+struct user *users_with_number(const struct engine *engine, uint32_t number); /* likewise */
+/* Where in engine.users the address is, or would be. */
+size_t users_position(const struct engine *engine, struct text address);
+/* In memory only; neither the address nor the number is taken. */
+struct user *users_insert(
+	struct engine *engine, struct text address, uint32_t number, struct text hash);
+void users_set_hash(struct user *user, struct text hash);
+void users_remove(struct engine *engine, struct user *user);
+void users_free(struct engine *engine);
+
 /* ---- users.c ---- */
 
 int users_load(struct engine *engine); /* from the index */
-void users_free(struct engine *engine);
-struct user *users_find(struct engine *engine, struct text address);          /* hidden ones, too */
-struct user *users_with_number(const struct engine *engine, uint32_t number); /* likewise */
-/* In memory only; the address is not taken. */
-struct user *users_insert(struct engine *engine, struct text address, struct text hash);
-void users_remove(struct engine *engine, struct user *user);
 /*
  * hash: a new one, or user->hash to leave what the index has, which may be one that was put and is not
  * durable yet. The same holds for quotas.

@@ -92,10 +92,10 @@ static int parse_user(struct engine *engine, struct text rest, struct buf *addre
 		text_to_number(part[2], INT64_MAX, &octets) != 0 ||
 		text_to_number(part[3], INT64_MAX, &messages) != 0 || part[4].len == 0 ||
 		part[4].len > INDEX_HASH_LIMIT || text_find(part[4], '\0') >= 0 ||
-		!is_hash_line(part[4]) || users_find(engine, buf_text(address)))
+		!is_hash_line(part[4]) || users_find(engine, buf_text(address)) ||
+		users_with_number(engine, (uint32_t)number))
 		return -1;
-	struct user *user = users_insert(engine, buf_text(address), part[4]);
-	user->public.number = (uint32_t)number;
+	struct user *user = users_insert(engine, buf_text(address), (uint32_t)number, part[4]);
 	user->public.quota_octets = octets;
 	user->public.quota_messages = messages;
 	if (engine->counters.next_user <= number)
