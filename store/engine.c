@@ -78,7 +78,8 @@ enum store_failure engine_errno_failure(int error)
 void engine_rebuild(struct engine *engine)
 {
 	/* It is what the users are made from: somebody may have spoilt it. */
-	worker_finish(engine->chores);
+	while (worker_is_busy(engine->chores))
+		worker_finish(engine->chores); /* which may start the next one */
 	if (!engine->broken && users_write_file(engine) != 0) {
 		LOG_ERROR("users-file", LOG_ERRNO(errno));
 		return;

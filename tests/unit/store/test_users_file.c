@@ -1,9 +1,78 @@
 /* The text file of the users, and users by their numbers. */
+#include <pthread.h>
+#include <semaphore.h>
+
 #include "store/users.h"
 #include "tests/unit/store/engine_fixture.h"
 
 #define ALICE "alice@example.test"
 #define BOB "bob@example.test"
+
+/* ---- one writes it at a time ---- */
+
+static int (*real_openat)(int dir, const char *path, int flags, mode_t mode);
+static pthread_t main_thread;
+static sem_t gate;
+static const struct engine *watched;
+static unsigned by_main;
+static bool at_once;
+
+/* The thread does not get on before the gate is open. */
+static int watching_openat(int dir, const char *path, int flags, mode_t mode)
+{
+	if (strcmp(path, "users.new") == 0) {
+		if (pthread_equal(pthread_self(), main_thread)) {
+			by_main++;
+			at_once |= worker_is_busy(watched->chores);
+		} else {
+			sem_wait(&gate);
+			sem_post(&gate);
+		}
+	}
+	return real_openat(dir, path, flags, mode);
+}
+
+static void on_broken(void *owner)
+{
+	(void)owner;
+}
+
+/* A rebuild is asked for while one change is being written and the next one waits for that. */
+static void test_rebuild_asked_for(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fixture_answer alice = { 0 }, bob = { 0 };
+
+	fixture_stop(fixture);
+	fixture->options.broken = on_broken;
+	fixture_start(fixture);
+	real_openat = sys.openat;
+	main_thread = pthread_self();
+	watched = fixture->engine;
+	sem_init(&gate, 0, 0);
+	sys.openat = watching_openat;
+	engine_user_add(fixture->engine, TEXT(ALICE), fixture_hash, fixture_done, &alice);
+	engine_user_add(fixture->engine, TEXT(BOB), fixture_hash, fixture_done, &bob);
+	while (!engine_user_find(fixture->engine, TEXT(BOB)))
+		assert_int_equal(event_base_loop(fixture->loop, EVLOOP_ONCE), 0);
+	assert_false(alice.done || bob.done);
+	assert_false(STAILQ_EMPTY(&fixture->engine->users_waiting));
+	sem_post(&gate);
+	engine_rebuild(fixture->engine);
+	sys.openat = real_openat;
+	sem_destroy(&gate);
+	assert_int_equal(by_main, 1);
+	assert_false(at_once);
+	while (!alice.done || !bob.done)
+		assert_int_equal(event_base_loop(fixture->loop, EVLOOP_ONCE), 0);
+	assert_int_equal(alice.result.failure, STORE_OK);
+	assert_int_equal(bob.result.failure, STORE_OK);
+	fixture_restart(fixture);
+	assert_non_null(engine_user_find(fixture->engine, TEXT(ALICE)));
+	assert_non_null(engine_user_find(fixture->engine, TEXT(BOB)));
+}
+
+/* ---- numbers ---- */
 
 static void address_of(unsigned i, char address[40])
 {
@@ -77,6 +146,7 @@ static void test_same_number(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(test_rebuild_asked_for),
 		TEST(test_by_number),
 		TEST(test_same_number),
 	};
