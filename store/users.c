@@ -136,7 +136,7 @@ const struct engine_user *engine_users_next(const struct engine *engine, struct 
 {
 	for (size_t at = users_position(engine, after); at < engine->user_count; at++) {
 		const struct user *user = engine->users[at];
-		if (!user->hidden && !text_equal(user->public.address, after))
+		if (!user->hidden && !user->leaving && !text_equal(user->public.address, after))
 			return &user->public;
 	}
 	return NULL;

@@ -113,6 +113,28 @@ static void test_list_users(void **state)
 	close_peer(&mda);
 }
 
+static void on_removed(void *owner, struct store_reply *reply)
+{
+	assert_int_equal(reply->failure, STORE_OK);
+	*(bool *)owner = true;
+}
+
+/* While one is being removed the others are listed. */
+static void test_list_while_removing(void **state)
+{
+	struct peer admin;
+	bool removed = false;
+
+	(void)state;
+	open_peer(&admin, STORE_BY_ADMIN);
+	store_client_user_remove(admin.client,
+		&(struct store_user_remove){ .address = TEXT("alice@example.test") }, on_removed,
+		&removed);
+	assert_string_equal(list_users(&admin, ""), "bob@example.test 0 0;");
+	assert_true(removed || host_run_until(&host, &removed));
+	close_peer(&admin);
+}
+
 /* Who is removed while logged in loses the session, and the name's next owner inherits nothing. */
 static void test_remove_user(void **state)
 {
@@ -141,6 +163,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_users),
 		TEST(test_list_users),
+		TEST(test_list_while_removing),
 		TEST(test_remove_user),
 	};
 
