@@ -278,7 +278,8 @@ int scan_measure(int fd, const char *leaf, struct index_message *row)
 	return error;
 }
 
-static void adopt(struct scan *scan, const char *leaf)
+/* 0, or why it could not be read. */
+static int adopt(struct scan *scan, const char *leaf)
 {
 	struct index_mailbox *mailbox = &scan->mailbox->row;
 	char base[INDEX_BASE_LIMIT + 1], to[MAILDIR_LEAF_LIMIT + 1];
@@ -286,12 +287,15 @@ static void adopt(struct scan *scan, const char *leaf)
 	struct index_message row = { .version = INDEX_VERSION, .modseq = scan->batch.modseq };
 	const int error = scan_measure(scan->folder.fd, leaf, &row);
 
+	if (error == ENOENT)
+		return 0;
 	if (error) {
-		if (error == ENOENT)
-			return;
-		LOG_WARNING("not-adopted", LOG_STRING("file", leaf), LOG_ERRNO(error));
+		/* One of them tells enough: there may be thousands. */
+		if (!scan->left_out)
+			LOG_WARNING("not-adopted", LOG_STRING("directory", scan->mailbox->place),
+				LOG_STRING("file", leaf), LOG_ERRNO(error));
 		scan->left_out = true;
-		return;
+		return error;
 	}
 	const uint32_t uid = mailbox->uidnext++;
 	maildir_base_parse(names_base(leaf), &parts);
@@ -301,6 +305,7 @@ static void adopt(struct scan *scan, const char *leaf)
 	batch_leaf(&row, to);
 	batch_add(&scan->batch, uid, &row, leaf, to);
 	scan->engine->counted.adopted++;
+	return 0;
 }
 
 static int compare_leaves(const void *a, const void *b)
@@ -320,6 +325,35 @@ static void raise_ceiling(struct scan *scan, size_t count)
 		scan->mailbox, row->ceiling, row->keywords);
 }
 
+/* No file can be opened now, whichever it is. */
+static bool is_shortage(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOMEM;
+}
+
+/*
+ * Whether some were left that may be adopted at once. Those that cannot be read are not counted: they would
+ * keep what comes after them from its turn for ever.
+ */
+static bool adopt_some(struct scan *scan, const char *const *leaves, size_t count)
+{
+	const struct index_mailbox *row = &scan->mailbox->row;
+	const uint32_t most = count < ADOPT_AT_ONCE ? (uint32_t)count : ADOPT_AT_ONCE;
+	size_t i = 0;
+	int error = 0;
+
+	if (count == 0)
+		return false;
+	hidden_pass(scan->mailbox, most);
+	if (row->uidnext >= UINT32_MAX - 2 * ENGINE_CEILING_BLOCK)
+		return false;
+	raise_ceiling(scan, most);
+	for (const uint32_t end = row->uidnext + most;
+		i < count && row->uidnext < end && !is_shortage(error); i++)
+		error = adopt(scan, leaves[i]);
+	return i < count || is_shortage(error);
+}
+
 /* In the order of their names, which begin with the time of delivery. Whether some were left. */
 static bool adopt_unknown(struct scan *scan)
 {
@@ -333,17 +367,9 @@ static bool adopt_unknown(struct scan *scan)
 			leaves[count++] = name->leaf;
 	}
 	qsort(leaves, count, sizeof(*leaves), compare_leaves);
-	size_t now = count < ADOPT_AT_ONCE ? count : ADOPT_AT_ONCE;
-	if (now)
-		hidden_pass(scan->mailbox, (uint32_t)now);
-	if (scan->mailbox->row.uidnext >= UINT32_MAX - 2 * ENGINE_CEILING_BLOCK)
-		now = 0;
-	if (now)
-		raise_ceiling(scan, now);
-	for (size_t i = 0; i < now; i++)
-		adopt(scan, leaves[i]);
+	const bool more = adopt_some(scan, leaves, count);
 	mem_free(leaves);
-	return count > ADOPT_AT_ONCE;
+	return more;
 }
 
 /* ---- large directories are read by a thread ---- */

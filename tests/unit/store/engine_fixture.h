@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/sys.h"
 #include "store/engine.h"
 
 /* Berkeley DB does not give back what an environment in panic holds; here that process goes on. */
@@ -329,6 +330,41 @@ static inline void fixture_write(
 	assert_non_null(file);
 	fputs(octets, file);
 	assert_int_equal(fclose(file), 0);
+}
+
+/* ---- files that cannot be opened ---- */
+
+static struct {
+	const char *path; /* how it begins, as sys.openat gets it */
+	int error;
+	unsigned times;
+	int (*openat)(int dir, const char *path, int flags, mode_t mode);
+} fixture_refusal;
+
+static inline int fixture_refusing_openat(int dir, const char *path, int flags, mode_t mode)
+{
+	if (strncmp(path, fixture_refusal.path, strlen(fixture_refusal.path)) == 0) {
+		fixture_refusal.times++;
+		errno = fixture_refusal.error;
+		return -1;
+	}
+	return fixture_refusal.openat(dir, path, flags, mode);
+}
+
+/* Until fixture_let_open(). */
+static inline void fixture_refuse_to_open(const char *path, int error)
+{
+	if (sys.openat != fixture_refusing_openat)
+		fixture_refusal.openat = sys.openat;
+	fixture_refusal.path = path;
+	fixture_refusal.error = error;
+	fixture_refusal.times = 0;
+	sys.openat = fixture_refusing_openat;
+}
+
+static inline void fixture_let_open(void)
+{
+	sys.openat = fixture_refusal.openat;
 }
 
 #endif

@@ -1,7 +1,6 @@
 /*
  * The index is disposable: without it, or with a damaged one, the store comes back the same.
  */
-#include "base/sys.h"
 #include "tests/unit/store/engine_fixture.h"
 
 #define ALICE "alice@example.test"
@@ -327,18 +326,6 @@ static void test_foreign_names(void **state)
 	engine_view_close(&view);
 }
 
-static int (*real_openat)(int dir, const char *path, int flags, mode_t mode);
-static int refusal;
-
-static int refusing_openat(int dir, const char *path, int flags, mode_t mode)
-{
-	if (strcmp(path, "new/1000000001.M1.host") == 0) {
-		errno = refusal;
-		return -1;
-	}
-	return real_openat(dir, path, flags, mode);
-}
-
 /* A file that cannot be read keeps nobody from the mail, and comes when it can be. */
 static void test_unreadable_file(void **state)
 {
@@ -351,18 +338,16 @@ static void test_unreadable_file(void **state)
 	snprintf(path, sizeof(path), "%s/env", fixture->directory);
 	fixture_remove_tree(path);
 	fixture_write(fixture, "mail/example.test/alice/new/1000000001.M1.host", "foreign\n");
-	real_openat = sys.openat;
-	sys.openat = refusing_openat;
 	/* There may be enough descriptors the next time. */
-	refusal = EMFILE;
+	fixture_refuse_to_open("new/1000000001.M1.host", EMFILE);
 	log_open("test", LOG_LEVEL_ERROR + 1);
 	fixture->loop = event_base_new();
 	assert_null(engine_open(fixture->loop, fixture->directory, &fixture->options));
 	event_base_free(fixture->loop);
 	log_open("test", LOG_LEVEL_ERROR);
-	refusal = EACCES;
+	fixture_refuse_to_open("new/1000000001.M1.host", EACCES);
 	fixture_start(fixture);
-	sys.openat = real_openat;
+	fixture_let_open();
 	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
 	struct store_listing *listing = fixture_list(view, NULL);
 	assert_int_equal(listing->count, 2);

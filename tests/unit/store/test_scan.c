@@ -4,7 +4,6 @@
 #include <pthread.h>
 #include <semaphore.h>
 
-#include "base/sys.h"
 #include "tests/unit/store/engine_fixture.h"
 
 #define ALICE "alice@example.test"
@@ -344,15 +343,6 @@ static void test_read_while_adopted(void **state)
 
 /* ---- files that cannot be read ---- */
 
-static int refusing_openat(int dir, const char *path, int flags, mode_t mode)
-{
-	if (strcmp(path, "new/1000000001.M1P1.other") == 0) {
-		errno = EMFILE;
-		return -1;
-	}
-	return real_openat(dir, path, flags, mode);
-}
-
 /* One that could not be read at the first look comes at a later one, though nothing has changed since. */
 static void test_not_readable_at_first(void **state)
 {
@@ -367,15 +357,43 @@ static void test_not_readable_at_first(void **state)
 			i ? "new" : "cur");
 		assert_int_equal(utimensat(AT_FDCWD, path, long_ago, 0), 0);
 	}
-	real_openat = sys.openat;
-	sys.openat = refusing_openat;
+	fixture_refuse_to_open("new/1000000001.M1P1.other", EMFILE);
 	struct store_listing *listing = look(fixture, NULL);
-	sys.openat = real_openat;
+	fixture_let_open();
 	assert_int_equal(listing->count, 0);
 	free(listing);
 	fixture_restart(fixture);
 	listing = look(fixture, NULL);
 	assert_int_equal(listing->count, 1);
+	free(listing);
+}
+
+/* More than are adopted in one go cannot be read, and come first: the others are adopted all the same. */
+static void test_many_not_readable(void **state)
+{
+	enum { NOT_READABLE = 600, READABLE = 700 };
+	struct fixture *fixture = *state;
+	char path[128];
+
+	for (int i = 0; i < NOT_READABLE + READABLE; i++) {
+		snprintf(path, sizeof(path), DIRECTORY "/new/%d.%d.other",
+			i < NOT_READABLE ? 1000000001 : 1000000002, i);
+		fixture_write(fixture, path, "x\n");
+	}
+	fixture_refuse_to_open("new/1000000001.", EACCES);
+	for (int again = 0; again < 2; again++) {
+		struct store_listing *listing = look(fixture, NULL);
+		assert_int_equal(listing->count, READABLE);
+		for (uint32_t i = 0; i < READABLE; i++) {
+			assert_int_equal(listing->entry[i].uid, i + 1);
+			assert_int_equal(listing->entry[i].received, 1000000002);
+		}
+		free(listing);
+	}
+	fixture_let_open();
+	fixture_restart(fixture);
+	struct store_listing *listing = look(fixture, NULL);
+	assert_int_equal(listing->count, READABLE + NOT_READABLE);
 	free(listing);
 }
 
@@ -453,6 +471,7 @@ int main(void)
 		TEST(test_quiet),
 		TEST(test_read_while_adopted),
 		TEST(test_not_readable_at_first),
+		TEST(test_many_not_readable),
 		TEST(test_others_are_served),
 	};
 
