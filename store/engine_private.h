@@ -92,7 +92,7 @@ struct mailbox {
 
 	/* Of row.new_seen and row.cur_seen; see scan.c. */
 	bool presumed;
-	int64_t scanned;                /* nanoseconds; 0: not yet */
+	int64_t scanned;                /* clock_nanoseconds(); 0: not yet */
 	int64_t new_before, cur_before; /* while a group is being carried out */
 	bool grouped;
 	bool dirty; /* the row in the index lacks what new_seen and cur_seen say */

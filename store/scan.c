@@ -100,7 +100,8 @@ bool scan_is_due(struct engine *engine, struct mailbox *mailbox)
 	const int fd = mailbox_directory(engine, mailbox);
 	if (fd < 0)
 		return true;
-	if (mailbox->presumed && engine_now() - mailbox->scanned > HONEST_AFTER * SECOND)
+	/* Not by the clock on the wall, which may be set: it is right only beside times of files. */
+	if (mailbox->presumed && clock_nanoseconds() - mailbox->scanned > HONEST_AFTER * SECOND)
 		return true;
 	return modified(fd, "new") != mailbox->row.new_seen ||
 	       modified(fd, "cur") != mailbox->row.cur_seen;
@@ -448,7 +449,7 @@ static void note_seen(
 	mailbox->row.new_seen = new_time;
 	mailbox->row.cur_seen = cur_time;
 	mailbox->presumed = new_time > settled || cur_time > settled || left_out;
-	mailbox->scanned = began;
+	mailbox->scanned = clock_nanoseconds();
 	mailbox->dirty = true;
 }
 
