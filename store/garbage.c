@@ -2,7 +2,8 @@
  * What nobody can see any more: rows of users and mailboxes that are gone, whose numbers are never given
  * again, the files of deleted mailboxes, and messages that were retired. It harms nobody, and is taken away
  * a little at a time while nothing waits for it. Files go when a checkpoint has made everything durable
- * that recovery might make of them.
+ * that recovery might make of them. Those that the disk does not let go are tried again after each further
+ * one; what tells of them in the index stays until they are gone, so that a start finds them.
  */
 #include <endian.h>
 #include <errno.h>
@@ -30,6 +31,8 @@ struct garbage {
 	struct index_mailbox_id id; /* mailbox 0: all that the user had */
 	uint64_t shown;             /* of the change that made it so */
 	char *directory;            /* NULL: gone, or there is none */
+	bool refused;               /* by the disk, since the last checkpoint … */
+	bool told;                  /* … or ever */
 };
 
 struct collecting {
@@ -111,9 +114,10 @@ static int sweep(struct engine *engine, struct index_mailbox_id id, bool *left)
 	return 0;
 }
 
+/* Not put off by who asks again meanwhile. */
 static void go_on(struct engine *engine)
 {
-	if (engine->garbage_timer)
+	if (engine->garbage_timer && !event_pending(engine->garbage_timer, EV_TIMEOUT, NULL))
 		event_add(engine->garbage_timer,
 			&(struct timeval){ .tv_usec = PAUSE_MILLISECONDS * 1000 });
 }
@@ -161,15 +165,24 @@ static void unlink_all_retired(struct engine *engine, unsigned *budget)
 	}
 }
 
+/* True: it is gone. */
 static bool clear_directory(struct engine *engine, struct garbage *garbage, unsigned *budget)
 {
-	const int error = folder_clear(engine->root, garbage->directory, budget);
+	/* That of a user who was removed went along, and its path may be somebody else's by now. */
+	const int error = users_with_number(engine, garbage->id.user)
+				  ? folder_clear(engine->root, garbage->directory, budget)
+				  : 0;
 
 	if (error == EAGAIN)
 		return false;
-	if (error)
-		LOG_WARNING("not-removed", LOG_STRING("directory", garbage->directory),
-			LOG_ERRNO(error));
+	garbage->refused = error != 0;
+	if (error) {
+		if (!garbage->told)
+			LOG_WARNING("not-removed", LOG_STRING("directory", garbage->directory),
+				LOG_ERRNO(error));
+		garbage->told = true;
+		return false;
+	}
 	mem_free(garbage->directory);
 	garbage->directory = NULL;
 	return true;
@@ -177,26 +190,36 @@ static bool clear_directory(struct engine *engine, struct garbage *garbage, unsi
 
 /* ---- all of it ---- */
 
-static void drop(struct engine *engine)
+static void drop(struct engine *engine, struct garbage *garbage)
 {
-	struct garbage *garbage = STAILQ_FIRST(&engine->garbage);
-
-	STAILQ_REMOVE_HEAD(&engine->garbage, link);
+	STAILQ_REMOVE(&engine->garbage, garbage, garbage, link);
 	mem_free(garbage->directory);
 	mem_free(garbage);
+}
+
+/* The first one whose turn it is; NULL: none before the next checkpoint. */
+static struct garbage *find_next(const struct engine *engine)
+{
+	struct garbage *garbage;
+
+	STAILQ_FOREACH (garbage, &engine->garbage, link) {
+		if (garbage->shown <= engine->checkpoint.covered && !garbage->refused)
+			return garbage;
+	}
+	return NULL;
 }
 
 /* True: there is more to do at once. */
 static bool take_away(struct engine *engine)
 {
-	struct garbage *garbage = STAILQ_FIRST(&engine->garbage);
 	unsigned budget = FILES_AT_ONCE;
 	bool left;
 
 	unlink_all_retired(engine, &budget);
 	if (budget == 0)
 		return true;
-	if (!garbage || garbage->shown > engine->checkpoint.covered)
+	struct garbage *garbage = find_next(engine);
+	if (!garbage)
 		return false;
 	if (garbage->directory && !clear_directory(engine, garbage, &budget))
 		return true;
@@ -206,7 +229,7 @@ static bool take_away(struct engine *engine)
 		return false;
 	}
 	if (!left)
-		drop(engine);
+		drop(engine, garbage);
 	return true;
 }
 
@@ -221,6 +244,10 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 
 void garbage_after_checkpoint(struct engine *engine)
 {
+	struct garbage *garbage;
+
+	STAILQ_FOREACH (garbage, &engine->garbage, link)
+		garbage->refused = false;
 	if (!STAILQ_EMPTY(&engine->garbage) || !LIST_EMPTY(&engine->retired))
 		go_on(engine);
 }
@@ -279,7 +306,7 @@ void garbage_free(struct engine *engine)
 		event_free(engine->garbage_timer);
 	engine->garbage_timer = NULL;
 	while (!STAILQ_EMPTY(&engine->garbage))
-		drop(engine);
+		drop(engine, STAILQ_FIRST(&engine->garbage));
 }
 
 bool garbage_has_user(const struct engine *engine, uint32_t user)

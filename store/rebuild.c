@@ -274,12 +274,20 @@ static int add_mailbox(struct rebuilding *rebuilding, struct account *account, s
 
 /* ---- one user ---- */
 
-/* A mailbox that was deleted: nothing in the new index says so any more. */
-static int clear_deleted(int fd, const char *name)
+/*
+ * A mailbox that was deleted: nothing in the new index says so any more. What the disk does not let go must
+ * not keep the store from starting, and stays.
+ */
+static int clear_deleted(const struct account *account, int fd, const char *name)
 {
 	unsigned budget = UINT_MAX;
+	const int error = folder_clear(fd, name, &budget);
 
-	return folder_clear(fd, name, &budget);
+	if (error == 0 || engine_errno_failure(error) == STORE_BUSY)
+		return error;
+	LOG_WARNING("not-removed", LOG_TEXT("user", account->user->public.address),
+		LOG_STRING("directory", name), LOG_ERRNO(error));
+	return 0;
 }
 
 static int add_folders(struct rebuilding *rebuilding, struct account *account, int fd)
@@ -300,7 +308,7 @@ static int add_folders(struct rebuilding *rebuilding, struct account *account, i
 		char cur[MAILDIR_NAME_LIMIT + 8];
 		struct stat st;
 		if (text_begins(text_of(entry->d_name), TEXT(MAILDIR_DELETED)))
-			error = clear_deleted(fd, entry->d_name);
+			error = clear_deleted(account, fd, entry->d_name);
 		if (entry->d_name[0] != '.' || !strcmp(entry->d_name, ".") ||
 			!strcmp(entry->d_name, ".."))
 			continue;

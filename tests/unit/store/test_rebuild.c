@@ -370,6 +370,35 @@ static int refusing_renameat(int olddir, const char *old, int newdir, const char
 	return real_renameat(olddir, old, newdir, new);
 }
 
+/* A deleted mailbox that the disk does not let go keeps nobody from the mail either. */
+static void test_deleted_stays(void **state)
+{
+	struct fixture *fixture = *state;
+	char path[256];
+
+	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
+	assert_int_equal(fixture_deliver(fixture, ALICE, "first\n"), STORE_OK);
+	fixture_stop(fixture);
+	for (int i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), "%s/mail/example.test/alice/restante-deleted.9%s",
+			fixture->directory, i ? "/cur" : "");
+		assert_int_equal(mkdir(path, 0700), 0);
+	}
+	fixture_write(fixture, "mail/example.test/alice/restante-deleted.9/cur/1.M1.host", "x\n");
+	snprintf(path, sizeof(path), "%s/env", fixture->directory);
+	fixture_remove_tree(path);
+	fixture_refuse_to_open("restante-deleted.9", EIO);
+	fixture_start(fixture);
+	fixture_let_open();
+	assert_int_equal(fixture_refusal.times, 1);
+	struct engine_view *view = fixture_open(fixture, ALICE, "INBOX");
+	char *octets = fixture_fetch(view, 1);
+	assert_string_equal(octets, "first\n");
+	free(octets);
+	engine_view_close(&view);
+	assert_int_equal(fixture_count(fixture, "mail/example.test/alice/restante-deleted.9"), 1);
+}
+
 /* A text file of the users that could not be written is, without another change of them. */
 static void test_users_written_later(void **state)
 {
@@ -408,6 +437,7 @@ int main(void)
 		TEST(test_users_unreadable),
 		TEST(test_foreign_names),
 		TEST(test_unreadable_file),
+		TEST(test_deleted_stays),
 		TEST(test_users_written_later),
 	};
 
