@@ -54,6 +54,11 @@ void hidden_free(struct mailbox *mailbox)
 	mailbox->pins--;
 }
 
+bool hidden_is_left(const struct mailbox *mailbox)
+{
+	return mailbox->hidden && mailbox->hidden->is_left;
+}
+
 bool hidden_has(const struct mailbox *mailbox, uint32_t uid)
 {
 	const struct hidden *hidden = mailbox->hidden;

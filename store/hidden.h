@@ -53,6 +53,8 @@ void hidden_count(const struct mailbox *mailbox, uint64_t *messages, uint64_t *o
 
 /* Those that were being made before the start go. An error of env.h, or 0. */
 int hidden_resume(struct engine *engine);
+/* What there is of a copy could not be taken back: nothing but the pin of its mailbox is under way. */
+bool hidden_is_left(const struct mailbox *mailbox);
 void hidden_free(struct mailbox *mailbox);
 
 #endif

@@ -195,6 +195,9 @@ char *mailbox_deleted_path(struct text address, uint32_t mailbox)
 void mailbox_orphan(struct engine *engine, struct mailbox *mailbox)
 {
 	take_out(mailbox);
+	/* Its note goes with all else that the mailbox had. */
+	if (hidden_is_left(mailbox))
+		hidden_free(mailbox);
 	mailbox->leaving = false;
 	mailbox->gone = true;
 	mailbox->account->orphans++;

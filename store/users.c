@@ -10,6 +10,7 @@
 #include "store/change.h"
 #include "store/create.h"
 #include "store/garbage.h"
+#include "store/hidden.h"
 #include "store/mailbox.h"
 #include "store/sasl.h"
 #include "store/space.h"
@@ -386,7 +387,8 @@ static enum store_failure is_in_use(const struct account *account)
 	for (size_t i = 0; i < account->count; i++) {
 		if (!LIST_EMPTY(&account->mailboxes[i]->views))
 			return STORE_LOCKED;
-		if (account->mailboxes[i]->pins)
+		/* What is left of a copy goes with the user's rows. */
+		if (account->mailboxes[i]->pins > hidden_is_left(account->mailboxes[i]))
 			return STORE_BUSY;
 	}
 	return STORE_OK;
