@@ -19,12 +19,25 @@ MESSAGE_DEFINE_SHORT(index_message, INDEX_MESSAGE_FIELDS)
 	{ \
 		return tag##_unpack(value, row) == 0 && row->version == INDEX_VERSION ? 0 : -1; \
 	}
-DECODE(index_counters)
 DECODE(index_user)
 DECODE(index_expunging)
 DECODE(index_copying)
 DECODE(index_domain)
 DECODE(index_alias)
+
+unsigned index_format(struct text counters)
+{
+	return counters.len ? (unsigned char)counters.ptr[0] : 0;
+}
+
+int index_counters_decode(struct text value, struct index_counters *counters)
+{
+	const unsigned format = index_format(value);
+
+	return format >= INDEX_VERSION && format <= INDEX_FORMAT
+		       ? index_counters_unpack(value, counters)
+		       : -1;
+}
 
 #define CODE_SHORT(tag) \
 	void tag##_encode(struct buf *out, const struct tag *row) \

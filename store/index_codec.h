@@ -14,6 +14,10 @@
  * Every value begins with its format's version, u8. Fields follow as base/message.h packs them. Those of
  * messages and mailboxes, which come with every delivery, are written in its short form under a version of
  * its own, and read in both. A value that does not decode to its last octet is damage: -1.
+ *
+ * The version of the store's own counters, which are read before anything else, is that of the index as a
+ * whole. It grows with every change by which a version of the store before this one would find rows that
+ * it cannot read: so that one takes the index for damaged at its start, and makes it anew.
  */
 #ifndef STORE_INDEX_CODEC_H
 #define STORE_INDEX_CODEC_H
@@ -24,6 +28,7 @@
 enum {
 	INDEX_VERSION = 1,
 	INDEX_SHORT_VERSION = 2,
+	INDEX_FORMAT = 2,       /* of the index as a whole */
 	INDEX_HASH_LIMIT = 512, /* of a crypt(3) hash */
 	INDEX_BASE_LIMIT = 180, /* of a base name: ':2,', flags and 64 keywords fit behind it */
 	INDEX_MAILBOX_KEY = 8,
@@ -92,6 +97,9 @@ struct index_once {
 void index_mailbox_encode(struct buf *out, const struct index_mailbox *row);
 void index_message_encode(struct buf *out, const struct index_message *row);
 void index_once_encode(struct buf *out, const struct index_once *row);
+
+/* The format of an index with these counters. */
+unsigned index_format(struct text counters);
 
 /* As _unpack, and the version must be ours. Texts point into value. 0, or -1. */
 int index_counters_decode(struct text value, struct index_counters *counters);

@@ -18,13 +18,21 @@
 
 /* ---- in the index ---- */
 
+static int load_counters(struct engine *engine, struct text value)
+{
+	if (index_format(value) > INDEX_FORMAT)
+		LOG_ERROR("index-of-a-newer-version", LOG_NUMBER("format", index_format(value)),
+			LOG_NUMBER("known", INDEX_FORMAT));
+	return index_counters_decode(value, &engine->counters);
+}
+
 static int load(void *owner, struct text key, struct text value)
 {
 	struct engine *engine = owner;
 	struct index_user row;
 
 	if (key.len == 0)
-		return index_counters_decode(value, &engine->counters) == 0 ? 0 : -1;
+		return load_counters(engine, value);
 	if (key.len > STORE_ADDRESS_LIMIT || index_user_decode(value, &row) != 0 ||
 		text_find(row.hash, '\0') >= 0 || row.number >= engine->counters.next_user ||
 		users_with_number(engine, row.number))
@@ -49,6 +57,21 @@ static int load_one(void *owner, struct text key, struct text value)
 	return loading->damaged;
 }
 
+/* From now on there may be rows that an earlier version cannot read. */
+static int raise_format(struct engine *engine)
+{
+	struct env_txn *txn;
+	int error = env_begin(engine->env, &txn);
+
+	if (error)
+		return error;
+	error = users_put_counters(engine, txn);
+	if (error == 0)
+		return env_commit(txn);
+	env_abort(txn);
+	return error;
+}
+
 int users_load(struct engine *engine)
 {
 	struct loading loading = { .engine = engine };
@@ -56,7 +79,8 @@ int users_load(struct engine *engine)
 
 	if (error || loading.damaged || !engine->counters.next_user)
 		return error ? error : EBADMSG;
-	return directory_load(engine);
+	const int raised = engine->counters.version < INDEX_FORMAT ? raise_format(engine) : 0;
+	return raised ? raised : directory_load(engine);
 }
 
 /* The row as the index has it, or as it is in memory. Its hash is in `stored` or the user's. */
@@ -119,7 +143,7 @@ int users_put_quota(struct engine *engine, struct env_txn *txn, const struct use
 int users_put_counters(struct engine *engine, struct env_txn *txn)
 {
 	buf_clear(&engine->value);
-	engine->counters.version = INDEX_VERSION;
+	engine->counters.version = INDEX_FORMAT;
 	index_counters_pack(&engine->value, &engine->counters);
 	return env_put(engine->env, txn, ENV_USERS, TEXT(""), buf_text(&engine->value));
 }
