@@ -42,7 +42,12 @@ typedef void store_client_done(void *owner, struct store_reply *reply);
 struct store_client_handlers {
 	void (*changed)(void *owner, const struct store_changed *notice);     /* may be NULL */
 	void (*directory)(void *owner, const struct store_directory *notice); /* may be NULL */
-	/* The connection is gone; every pending request has been answered. May be NULL. */
+	/*
+	 * The connection is gone, and whatever was asked before has been answered with STORE_AWAY, in
+	 * no particular order. What those callbacks have asked since is answered likewise in the loop's
+	 * next turn, or forgotten if the client is freed here: so who goes on asking when an answer
+	 * comes looks at its failure first. Said once; not when the client is freed before. May be NULL.
+	 */
 	void (*ended)(void *owner);
 };
 
