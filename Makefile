@@ -128,7 +128,7 @@ $(OUT)/unit/store/test_expunge_refused: LDFLAGS += -Wl,--wrap=env_log,--wrap=env
 
 # The recorder and the failing calls stand in the C library's place, so these two stay apart.
 CRASH_TESTS := $(OUT)/crash/powercut $(OUT)/crash/failing
-CRASH_WORK  := $(OBJ)/tests/crash/workload.o $(OBJ)/tests/crash/shapes.o $(OBJ)/tests/crash/check.o
+CRASH_WORK  := $(patsubst %,$(OBJ)/tests/crash/%.o,workload requests shapes check)
 $(OUT)/crash/powercut: $(OBJ)/tests/crash/powercut.o $(OBJ)/tests/crash/record.o \
 	$(OBJ)/tests/crash/rebuild.o $(CRASH_WORK) $(call test_libs,store)
 $(OUT)/crash/powercut: LDFLAGS += -Wl,--wrap=env_log,--wrap=env_flush

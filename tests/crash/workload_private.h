@@ -105,12 +105,15 @@ struct workload {
 	uint32_t extra;
 };
 
+/* requests.c */
 extern const char *const workload_users[USERS];
 extern const char *const workload_boxes[BOXES];
 
 size_t workload_now(const struct workload *workload);
 bool workload_found(struct workload *workload, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+/* At random, from 0 on. */
+uint32_t workload_draw(struct workload *workload, uint32_t below);
 bool workload_open(struct workload *workload, const char *directory);
 void workload_close(struct workload *workload);
 
@@ -144,6 +147,5 @@ void workload_shape(struct workload *workload);
 /* Imports that may have been under way are done again, as a person would: their users are open then. */
 bool workload_finish_imports(struct workload *workload, size_t at);
 bool workload_check_shapes(struct workload *workload, size_t at);
-uint32_t workload_draw(struct workload *workload, uint32_t below);
 
 #endif
