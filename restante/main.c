@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -220,6 +221,18 @@ static bool wants_help(const struct command_line *line)
 	return false;
 }
 
+/* Whoever keeps what a command prints must not take a part of it for the whole. */
+static int close_output(int status)
+{
+	const int number = fflush(stdout) != 0 ? errno : ferror(stdout) ? EIO : 0;
+
+	/* A reader that has seen enough is no failure. */
+	if (number == 0 || number == EPIPE)
+		return status;
+	fprintf(stderr, "restante: standard output: %s\n", log_errno(number));
+	return status == EX_OK ? EX_IOERR : status;
+}
+
 int main(int argc, char **argv)
 {
 	const struct subcommand *subcommand = argc > 1 ? find_subcommand(argv[1]) : NULL;
@@ -249,7 +262,7 @@ int main(int argc, char **argv)
 	};
 	if (wants_help(&line)) {
 		print_help(subcommand);
-		return EX_OK;
+		return close_output(EX_OK);
 	}
-	return subcommand->function(&line);
+	return close_output(subcommand->function(&line));
 }

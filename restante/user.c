@@ -149,7 +149,8 @@ static int report_failure(const struct request *request)
 		verdict.sentence = request->hashed
 					   ? "not a crypt(5) hash that the store takes: yescrypt, "
 					     "bcrypt or sha512-crypt"
-					   : "not an address or a password that the store takes";
+					   : "the store takes no such address or password; a "
+					     "password has at most 511 octets, 72 with bcrypt";
 	fprintf(stderr, "restante: %s%s%.*s: %s\n", request->verb, request->printed.len ? " " : "",
 		TEXT_ARG(request->printed), verdict.sentence);
 	return verdict.status;
@@ -239,6 +240,11 @@ static int read_quotas(
 	return 0;
 }
 
+static bool wants_password(const struct request *request)
+{
+	return strcmp(request->verb, "add") == 0 || strcmp(request->verb, "passwd") == 0;
+}
+
 /* Whether the words behind "user" make sense; and the address, in the form the store knows. */
 static int read_request(const struct command_line *line, const struct option_list *words,
 	struct arena *arena, struct request *request)
@@ -252,6 +258,8 @@ static int read_request(const struct command_line *line, const struct option_lis
 	}
 	if (!request->verb)
 		return command_misused(line, "say user add, list, quota, remove or passwd");
+	if (request->hashed && !wants_password(request))
+		return command_misused(line, "--hash goes with add and passwd");
 	if (strcmp(request->verb, "list") == 0)
 		return words->count == 1 ? 0 : command_misused(line, "list takes no address");
 	if (strcmp(request->verb, "quota") == 0) {
@@ -272,11 +280,6 @@ static int read_request(const struct command_line *line, const struct option_lis
 		return command_misused(
 			line, "\"%s\" has no valid internationalized domain", words->item[1]);
 	return 0;
-}
-
-static bool wants_password(const struct request *request)
-{
-	return strcmp(request->verb, "add") == 0 || strcmp(request->verb, "passwd") == 0;
 }
 
 static int ask_password(struct request *request)

@@ -203,6 +203,32 @@ class Commands(unittest.TestCase):
             row = re.search(r"^bridge .* (\d+)$", host.command("status", "-c", str(host.dir / "restante.conf")).stdout.decode(), re.M)
             self.assertEqual(row[1], "0", row)
 
+    def test_output_that_is_cut_off(self):
+        """A full disk is told; a reader that has gone is not."""
+        for words in (("check", "--sample"), ("user", "list", "-c", self.conf), ("status", "-c", self.conf), ("help", "run")):
+            with open("/dev/full", "wb") as full:
+                done = subprocess.run([build_dir() / "restante", *words], stdout=full, stderr=subprocess.PIPE, timeout=PATIENCE)
+            self.assertEqual(done.returncode, 74, words)
+            self.assertRegex(done.stderr, rb"^restante: standard output: (No space left on device|Input/output error)\n$")
+        ours, its = os.pipe()
+        os.close(ours)
+        done = subprocess.run([build_dir() / "restante", "user", "list", "-c", self.conf], stdout=its, stderr=subprocess.PIPE,
+                              timeout=PATIENCE)
+        os.close(its)
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+
+    def test_what_is_wrong_with_a_user(self):
+        for code, sentence, words, said in ((64, "--hash goes with", ("list", "--hash"), b""),
+                                            (64, "--hash goes with", ("remove", "alice@example.test", "--hash"), b""),
+                                            (65, "511 octets", ("passwd", "alice@example.test"), b"x" * 600),
+                                            (64, "not a quota", ("quota", "alice@example.test", "5x"), b"")):
+            done = self.host.command("user", *words, "-c", self.conf, input=said, check=False)
+            self.assertEqual(done.returncode, code, words)
+            self.assertIn(sentence, done.stderr.decode())
+        self.host.command("user", "quota", "carol@example.test", "5m", "-c", self.conf)
+        self.assertIn("/5242880 octets", self.host.command("user", "list", "-c", self.conf).stdout.decode())
+        self.host.command("user", "quota", "carol@example.test", "default", "-c", self.conf)
+
     def test_version(self):
         said = self.host.command("version").stdout
         self.assertRegex(said, rb"^restante \d\S*\n$")
