@@ -212,12 +212,7 @@ static int login_with_token(struct imap *imap)
 	if (!(imap->capabilities & (bearer ? IMAP_AUTH_OAUTHBEARER : IMAP_AUTH_XOAUTH2)))
 		return fault_set(&imap->session->fault, FAULT_SETTINGS,
 			"the server does not take tokens by %s", account->token_mechanism);
-	if (bearer)
-		buf_format(&octets, "n,a=%s,\1host=%s\1port=%u\1auth=Bearer %s\1\1", account->user,
-			account->host, bridge_account_port(account), imap->session->secret.string);
-	else
-		buf_format(&octets, "user=%s\1auth=Bearer %s\1\1", account->user,
-			imap->session->secret.string);
+	secret_add_token(&imap->session->secret, account, &octets);
 	/* RFC 7628 section 3.2.3: a lone %x01 in base64; XOAUTH2 wants an empty line. */
 	return authenticate(imap, bearer ? "OAUTHBEARER" : "XOAUTH2", &octets,
 		bearer ? TEXT("AQ==") : TEXT(""));

@@ -114,17 +114,12 @@ static int login_with_token(struct pop3 *pop3)
 {
 	const struct bridge_account *account = pop3->session->options.account;
 	const bool bearer = strcmp(account->token_mechanism, "oauthbearer") == 0;
-	const char *token = pop3->session->secret.string;
 	struct buf octets = { 0 };
 
 	if (!(pop3->capabilities & (bearer ? POP3_SASL_OAUTHBEARER : POP3_SASL_XOAUTH2)))
 		return fault_set(&pop3->session->fault, FAULT_SETTINGS,
 			"the server does not take tokens by %s", account->token_mechanism);
-	if (bearer)
-		buf_format(&octets, "n,a=%s,\1host=%s\1port=%u\1auth=Bearer %s\1\1", account->user,
-			account->host, bridge_account_port(account), token);
-	else
-		buf_format(&octets, "user=%s\1auth=Bearer %s\1\1", account->user, token);
+	secret_add_token(&pop3->session->secret, account, &octets);
 	/* RFC 7628 section 3.2.3: a lone %x01 in base64; XOAUTH2 wants an empty line. */
 	return authenticate(
 		pop3, bearer ? "OAUTHBEARER" : "XOAUTH2", &octets, bearer ? "AQ==" : "");

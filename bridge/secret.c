@@ -17,6 +17,16 @@
 
 enum { FILE_LIMIT = 1 << 16, LINGER_MILLISECONDS = 2000 };
 
+/* Wider than RFC 6750 section 2.1; nothing in it can end a field of the login. */
+static bool is_token(struct text line)
+{
+	for (size_t i = 0; i < line.len; i++) {
+		if (line.ptr[i] <= ' ' || line.ptr[i] > '~')
+			return false;
+	}
+	return true;
+}
+
 static int take_line(
 	struct text octets, const char *from, struct secret *secret, struct fault *fault)
 {
@@ -29,6 +39,11 @@ static int take_line(
 		return fault_set(fault, FAULT_SETTINGS, "%s gives an empty first line", from);
 	if (line.len > SECRET_LIMIT || text_find(line, '\0') >= 0 || text_find(line, '\r') >= 0)
 		return fault_set(fault, FAULT_SETTINGS, "%s gives what is no password", from);
+	if (secret->is_token && !is_token(line))
+		return fault_set(fault, FAULT_SETTINGS,
+			"%s gives what is no token: it has a blank, a control character or one "
+			"beyond ASCII in it",
+			from);
 	memcpy(secret->string, line.ptr, line.len);
 	secret->string[line.len] = '\0';
 	return 0;
@@ -185,6 +200,30 @@ static void wipe(struct buf *octets)
 {
 	mem_wipe((char *)buf_text(octets).ptr, buf_length(octets));
 	buf_release(octets);
+}
+
+static void add_saslname(struct buf *octets, const char *name)
+{
+	for (; *name; name++) {
+		if (*name == ',' || *name == '=')
+			buf_add_string(octets, *name == ',' ? "=2C" : "=3D");
+		else
+			buf_add_char(octets, *name);
+	}
+}
+
+void secret_add_token(
+	const struct secret *secret, const struct bridge_account *account, struct buf *octets)
+{
+	if (strcmp(account->token_mechanism, "oauthbearer") == 0) {
+		buf_add_string(octets, "n,a=");
+		add_saslname(octets, account->user);
+		buf_format(
+			octets, ",\1host=%s\1port=%u", account->host, bridge_account_port(account));
+	} else {
+		buf_format(octets, "user=%s", account->user);
+	}
+	buf_format(octets, "\1auth=Bearer %s\1\1", secret->string);
 }
 
 struct text secret_code(struct secret *secret, struct buf *octets)
