@@ -20,7 +20,6 @@ enum {
 	START_MILLISECONDS = 50,  /* between the first starts of accounts */
 	BUSY_MILLISECONDS = 100,  /* until a launcher with too much to do is asked again */
 	LAUNCH_SECONDS = 30,      /* within which it has to answer */
-	HEALTHY_SECONDS = 60,     /* a session that lasted so long had no trouble beginning */
 	FAILURES_BEHIND_PULL = 2, /* most that count when all was pulled before it broke */
 	ANEW_SECONDS = 86400,     /* for which that is told */
 	JITTER = 5,               /* one part in so many, to both sides */
@@ -36,7 +35,7 @@ struct account {
 	bool ended;                /* its last report has come */
 	bool waited;               /* it pulled all there was, and waited for more */
 	unsigned failures;         /* in a row */
-	time_t begun, pulled_at, next;
+	time_t pulled_at, next;
 	uint64_t pulled, octets, known, refused, deleted; /* by processes before this one */
 	/* Of the last session that ended with one; until it went well again. */
 	enum fault_kind fault;
@@ -129,7 +128,6 @@ static void log_end(const struct account *account, const char *event, int64_t pa
 
 static void take_end(struct account *account)
 {
-	const bool healthy = time(NULL) - account->begun >= HEALTHY_SECONDS;
 	int64_t pause;
 
 	event_del(&account->readable);
@@ -149,8 +147,8 @@ static void take_end(struct account *account)
 			account->pulled_at = time(NULL);
 		pause = jittered((int64_t)account->settings->every * 1000);
 	} else {
-		/* What ran well before it broke is no sign of trouble yet. */
-		account->failures = healthy ? 1 : account->failures + 1;
+		/* What brought mail before it broke is no sign of trouble yet; what took long may be. */
+		account->failures = account->last.pulled ? 1 : account->failures + 1;
 		if (account->waited && account->failures > FAILURES_BEHIND_PULL)
 			account->failures = FAILURES_BEHIND_PULL;
 		account->fault = fault;
@@ -267,7 +265,6 @@ static void take_process(struct account *account, int reports)
 {
 	account->reports = reports;
 	account->ended = account->waited = false;
-	account->begun = time(NULL);
 	event_assign(&account->readable, account->worker->options.loop, reports,
 		EV_READ | EV_PERSIST, on_report, account);
 	event_add(&account->readable, NULL);

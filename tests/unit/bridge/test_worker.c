@@ -9,12 +9,26 @@
 #include <event2/event.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "bridge/launcher.h"
 #include "bridge/report.h"
 #include "bridge/worker.h"
+
+static time_t passed; /* seconds that did not */
+
+time_t time(time_t *now)
+{
+	struct timespec clock;
+
+	clock_gettime(CLOCK_REALTIME, &clock);
+	clock.tv_sec += passed;
+	if (now)
+		*now = clock.tv_sec;
+	return clock.tv_sec;
+}
 
 struct world {
 	struct event_base *loop;
@@ -104,21 +118,39 @@ static int begin(const struct world *world)
 }
 
 /* One report, heard. */
-static void say(const struct world *world, int session, enum report_state state,
-	enum fault_kind fault, const char *sentence, const char *notices)
+static void send_report(const struct world *world, int session, const struct bridge_report *report)
 {
-	struct bridge_report report = { .state = (uint8_t)state,
-		.fault = (uint8_t)fault,
-		.folder = TEXT(""),
-		.sentence = text_of(sentence),
-		.notices = text_of(notices),
-		.hint = TEXT("7 1 0 0 0 INBOX\n") };
 	struct buf out = { 0 };
 
-	bridge_report_pack(&out, &report);
+	bridge_report_pack(&out, report);
 	assert_int_equal(send(session, buf_text(&out).ptr, buf_length(&out), 0), buf_length(&out));
 	buf_release(&out);
 	event_base_loop(world->loop, EVLOOP_ONCE);
+}
+
+static void say(const struct world *world, int session, enum report_state state,
+	enum fault_kind fault, const char *sentence, const char *notices)
+{
+	send_report(world, session,
+		&(struct bridge_report){ .state = (uint8_t)state,
+			.fault = (uint8_t)fault,
+			.folder = TEXT(""),
+			.sentence = text_of(sentence),
+			.notices = text_of(notices),
+			.hint = TEXT("7 1 0 0 0 INBOX\n") });
+}
+
+/* The last report of a session that failed, and pulled so many. */
+static void say_pulled(const struct world *world, int session, uint64_t pulled)
+{
+	send_report(world, session,
+		&(struct bridge_report){ .state = REPORT_ENDED,
+			.fault = FAULT_LOCAL,
+			.pulled = pulled,
+			.folder = TEXT(""),
+			.sentence = TEXT("broke"),
+			.notices = TEXT(""),
+			.hint = TEXT("") });
 }
 
 static void end(const struct world *world, int session)
@@ -182,6 +214,39 @@ static void test_errors(void **state)
 	assert_false(tells(world, "home.error"));
 	end(world, session);
 	assert_true(tells(world, "home.error=its process died\n"));
+}
+
+/* Seconds until the next try, as told. */
+static int64_t pause_of(const struct world *world)
+{
+	static const char name[] = "home.next-try=";
+	struct buf out = { 0 };
+	struct tm tm = { 0 };
+
+	worker_count(world->worker, &out);
+	buf_add_char(&out, '\0');
+	const char *told = strstr(buf_text(&out).ptr, name);
+	assert_non_null(told);
+	assert_non_null(strptime(told + strlen(name), "%Y-%m-%dT%H:%M:%SZ", &tm));
+	buf_release(&out);
+	return (int64_t)timegm(&tm) - time(NULL);
+}
+
+/* Failures one after another, each after a long time: pauses grow, and begin anew when mail came. */
+static void test_pauses(void **state)
+{
+	const struct world *world = *state;
+
+	for (int i = 0; i < 4; i++) {
+		const int session = begin(world);
+		say(world, session, REPORT_PULLING, FAULT_NONE, "", "");
+		passed += 1000;
+		say_pulled(world, session, i == 3);
+		end(world, session);
+		if (i == 2)
+			assert_true(pause_of(world) >= 2);
+	}
+	assert_true(pause_of(world) <= 1);
 }
 
 /* What an account's process left goes to the next one, whatever that is. */
@@ -250,6 +315,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_notices),
 		TEST(test_errors),
+		TEST(test_pauses),
 		TEST(test_hint),
 		TEST(test_report_without_sense),
 		TEST(test_not_started),
