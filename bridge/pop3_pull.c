@@ -182,6 +182,9 @@ static int list(struct drop *drop)
 	const int status = pop3_reply(pop3);
 	if (status < 0)
 		return -1;
+	/* For this once, it is no reason to take all that is here for something else. */
+	if (status == 0 && (pop3->capabilities & POP3_UIDL || text_begins(pop3->said, TEXT("["))))
+		return pop3_refused(pop3, FAULT_SERVER, "the messages' UIDLs are not told");
 	if (status == 0) {
 		session_notice(pop3->session, REPORT_NOTICE_NO_UIDL,
 			"the server has no UIDL: each message is fetched and told apart by what "
@@ -245,7 +248,9 @@ static void give_piece(void *owner, struct text octets)
 	struct giving *giving = owner;
 	struct lmtp *lmtp = giving->session->lmtp;
 
-	if (giving->refused || session_check(giving->session) != 0)
+	/* A server that has lost a message may give an empty one. */
+	if ((octets.len == 0 && giving->envelope.size) || giving->refused ||
+		session_check(giving->session) != 0)
 		return;
 	if (!giving->begun) {
 		giving->envelope.sender = session_sender(text_head(octets, SESSION_HEAD));
@@ -254,6 +259,17 @@ static void give_piece(void *owner, struct text octets)
 	}
 	if (giving->begun)
 		lmtp_add(lmtp, octets);
+}
+
+static int note_not_given(struct drop *drop, size_t index, const char *why)
+{
+	struct session *session = drop->pop3->session;
+
+	session_stays(
+		session, "the server does not give message %u: %s", drop->chunk[index].number, why);
+	drop->staying++;
+	session->report.done++;
+	return 0;
 }
 
 /* The answer to a RETR that was sent. */
@@ -271,14 +287,11 @@ static int give_message(struct drop *drop, size_t index)
 	const int status = pop3_reply(drop->pop3);
 	if (status < 0)
 		return -1;
-	if (status != 1) {
-		session_stays(session, "the server does not give message %u: %s", message->number,
-			fault_quote(drop->pop3->line).string);
-		drop->staying++;
-		session->report.done++;
-		return 0;
-	}
+	if (status != 1)
+		return note_not_given(drop, index, fault_quote(drop->pop3->line).string);
 	const int result = take_message(drop, give_piece, &giving);
+	if (result == 0 && !giving.begun && !giving.refused)
+		return note_not_given(drop, index, "an empty answer");
 	if (giving.begun && result == 0)
 		lmtp_end(session->lmtp);
 	else if (giving.begun)

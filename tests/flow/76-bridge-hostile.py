@@ -170,6 +170,7 @@ CASES = {
         "the server's listing makes no sense"),
     "pop3-uidl-endless": ("pop3", NONE, "", lambda c: pop3(uidl=endless("+OK\r\n", b"1 abc\r\n")),
         "the server's listing makes no sense"),
+    "pop3-uidl-not-now": ("pop3", NONE, "", lambda c: pop3(uidl="-ERR try later\r\n"), "the messages' UIDLs are not told"),
     "pop3-uidl-long-line": ("pop3", NONE, "", lambda c: pop3(uidl=endless("+OK\r\n1 ", b"a")),
         "a line without end"),
     "pop3-uidl-nonsense": ("pop3", NONE, "", lambda c: pop3(uidl="+OK\r\n0 a\r\n-1 b\r\n99999999999 c\r\n1\r\n.\r\n"),
