@@ -16,6 +16,7 @@ enum {
 	SLACK = 1 << 20,    /* what else a server may say meanwhile, and what it errs in sizes */
 	SLOWEST = 1024,     /* octets a second that messages may come with */
 	CRUMBS = 64,        /* slices of a message that may come short */
+	REFUSALS = 8,       /* of messages asked for one by one, before the first that is given */
 };
 
 static void *needed(void *made)
@@ -52,8 +53,10 @@ static struct mailimap_fetch_type *wanted(struct mailimap_fetch_att *const *atts
 	return type;
 }
 
-/* Takes type. */
-static int fetch(struct imap *imap, const struct imap_message *messages, size_t count,
+static const char cannot_fetch[] = "messages cannot be fetched";
+
+/* 0; 1: the server refuses, and gives none of them; -1: fault. Takes type. */
+static int try_fetch(struct imap *imap, const struct imap_message *messages, size_t count,
 	struct mailimap_fetch_type *type, clist **result)
 {
 	uint32_t uids[SESSION_CHUNK];
@@ -62,11 +65,26 @@ static int fetch(struct imap *imap, const struct imap_message *messages, size_t 
 		uids[i] = messages[i].uid;
 	struct mailimap_set *set = imap_set(uids, count);
 	*result = NULL;
-	const int got = imap_result(imap, mailimap_uid_fetch(imap->etpan, set, type, result),
-		"messages cannot be fetched");
+	const int got = mailimap_uid_fetch(imap->etpan, set, type, result);
 	mailimap_set_free(set);
 	mailimap_fetch_type_free(type);
-	return got;
+	if (got == MAILIMAP_ERROR_UID_FETCH && session_check(imap->session) == 0)
+		return 1;
+	return imap_result(imap, got, cannot_fetch);
+}
+
+static int refused(struct imap *imap)
+{
+	return imap_result(imap, MAILIMAP_ERROR_UID_FETCH, cannot_fetch);
+}
+
+/* Takes type. */
+static int fetch(struct imap *imap, const struct imap_message *messages, size_t count,
+	struct mailimap_fetch_type *type, clist **result)
+{
+	const int got = try_fetch(imap, messages, count, type, result);
+
+	return got > 0 ? refused(imap) : got;
 }
 
 /* ---- what a FETCH response says ---- */
@@ -174,6 +192,7 @@ static void add_flag(struct imap_message *message, const struct mailimap_flag *f
 	}
 }
 
+/* What is told last holds. */
 static void take_flags(struct imap_message *message, const struct mailimap_msg_att *told)
 {
 	for (clistiter *at = clist_begin(told->att_list); at; at = clist_next(at)) {
@@ -181,6 +200,8 @@ static void take_flags(struct imap_message *message, const struct mailimap_msg_a
 		if (item->att_type != MAILIMAP_MSG_ATT_ITEM_DYNAMIC ||
 			!item->att_data.att_dyn->att_list)
 			continue;
+		memset(message->flags, 0, sizeof(message->flags));
+		memset(message->keywords, 0, sizeof(message->keywords));
 		for (clistiter *flag = clist_begin(item->att_data.att_dyn->att_list); flag;
 			flag = clist_next(flag)) {
 			const struct mailimap_flag_fetch *told_flag = clist_content(flag);
@@ -190,6 +211,7 @@ static void take_flags(struct imap_message *message, const struct mailimap_msg_a
 	}
 }
 
+/* Perhaps in several pieces. */
 static void take_envelope(struct imap_message *message, const struct mailimap_msg_att *told)
 {
 	const struct mailimap_msg_att_static *size =
@@ -197,10 +219,10 @@ static void take_envelope(struct imap_message *message, const struct mailimap_ms
 	const struct mailimap_msg_att_static *date =
 		find_static(told, MAILIMAP_MSG_ATT_INTERNALDATE);
 
-	if (!size)
-		return;
-	message->told = true;
-	message->size = size->att_data.att_rfc822_size;
+	if (size) {
+		message->told = true;
+		message->size = size->att_data.att_rfc822_size;
+	}
 	if (date && date->att_data.att_internal_date)
 		message->date = seconds_of(date->att_data.att_internal_date);
 	take_flags(message, told);
@@ -221,7 +243,7 @@ int imap_fetch_envelopes(struct imap *imap, struct imap_message *messages, size_
 		return -1;
 	for (clistiter *at = clist_begin(result); at; at = clist_next(at)) {
 		struct imap_message *message = message_of(clist_content(at), messages, count);
-		if (message && !message->told)
+		if (message)
 			take_envelope(message, clist_content(at));
 	}
 	mailimap_fetch_list_free(result);
@@ -257,32 +279,82 @@ static struct text body_of(const struct mailimap_msg_att *told)
 		.len = body->att_data.att_body_section->sec_length };
 }
 
-static int give_batch(struct imap *imap, const struct imap_folder *folder,
-	struct imap_message *messages, size_t first, size_t count)
+/* Messages that are fetched together. */
+struct batch {
+	struct imap *imap;
+	const struct imap_folder *folder;
+	struct imap_message *messages; /* of the chunk */
+	size_t given;
+};
+
+static void expect_messages(struct imap *imap, const struct imap_message *messages, size_t count)
+{
+	uint64_t octets = 0;
+
+	for (size_t i = 0; i < count; i++)
+		octets += messages[i].size;
+	imap_expect(imap, IMAP_COMMAND_SECONDS + (unsigned)(octets / SLOWEST),
+		SLACK + octets + octets / 8 + (uint64_t)count * 512);
+}
+
+/* Messages that come stop being told: what is told again is given once. */
+static int give_response(
+	struct batch *batch, const struct mailimap_msg_att *told, size_t first, size_t count)
+{
+	struct imap_message *message = message_of(told, batch->messages + first, count);
+	const struct text body = body_of(told);
+
+	/* A server that has lost a message has been seen to give an empty one. */
+	if (!message || !message->told || !body.ptr || (body.len == 0 && message->size))
+		return 0;
+	struct lmtp_message envelope =
+		envelope_of(batch->folder, message, (size_t)(message - batch->messages));
+	message->told = false;
+	batch->given++;
+	return session_give(batch->imap->session, &envelope, body);
+}
+
+/* 0; 1: the server refuses, and gives none of them; -1: fault. */
+static int give_some(struct batch *batch, size_t first, size_t count)
 {
 	struct mailimap_fetch_att *const atts[] = {
 		mailimap_fetch_att_new_uid(),
 		mailimap_fetch_att_new_body_peek_section(needed(mailimap_section_new(NULL))),
 	};
 	clist *list;
-	int result = 0;
 
-	if (fetch(imap, messages + first, count, wanted(atts, 2), &list) != 0)
-		return -1;
-	for (clistiter *at = clist_begin(list); at && result == 0; at = clist_next(at)) {
-		struct imap_message *message =
-			message_of(clist_content(at), messages + first, count);
-		const struct text body = body_of(clist_content(at));
-		if (!message || !message->told || !body.ptr)
-			continue;
-		struct lmtp_message envelope =
-			envelope_of(folder, message, (size_t)(message - messages));
-		/* Told twice, it is given once. */
-		message->told = false;
-		result = session_give(imap->session, &envelope, body);
-	}
+	expect_messages(batch->imap, batch->messages + first, count);
+	int result = try_fetch(batch->imap, batch->messages + first, count, wanted(atts, 2), &list);
+	if (result != 0)
+		return result;
+	for (clistiter *at = clist_begin(list); at && result == 0; at = clist_next(at))
+		result = give_response(batch, clist_content(at), first, count);
 	mailimap_fetch_list_free(list);
 	return result;
+}
+
+/*
+ * A message that the server cannot read makes it refuse all that were asked for with it, or those behind it:
+ * they are asked for one by one. It refuses them for itself when it gives others; else it gives nothing now.
+ */
+static int give_batch(struct batch *batch, size_t first, size_t count)
+{
+	unsigned refusals = 0;
+
+	batch->given = 0;
+	int result = give_some(batch, first, count);
+	const bool refuses = result > 0;
+	for (size_t i = first; i < first + count && count > 1 && result >= 0; i++) {
+		if (!batch->messages[i].told)
+			continue;
+		result = give_some(batch, i, 1);
+		refusals += batch->given == 0;
+		if (refusals == REFUSALS)
+			break;
+	}
+	if (result < 0)
+		return -1;
+	return refuses && batch->given == 0 ? refused(batch->imap) : 0;
 }
 
 /* A message that is on its way into this host, slice by slice. */
@@ -384,29 +456,27 @@ static int give_large(struct imap *imap, const struct imap_folder *folder,
 }
 
 /* How many from here on are fetched together; 0: the first is too large for that. */
-static size_t batch_length(const struct imap_message *messages, size_t count, uint64_t *octets)
+static size_t batch_length(const struct imap_message *messages, size_t count)
 {
+	uint64_t octets = 0;
 	size_t length = 0;
 
-	*octets = 0;
 	while (length < count && messages[length].size <= SMALL &&
-		*octets + messages[length].size <= BATCH)
-		*octets += messages[length++].size;
+		octets + messages[length].size <= BATCH)
+		octets += messages[length++].size;
 	return length;
 }
 
 int imap_fetch_messages(struct imap *imap, const struct imap_folder *folder,
 	struct imap_message *messages, size_t count)
 {
+	struct batch batch = { .imap = imap, .folder = folder, .messages = messages };
 	int result = 0;
 
 	for (size_t i = 0; i < count && result == 0;) {
-		uint64_t octets;
-		const size_t length = batch_length(messages + i, count - i, &octets);
-		imap_expect(imap, IMAP_COMMAND_SECONDS + (unsigned)(octets / SLOWEST),
-			SLACK + octets + octets / 8 + (uint64_t)length * 512);
+		const size_t length = batch_length(messages + i, count - i);
 		if (length)
-			result = give_batch(imap, folder, messages, i, length);
+			result = give_batch(&batch, i, length);
 		else
 			result = give_large(imap, folder, messages, i);
 		i += length ? length : 1;

@@ -330,6 +330,7 @@ static int expire(struct pull *pull)
 	struct mailimap_date *date =
 		mailimap_date_new(tm.tm_mday, tm.tm_mon + 1, tm.tm_year + 1900);
 	struct mailimap_search_key *key = date ? mailimap_search_key_new_before(date) : NULL;
+		session_refused(session, &pull->messages[i].key);
 	if (!key)
 		LOG_FATAL("out-of-memory", LOG_STRING("what", "IMAP"));
 	int result = search(imap, key, 1, &uids, &count);
