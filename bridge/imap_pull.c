@@ -107,8 +107,7 @@ static int expunge(struct imap *imap, struct mailimap_set *set)
 {
 	imap_expect(imap, IMAP_COMMAND_SECONDS, IMAP_COMMAND_OCTETS);
 	if (imap->capabilities & IMAP_UIDPLUS)
-		return imap_result(imap, mailimap_uid_expunge(imap->etpan, set),
-			"messages cannot be deleted there");
+		return deletion_result(imap, mailimap_uid_expunge(imap->etpan, set));
 	/*
 	 * Without UIDPLUS, EXPUNGE would take what somebody else has marked, too; marked they are, and
 	 * any mail program's next EXPUNGE takes them.
@@ -121,6 +120,18 @@ static int expunge(struct imap *imap, struct mailimap_set *set)
 
 static int delete_there(struct imap *imap, const uint32_t *uids, size_t count)
 {
+/* 0; 1: the server refuses, which is told and keeps nothing else from being pulled; -1: fault. */
+static int deletion_result(struct imap *imap, int result)
+{
+	if ((result != MAILIMAP_ERROR_UID_STORE && result != MAILIMAP_ERROR_EXPUNGE) ||
+		session_check(imap->session) != 0)
+		return imap_result(imap, result, "messages cannot be deleted there");
+	session_notice(imap->session, REPORT_NOTICE_MARKED,
+		"what is here of folder %.150s cannot be deleted there; the server says: %s",
+		imap->session->folder, fault_quote(imap->etpan->imap_response).string);
+	return 1;
+}
+
 	struct mailimap_flag_list *flags = mailimap_flag_list_new_empty();
 	struct mailimap_flag *deleted = mailimap_flag_new_deleted();
 
@@ -130,15 +141,14 @@ static int delete_there(struct imap *imap, const uint32_t *uids, size_t count)
 		mailimap_store_att_flags_new_add_flags_silent(flags);
 	struct mailimap_set *set = imap_set(uids, count);
 	imap_expect(imap, IMAP_COMMAND_SECONDS, IMAP_COMMAND_OCTETS);
-	int result = imap_result(imap, mailimap_uid_store(imap->etpan, set, store),
-		"messages cannot be deleted there");
+	int result = deletion_result(imap, mailimap_uid_store(imap->etpan, set, store));
 	if (result == 0)
 		result = expunge(imap, set);
 	mailimap_store_att_flags_free(store);
 	mailimap_set_free(set);
 	if (result == 0 && imap->capabilities & IMAP_UIDPLUS)
 		imap->session->report.deleted += count;
-	return result;
+	return result < 0 ? -1 : 0;
 }
 
 /* Only after the verdict, or after the store said that it is here. */
