@@ -239,7 +239,46 @@ static int find_missing(struct pull *pull, size_t count)
 	return 0;
 }
 
-/* Those that are gone by now or too large are taken out. */
+static int by_message_uid(const void *uid, const void *message)
+{
+	return by_uid(uid, &((const struct imap_message *)message)->uid);
+}
+
+/*
+ * Of some the server said nothing, or no size. It is asked whether they are there at all: one that has gone
+ * is done with, one that has not is not.
+ */
+static int judge_untold(struct pull *pull)
+{
+	uint32_t untold[SESSION_CHUNK], *there;
+	size_t count = 0, found;
+
+	for (size_t i = 0; i < pull->missing; i++) {
+		if (!pull->messages[i].told)
+			untold[count++] = pull->messages[i].uid;
+	}
+	if (count == 0)
+		return 0;
+	struct mailimap_search_key *key = mailimap_search_key_new_uid(imap_set(untold, count));
+	if (!key)
+		LOG_FATAL("out-of-memory", LOG_STRING("what", "IMAP"));
+	if (search(pull->imap, key, 1, &there, &found) != 0)
+		return -1;
+	for (size_t i = 0; i < found; i++) {
+		const struct imap_message *message = bsearch(&there[i], pull->messages,
+			pull->missing, sizeof(*pull->messages), by_message_uid);
+		if (!message || message->told)
+			continue;
+		session_stays(pull->imap->session,
+			"the server lists UID %u of folder %s and does not tell its size",
+			message->uid, pull->folder->name);
+		leave_there(pull, message->uid);
+	}
+	mem_free(there);
+	return 0;
+}
+
+/* Those that nothing was told of or that are too large are taken out. */
 static void drop_unwanted(struct pull *pull)
 {
 	struct session *session = pull->imap->session;
@@ -314,6 +353,8 @@ static int expire_chunk(struct pull *pull, const uint32_t *uids, size_t count)
 	struct session *session = pull->imap->session;
 
 	pull->gone_count = 0;
+	if (judge_untold(pull) != 0)
+		return -1;
 	for (size_t i = 0; i < count; i++)
 		pull->keys[i] = once_imap(session->options.account, pull->folder->remote,
 			pull->folder->uidvalidity, uids[i]);
