@@ -10,8 +10,8 @@
 enum {
 	LIST_OCTETS = 4 << 20,
 	REST_MILLISECONDS = 100, /* between two looks at a folder */
-	HINT_NUMBERS = 5,
-	HINT_LINE = HINT_NUMBERS * 21 + FOLDER_NAME_LIMIT + 1,
+	HINT_NUMBERS = 6,
+	HINT_LINE = HINT_NUMBERS * 21 + 1, /* and the name */
 };
 
 void imap_expect(struct imap *imap, unsigned seconds, uint64_t octets)
@@ -281,12 +281,31 @@ static struct imap_folder *find_folder(struct imap *imap, const char *name)
 	return folder;
 }
 
+static struct imap_folder *find_remote(struct imap *imap, struct text remote)
+{
+	struct imap_folder *folder = imap->folders;
+
+	while (folder && !text_equal(text_of(folder->remote), remote))
+		folder = folder->following;
+	return folder;
+}
+
+/* By this name it is opened, and its messages are told from others: however it is listed, the same one. */
+static struct text remote_name(const struct mailimap_mailbox_list *entry)
+{
+	struct text name = text_of(entry->mb_name);
+
+	if (entry->mb_delimiter && name.len && name.ptr[name.len - 1] == entry->mb_delimiter)
+		name.len--;
+	return text_equal_nocase(name, TEXT("INBOX")) ? TEXT("INBOX") : name;
+}
+
 /* INBOX first, for that is where somebody waits for mail. */
 static void add_folder(struct imap *imap, const struct mailimap_mailbox_list *entry)
 {
 	const struct bridge_account *account = imap->session->options.account;
 	struct imap_folder *folder = mem_new(sizeof(*folder)), **at = &imap->folders;
-	const struct text remote = text_of(entry->mb_name);
+	const struct text remote = remote_name(entry);
 
 	if (folder_readable(remote, entry->mb_delimiter, folder->name) != 0) {
 		session_notice(imap->session, REPORT_NOTICE_FOLDERS,
@@ -296,13 +315,22 @@ static void add_folder(struct imap *imap, const struct mailimap_mailbox_list *en
 		return;
 	}
 	if (!is_selectable(entry->mb_flag) || !folder_is_wanted(account, folder->name) ||
-		find_folder(imap, folder->name)) {
+		find_remote(imap, remote)) {
 		mem_free(folder);
 		return;
 	}
-	if (folder_local(account, folder->name, folder->local) != 0)
+	if (folder_local(account, folder->name, folder->local) != 0) {
 		session_notice(imap->session, REPORT_NOTICE_FOLDERS,
-			"the name of folder %s gets too long here", folder->name);
+			"the name of folder %s gets too long here; its mail stays there",
+			folder->name);
+		mem_free(folder);
+		return;
+	}
+	if (find_folder(imap, folder->name))
+		session_notice(imap->session, REPORT_NOTICE_FOLDERS,
+			"the server has several folders that are all %s here; their mail goes "
+			"into the one mailbox",
+			folder->name);
 	folder->remote = mem_copy(remote.ptr, remote.len);
 	while (*at && strcmp(folder->name, "INBOX") != 0)
 		at = &(*at)->following;
@@ -324,26 +352,29 @@ static void say_missing(struct imap *imap)
 static int list_folders(struct imap *imap)
 {
 	clist *list = NULL;
+	clistiter *at;
 	size_t count = 0;
 
 	imap_expect(imap, IMAP_COMMAND_SECONDS, LIST_OCTETS);
 	if (imap_result(imap, mailimap_list(imap->etpan, "", "*", &list),
 		    "the folders are not listed") != 0)
 		return -1;
-	for (clistiter *at = clist_begin(list); at && count < IMAP_FOLDERS_MOST;
-		at = clist_next(at), count++)
+	for (at = clist_begin(list); at && count < IMAP_FOLDERS_MOST; at = clist_next(at), count++)
 		add_folder(imap, clist_content(at));
+	if (at)
+		session_notice(imap->session, REPORT_NOTICE_FOLDERS,
+			"the server has more folders than are looked at (%d)", IMAP_FOLDERS_MOST);
 	mailimap_list_result_free(list);
 	say_missing(imap);
 	return 0;
 }
 
-/* ---- what the session before has left: lines "UIDVALIDITY next count first again name" ---- */
+/* ---- what the session before has left: lines "UIDVALIDITY next count first again looked name" ---- */
 
 static int take_numbers(struct text *line, uint64_t numbers[HINT_NUMBERS])
 {
 	static const uint64_t most[HINT_NUMBERS] = { UINT32_MAX, UINT64_C(1) << 32,
-		SESSION_MESSAGES_MOST, UINT32_MAX, INT64_MAX };
+		SESSION_MESSAGES_MOST, UINT32_MAX, INT64_MAX, INT64_MAX };
 	struct text word;
 
 	for (size_t i = 0; i < HINT_NUMBERS; i++) {
@@ -357,15 +388,12 @@ static int take_numbers(struct text *line, uint64_t numbers[HINT_NUMBERS])
 static void take_hint(struct imap *imap)
 {
 	struct text rest = buf_text(&imap->session->hint), line;
-	char name[FOLDER_NAME_LIMIT + 1];
 	uint64_t numbers[HINT_NUMBERS];
 
 	while (rest.len && text_split(&rest, '\n', &line)) {
-		if (take_numbers(&line, numbers) != 0 || line.len > FOLDER_NAME_LIMIT)
+		if (take_numbers(&line, numbers) != 0)
 			continue;
-		memcpy(name, line.ptr, line.len);
-		name[line.len] = '\0';
-		struct imap_folder *folder = find_folder(imap, name);
+		struct imap_folder *folder = find_remote(imap, line);
 		if (!folder)
 			continue;
 		folder->uidvalidity = (uint32_t)numbers[0];
@@ -373,6 +401,7 @@ static void take_hint(struct imap *imap)
 		folder->staying = (struct imap_staying){ .count = numbers[2],
 			.first = (uint32_t)numbers[3],
 			.again = (int64_t)numbers[4] };
+		folder->looked = (int64_t)numbers[5];
 	}
 }
 
@@ -382,10 +411,12 @@ static void leave_hint(struct imap *imap)
 
 	buf_clear(hint);
 	for (const struct imap_folder *at = imap->folders; at; at = at->following) {
-		if (at->uidvalidity && buf_length(hint) + HINT_LINE < SESSION_HINT)
-			buf_format(hint, "%u %" PRIu64 " %" PRIu64 " %u %" PRId64 " %s\n",
+		if (at->uidvalidity &&
+			buf_length(hint) + HINT_LINE + strlen(at->remote) < SESSION_HINT)
+			buf_format(hint,
+				"%u %" PRIu64 " %" PRIu64 " %u %" PRId64 " %" PRId64 " %s\n",
 				at->uidvalidity, at->next, at->staying.count, at->staying.first,
-				at->staying.again, at->name);
+				at->staying.again, at->looked, at->remote);
 	}
 }
 
@@ -402,12 +433,19 @@ static void say_staying(struct imap *imap)
 
 static int pull_all(struct imap *imap)
 {
+	struct session *session = imap->session;
+	bool opened = false;
+
 	for (struct imap_folder *at = imap->folders; at; at = at->following) {
 		const int result = imap_pull_folder(imap, at);
 		leave_hint(imap);
 		if (result != 0)
 			return -1;
+		opened = opened || !at->closed;
 	}
+	if (imap->folders && !opened)
+		return fault_set(&session->fault, FAULT_SERVER, "%s",
+			session->notices[REPORT_NOTICE_FOLDERS]);
 	say_staying(imap);
 	return 0;
 }
@@ -424,7 +462,10 @@ static int take_rest(struct imap *imap, int64_t since)
 	return session_check(session);
 }
 
-/* Stay with the first folder; look at the others every now and then. */
+/*
+ * Stay with the first folder; look at the others every now and then. 0 when that folder is closed: then
+ * there is nothing to wait in.
+ */
 static int stay(struct imap *imap)
 {
 	struct session *session = imap->session;
@@ -435,7 +476,7 @@ static int stay(struct imap *imap)
 	/* The folder that is waited in is the one that is open. */
 	if (imap->folders->following)
 		result = imap_pull_folder(imap, imap->folders);
-	while (result == 0) {
+	while (result == 0 && !imap->folders->closed) {
 		const int64_t now = stream_now(), left = others_due - now;
 		session_say(session, REPORT_WAITING);
 		result = imap_wait(imap, left > 0 ? (unsigned)(left / 1000 + 1) : 0);
@@ -452,7 +493,7 @@ static int stay(struct imap *imap)
 		}
 		leave_hint(imap);
 	}
-	return -1;
+	return result;
 }
 
 static int converse(struct imap *imap)

@@ -27,11 +27,13 @@ enum {
 };
 
 struct imap_folder {
-	char *remote; /* as the server writes it */
+	char *remote; /* as the server writes it, but for INBOX, which has many spellings and is one */
 	char name[FOLDER_NAME_LIMIT + 1];
 	char local[FOLDER_NAME_LIMIT + 1];
 	uint32_t uidvalidity; /* when it was last looked at; 0: never */
 	uint64_t next;        /* every UID below is done with, but for those that stay */
+	int64_t looked;       /* when all of it was looked at, seconds since 1970 */
+	bool closed;          /* the server did not open it when it was asked last */
 	struct imap_staying {
 		uint64_t count;
 		uint32_t first; /* the lowest UID; 0: there is none */
@@ -59,7 +61,7 @@ int imap_login(struct imap *imap);
 
 /* ---- imap_pull.c ---- */
 
-/* Whatever is new in the folder. 0, or -1 with a fault. */
+/* Whatever is new in the folder; of one that is closed, nothing. 0, or -1 with a fault. */
 int imap_pull_folder(struct imap *imap, struct imap_folder *folder);
 
 /* ---- imap_fetch.c ---- */

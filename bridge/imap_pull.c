@@ -12,6 +12,11 @@
 #include "bridge/imap.h"
 
 enum {
+	/*
+	 * The store forgets a key that nobody asks for, after a day at the earliest; of what stays there each
+	 * one is asked for within this time.
+	 */
+	WHOLE_SECONDS = REFUSED_SECONDS / 2,
 	SEARCH_SECONDS = 300,
 	SEARCH_OCTETS = 7 << 20, /* libetpan keeps a line in memory, and no more of it than that */
 };
@@ -33,6 +38,14 @@ struct pull {
 
 /* ---- SELECT ---- */
 
+/* One that the server does not open, as that of somebody else, keeps nothing from the others. */
+static void say_closed(struct imap *imap, const struct imap_folder *folder)
+{
+	session_notice(imap->session, REPORT_NOTICE_FOLDERS,
+		"folder %.150s cannot be opened; the server says: %s", folder->name,
+		fault_quote(imap->etpan->imap_response).string);
+}
+
 static int open_folder(struct imap *imap, struct imap_folder *folder)
 {
 	const struct bridge_account *account = imap->session->options.account;
@@ -42,6 +55,11 @@ static int open_folder(struct imap *imap, struct imap_folder *folder)
 	imap_expect(imap, IMAP_COMMAND_SECONDS, IMAP_COMMAND_OCTETS);
 	const int result = deletes && !tests ? mailimap_select(imap->etpan, folder->remote)
 					     : mailimap_examine(imap->etpan, folder->remote);
+	folder->closed = result == MAILIMAP_ERROR_SELECT || result == MAILIMAP_ERROR_EXAMINE;
+	if (folder->closed && session_check(imap->session) == 0) {
+		say_closed(imap, folder);
+		return 0;
+	}
 	if (imap_result(imap, result, "a folder cannot be opened") != 0)
 		return -1;
 	const struct mailimap_selection_info *info = imap->etpan->imap_selection_info;
@@ -103,6 +121,18 @@ static int search(struct imap *imap, struct mailimap_search_key *key, uint64_t f
 
 /* ---- deleting there ---- */
 
+/* 0; 1: the server refuses, which is told and keeps nothing else from being pulled; -1: fault. */
+static int deletion_result(struct imap *imap, int result)
+{
+	if ((result != MAILIMAP_ERROR_UID_STORE && result != MAILIMAP_ERROR_EXPUNGE) ||
+		session_check(imap->session) != 0)
+		return imap_result(imap, result, "messages cannot be deleted there");
+	session_notice(imap->session, REPORT_NOTICE_MARKED,
+		"what is here of folder %.150s cannot be deleted there; the server says: %s",
+		imap->session->folder, fault_quote(imap->etpan->imap_response).string);
+	return 1;
+}
+
 static int expunge(struct imap *imap, struct mailimap_set *set)
 {
 	imap_expect(imap, IMAP_COMMAND_SECONDS, IMAP_COMMAND_OCTETS);
@@ -120,18 +150,6 @@ static int expunge(struct imap *imap, struct mailimap_set *set)
 
 static int delete_there(struct imap *imap, const uint32_t *uids, size_t count)
 {
-/* 0; 1: the server refuses, which is told and keeps nothing else from being pulled; -1: fault. */
-static int deletion_result(struct imap *imap, int result)
-{
-	if ((result != MAILIMAP_ERROR_UID_STORE && result != MAILIMAP_ERROR_EXPUNGE) ||
-		session_check(imap->session) != 0)
-		return imap_result(imap, result, "messages cannot be deleted there");
-	session_notice(imap->session, REPORT_NOTICE_MARKED,
-		"what is here of folder %.150s cannot be deleted there; the server says: %s",
-		imap->session->folder, fault_quote(imap->etpan->imap_response).string);
-	return 1;
-}
-
 	struct mailimap_flag_list *flags = mailimap_flag_list_new_empty();
 	struct mailimap_flag *deleted = mailimap_flag_new_deleted();
 
@@ -186,17 +204,21 @@ static void leave_there(struct pull *pull, uint32_t uid)
 			.count = 1, .first = uid, .again = time(NULL) + REFUSED_SECONDS });
 }
 
-/* The first UID to look at; what stays is looked at again when its time has come. */
-static uint64_t look_from(const struct imap_folder *folder, bool keep)
+/*
+ * The first UID to look at; what stays is looked at again when its time has come, and so is everything. A
+ * clock that was set back is no reason to wait for years.
+ */
+static uint64_t look_from(const struct imap_folder *folder, bool keep, int64_t now)
 {
 	const struct imap_staying *staying = &folder->staying;
-	const int64_t left = staying->again - time(NULL);
-	uint64_t from = keep && folder->next ? folder->next : 1;
+	const int64_t left = staying->again - now, since = now - folder->looked;
 
-	/* A clock that was set back is no reason to wait for years. */
-	if (staying->first && staying->first < from && (left <= 0 || left > REFUSED_SECONDS))
-		from = staying->first;
-	return from;
+	if (!keep || folder->next == 0 || since < 0 || since >= WHOLE_SECONDS)
+		return 1;
+	if (staying->first && staying->first < folder->next &&
+		(left <= 0 || left > REFUSED_SECONDS))
+		return staying->first;
+	return folder->next;
 }
 
 /* ---- a chunk ---- */
@@ -308,6 +330,7 @@ static void note_not_given(struct pull *pull)
 		session->report.done++;
 		session_stays(session, "the server lists UID %u of folder %s and does not give it",
 			pull->messages[i].uid, pull->folder->name);
+		session_refused(session, &pull->messages[i].key);
 		leave_there(pull, pull->messages[i].uid);
 	}
 }
@@ -330,6 +353,8 @@ static int pull_chunk(struct pull *pull, const uint32_t *uids, size_t count)
 		pull->found += pull->missing;
 		return 0;
 	}
+	if (judge_untold(pull) != 0)
+		return -1;
 	drop_unwanted(pull);
 	session->settled = on_settled;
 	session->settled_owner = pull;
@@ -353,8 +378,6 @@ static int expire_chunk(struct pull *pull, const uint32_t *uids, size_t count)
 	struct session *session = pull->imap->session;
 
 	pull->gone_count = 0;
-	if (judge_untold(pull) != 0)
-		return -1;
 	for (size_t i = 0; i < count; i++)
 		pull->keys[i] = once_imap(session->options.account, pull->folder->remote,
 			pull->folder->uidvalidity, uids[i]);
@@ -381,7 +404,6 @@ static int expire(struct pull *pull)
 	struct mailimap_date *date =
 		mailimap_date_new(tm.tm_mday, tm.tm_mon + 1, tm.tm_year + 1900);
 	struct mailimap_search_key *key = date ? mailimap_search_key_new_before(date) : NULL;
-		session_refused(session, &pull->messages[i].key);
 	if (!key)
 		LOG_FATAL("out-of-memory", LOG_STRING("what", "IMAP"));
 	int result = search(imap, key, 1, &uids, &count);
@@ -420,7 +442,8 @@ static int pull_new(struct pull *pull)
 {
 	struct imap *imap = pull->imap;
 	struct session *session = imap->session;
-	const uint64_t from = look_from(pull->folder, session->options.account->keep);
+	const int64_t now = time(NULL);
+	const uint64_t from = look_from(pull->folder, session->options.account->keep, now);
 	uint32_t *uids;
 	size_t count;
 
@@ -440,6 +463,8 @@ static int pull_new(struct pull *pull)
 	int result = search(imap, key, from, &uids, &count);
 	if (result == 0)
 		result = pull_uids(pull, uids, count);
+	if (result == 0 && from == 1)
+		pull->folder->looked = now;
 	if (result == 0 && session->options.purpose == SESSION_TEST)
 		session_tell(session,
 			"folder %s: %zu messages, of which %" PRIu64 " (%" PRIu64
@@ -458,9 +483,9 @@ int imap_pull_folder(struct imap *imap, struct imap_folder *folder)
 	pull->folder = folder;
 	memcpy(session->folder, folder->name, strlen(folder->name) + 1);
 	int result = open_folder(imap, folder);
-	if (result == 0)
+	if (result == 0 && !folder->closed)
 		result = pull_new(pull);
-	if (result == 0 && session->options.purpose != SESSION_TEST)
+	if (result == 0 && !folder->closed && session->options.purpose != SESSION_TEST)
 		result = expire(pull);
 	mem_free(pull);
 	return result;

@@ -50,7 +50,7 @@ struct bridge_account {
 	uint64_t port; /* 0: the usual one */
 	char *tls;
 	char *ca_file;
-	char *pin; /* SHA-256 of the server's public key, hexadecimal or base64 */
+	char *pin; /* SHA-256 of the server's public key, hexadecimal */
 	char *user;
 	char *password_file;
 	struct settings_list password_command, token_command; /* program and arguments */

@@ -6,7 +6,7 @@ import unittest
 
 from host import Host, address, wait_for
 from hostile import Scripted, imap, pop3
-from remote import bridge
+from remote import bridge, stored
 
 LARGE = b"".join(b"%069d\r\n" % number for number in range(10_000))
 GOOD, BAD = "ya29.good-token", "ya29.old-token"
@@ -67,7 +67,10 @@ class Scripts(unittest.TestCase):
         cls.remotes, cls.heard, cls.mail, cls.sections = {}, {}, {}, []
         for name, protocol, mechanism, at_once, token in logins():
             cls.add_login(name, protocol, mechanism, at_once, token)
-        cls.add("no-uidl", "pop3", lambda mail: pop3(mail, uidl="-ERR no such command\r\n"), count=2, every="1s")
+        cls.add("no-uidl", "pop3", lambda mail: pop3(mail, capa="+OK\r\nUSER\r\n.\r\n", uidl="-ERR no such command\r\n"), count=2, every="1s")
+        # UIDLs that are not told now and then: with those it has been told by, each is here.
+        cls.told_uidl = iter(range(1 << 30))
+        cls.add("no-uidl-now", "pop3", lambda mail: pop3(mail, uidl=cls.uidl_at_times(mail)), count=2, every="1s")
         cls.add("no-uidplus", "imap", lambda mail: imap(mail), idle="no", every="1s", keep="no")
         cls.add("no-idle", "imap", lambda mail: imap(mail, capabilities="IMAP4rev1", noop=cls.tell(mail)), every="1h")
         cls.validity = 7
@@ -84,6 +87,25 @@ class Scripts(unittest.TestCase):
         cls.add("crumbs", "imap", lambda mail: imap(mail, uid_fetch=cls.slices(mail, 100_000)), tail=LARGE, idle="no")
         cls.add("halfway", "imap", lambda mail: imap(mail, uid_fetch=cls.slices(mail, 1 << 30, gone_at=1)), tail=LARGE, idle="no", keep="no", every="1s")
         cls.add("not-given", "imap", lambda mail: imap(mail, uid_fetch=cls.slices(mail, 1 << 30, gone_at=0)), idle="no", every="1s")
+        # Nothing told of the first, which is there (until it is told) or has gone; flags and size told by themselves.
+        cls.tells = False
+        cls.add("untold", "imap", lambda mail: imap(mail, uid_fetch=cls.fetch(mail, size=lambda uid: uid != 1 or cls.tells)), count=2, idle="no", keep="no", every="1s")
+        cls.add("gone", "imap", lambda mail: imap(mail, uid_fetch=cls.fetch(mail, size=lambda uid: uid != 1), uid_search=cls.gone), count=2, idle="no", every="1s")
+        cls.add("pieces", "imap", lambda mail: imap(mail, uid_fetch=cls.fetch(mail, pieces=True)), idle="no")
+        # One that a server cannot read, and so gives none of those asked for with it, or those before it; one that it lost.
+        for name, before in (("unreadable", False), ("unreadable-behind", True)):
+            cls.add(name, "imap", lambda mail, before=before: imap(mail, uid_fetch=cls.fetch(mail, bad=2, before=before)),
+                    count=4, idle="no", keep="no", every="1s")
+        cls.add("all-unreadable", "imap", lambda mail: imap(mail, uid_fetch=lambda talk, told: talk.no("later") if "BODY" in told
+                                                            else cls.fetch(mail)(talk, told)), count=20, idle="no", keep="no")
+        cls.add("lost-imap", "imap", lambda mail: imap(mail, uid_fetch=cls.fetch(mail, empty=1)), count=2, idle="no", keep="no", every="1s")
+        cls.add("lost-pop3", "pop3", lambda mail: pop3(mail, retr=cls.retr(mail, 1)), count=2, keep="no", every="1s")
+        cls.add("undeletable", "imap", lambda mail: imap(mail, capabilities="IMAP4rev1 UIDPLUS", uid_store=lambda talk, _: talk.no("read-only")),
+                count=2, idle="no", keep="no", every="1s")
+        cls.add("locked", "imap", lambda mail: imap(mail, list='* LIST () "/" Locked\r\n* LIST () "/" INBOX\r\n', examine=cls.locked(mail)),
+                folders="*", every="1s")
+        # Two folders that have one name here; each has a first message, and the same UIDVALIDITY.
+        cls.add("one-name", "imap", lambda mail: imap(mail, list='* LIST () "." a/b\r\n* LIST () "." a_b\r\n'), folders="*", idle="no", every="1s")
         # What it was told, a server says again.
         cls.add("echo-pop3", "pop3", lambda mail: pop3(mail, **{"pass": lambda talk, told: talk.send(f"-ERR no {told} here\r\n")}))
         cls.add("echo-imap", "imap", lambda mail: imap(mail, login=lambda talk, told: talk.no(told)))
@@ -134,6 +156,55 @@ class Scripts(unittest.TestCase):
         return fetch
 
     @staticmethod
+    def fetch(mail, size=lambda uid: True, pieces=False, bad=None, before=False, empty=None):
+        """Answers to UID FETCH; a message that is bad is refused, with all or those behind it, and one that is empty has nothing in it."""
+        def uids(words):
+            for word in words.split(","):
+                first, _, last = word.partition(":")
+                yield from range(int(first), int(last or first) + 1)
+
+        def answer(talk, arguments):
+            numbers, _, items = arguments.partition(" ")
+            wanted = [uid for uid in uids(numbers) if uid <= len(mail)]
+            refused = "BODY" in items and bad in wanted
+            for uid in wanted[:wanted.index(bad) if before else 0] if refused else wanted:
+                body = mail[uid - 1] if uid != empty else b""
+                told = ["FLAGS (\\Seen)", f"RFC822.SIZE {len(mail[uid - 1])}"] if size(uid) else ["FLAGS (\\Seen)"]
+                if "BODY" in items:
+                    talk.send(f"* {uid} FETCH (UID {uid} BODY[] {{{len(body)}}}\r\n".encode() + body + b")\r\n")
+                for word in told if pieces else [" ".join(told)]:
+                    talk.send(f"* {uid} FETCH (UID {uid} {word})\r\n")
+            talk.no("cannot read it") if refused else talk.ok()
+        return answer
+
+    @staticmethod
+    def gone(talk, arguments):
+        talk.send("* SEARCH 1 2\r\n" if "*" in arguments else "* SEARCH\r\n")
+        talk.ok()
+
+    @staticmethod
+    def retr(mail, empty):
+        def answer(talk, number):
+            talk.send(b"+OK\r\n" + (mail[int(number) - 1] if int(number) != empty else b"") + b".\r\n")
+        return answer
+
+    @classmethod
+    def uidl_at_times(cls, mail):
+        def answer(talk, _):
+            talk.send("+OK\r\n" + "".join(f"{at} u{at}\r\n" for at in range(1, len(mail) + 1)) + ".\r\n"
+                      if next(cls.told_uidl) % 2 == 0 else "-ERR [SYS/TEMP] not now\r\n")
+        return answer
+
+    @staticmethod
+    def locked(mail):
+        def answer(talk, name):
+            if "Locked" in name:
+                return talk.no("not yours")
+            talk.send(f"* {len(mail)} EXISTS\r\n* OK [UIDVALIDITY 7] .\r\n")
+            return talk.ok()
+        return answer
+
+    @staticmethod
     def tell(mail):
         def noop(talk, _):
             talk.send(f"* {len(mail)} EXISTS\r\n")
@@ -170,6 +241,19 @@ class Scripts(unittest.TestCase):
 
     def said(self, name, word):
         return sum(word in line for line in self.remotes[name].seen)
+
+    def deleted(self, name):
+        """Which UIDs or numbers the server was told to delete."""
+        found = set()
+        for line in list(self.remotes[name].seen):
+            words = line.split()
+            if words[0] == "DELE":
+                found.add(words[1])
+            elif "STORE" in words:
+                for part in words[3].split(","):
+                    first, _, last = part.partition(":")
+                    found.update(map(str, range(int(first), int(last or first) + 1)))
+        return found
 
     def here(self, name):
         return sum(f"Subject: {name} ".encode() in held for held in self.host.messages("alice"))
@@ -257,6 +341,64 @@ class Scripts(unittest.TestCase):
                 self.stays(name, "notice: messages stay there (1): the server lists UID 1 of folder INBOX and does not give it", "LOGOUT")
                 self.assertEqual(self.here(name), 0)
                 self.assertEqual(self.said(name, "STORE"), 0)
+
+    def test_what_is_listed_and_not_told_of(self):
+        words = "notice: messages stay there (1): the server lists UID 1 of folder INBOX and does not tell its size"
+        self.stays("untold", words, "LOGOUT")
+        self.assertEqual((self.here("untold"), self.deleted("untold")), (1, {"2"}))
+        type(self).tells = True
+        wait_for(lambda: self.here("untold") == 2, "the message that is told of now")
+        wait_for(lambda: "1" in self.deleted("untold") and words not in self.listed("untold"), "all is well")
+
+    def test_what_has_gone_before_it_was_told_of(self):
+        wait_for(lambda: self.said("gone", "LOGOUT") > 2, "some polls")
+        self.assertEqual(self.here("gone"), 1)
+        self.assertNotIn("stay there", self.listed("gone"))
+
+    def test_told_in_pieces(self):
+        wait_for(lambda: self.here("pieces") == 1, "the message")
+        self.assertEqual([flags for octets, flags, _ in stored(self.host) if b"Subject: pieces 0" in octets], ["S"])
+
+    def test_one_that_cannot_be_read_holds_nothing_up(self):
+        for name in ("unreadable", "unreadable-behind"):
+            with self.subTest(name):
+                self.stays(name, "notice: messages stay there (1): the server lists UID 2 of folder INBOX and does not give it", "LOGOUT")
+                self.assertEqual((self.here(name), self.deleted(name)), (3, {"1", "3", "4"}))
+
+    def test_all_refused_is_no_verdict_on_each(self):
+        """Perhaps it is busy: after some the server is left, and asked again as after any fault."""
+        words = "error: messages cannot be fetched; the server says: later"
+        wait_for(lambda: words in self.listed("all-unreadable"), words)
+        self.assertLess(self.said("all-unreadable", "BODY") / self.remotes["all-unreadable"].connections, 12)
+        self.assertEqual((self.here("all-unreadable"), self.deleted("all-unreadable")), (0, set()))
+
+    def test_one_that_comes_empty_is_not_had(self):
+        for name, words, end in (("lost-imap", "lists UID 1 of folder INBOX and does not give it", "LOGOUT"),
+                                 ("lost-pop3", "does not give message 1: an empty answer", "QUIT")):
+            with self.subTest(name):
+                self.stays(name, f"notice: messages stay there (1): the server {words}", end)
+                self.assertEqual((self.here(name), self.deleted(name)), (1, {"2"}))
+
+    def test_what_cannot_be_deleted_there(self):
+        self.stays("undeletable", "notice: what is here of folder INBOX cannot be deleted there; the server says: read-only", "LOGOUT")
+        self.assertEqual(self.here("undeletable"), 2)
+        self.assertNotIn("error:", self.listed("undeletable"))
+        self.assertEqual(self.said("undeletable", "EXPUNGE"), 0)
+
+    def test_a_folder_that_is_not_opened(self):
+        """The others are pulled, and waited in."""
+        wait_for(lambda: self.said("locked", "IDLE"), "the wait in INBOX")
+        self.assertIn("notice: folder Locked cannot be opened; the server says: not yours", self.listed("locked"))
+        self.assertEqual(self.here("locked"), 1)
+
+    def test_folders_of_one_name(self):
+        self.stays("one-name", "notice: the server has several folders that are all a_b here; their mail goes into the one mailbox", "LOGOUT")
+        self.assertEqual(len(stored(self.host, folder="a_b")), 2)
+
+    def test_uidls_that_are_not_told_now(self):
+        wait_for(lambda: "error: the messages' UIDLs are not told; the server says: [SYS/TEMP]" in self.listed("no-uidl-now"), "the error")
+        self.assertEqual(self.here("no-uidl-now"), 2)
+        self.assertEqual(self.said("no-uidl-now", "RETR"), 2)
 
     def test_secrets_that_a_server_says_again(self):
         coded = base64.b64encode(b"\0anna\0secret").decode()

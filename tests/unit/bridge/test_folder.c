@@ -71,6 +71,11 @@ static void test_readable(void **state)
 		{ "", '.', NULL },
 		{ "a\001b", '.', NULL },
 		{ "\xff", '.', NULL },
+		{ "\xc2\xa0", '.', "\xc2\xa0" },
+		{ "\xc2\x9b", '.', NULL },
+		{ "a\xe2\x80\xa8", '.', NULL },
+		{ "a\xe2\x80\xa9z", '.', NULL },
+		{ "a\xe2\x80\xa7", '.', "a\xe2\x80\xa7" },
 		{ "&AC8-", '.', "_" },
 	};
 
