@@ -26,8 +26,10 @@ enum {
 	VERDICT_SECONDS = 600,
 };
 
-static const char usage[] = "usage: mda -d ADDRESS [-a DETAIL] [-f SENDER] [-c FILE | -s SOCKET]\n"
-			    "Delivers standard input to ADDRESS through the running host.\n";
+static const char usage[] =
+	"usage: mda -d ADDRESS [-a DETAIL] [-f SENDER] [-c FILE | -s SOCKET]\n"
+	"Delivers standard input to ADDRESS through the running host.\n"
+	"Without arguments it is a part of that host; restante run starts it.\n";
 /* The host's `separators` may be set otherwise; then the address is to be given whole. */
 #define DETAIL_SEPARATOR "+"
 static const char preset_socket[] = "/var/lib/restante/run/lmtp";
@@ -318,7 +320,9 @@ static int converse(struct delivery *delivery)
 	int status;
 
 	if (lmtp_client_connect(&delivery->client, delivery->socket) != 0)
-		return lost(delivery->socket);
+		return fail(EX_TEMPFAIL,
+			"%s: %s; does the host run? -c names its settings, -s its socket",
+			delivery->socket, strerror(errno));
 	status = greet(delivery);
 	if (!status)
 		status = send_envelope(delivery);
@@ -386,6 +390,10 @@ static int run(struct delivery *delivery, int argc, char **argv)
 
 int deliver_stdin(int argc, char **argv)
 {
+	if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+		fputs(usage, stdout);
+		return EX_OK;
+	}
 	struct delivery delivery = { .arena = arena_new(1024) };
 
 	delivery.piece = mem_new(PIECE);

@@ -58,15 +58,6 @@ static bool is_busy(const struct worker *worker)
 	return worker->session_count > 0;
 }
 
-static bool is_delivery(int argc, char **argv)
-{
-	for (int i = 1; i < argc; i++) {
-		if (strncmp(argv[i], "-d", 2) == 0)
-			return true;
-	}
-	return false;
-}
-
 int main(int argc, char **argv)
 {
 	static const struct role role = {
@@ -84,5 +75,6 @@ int main(int argc, char **argv)
 	};
 
 	sys_hold_standard();
-	return is_delivery(argc, argv) ? deliver_stdin(argc, argv) : role_main(argc, argv, &role);
+	/* The supervisor gives none. */
+	return argc > 1 ? deliver_stdin(argc, argv) : role_main(argc, argv, &role);
 }

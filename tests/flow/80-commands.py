@@ -261,6 +261,17 @@ class Commands(unittest.TestCase):
             self.assertEqual(done.returncode, 0, program)
             self.assertIn(os.path.basename(program).encode(), done.stdout, program)
 
+    def test_what_delivers_by_hand(self):
+        """Of the roles the mda alone is a command, too, and says how."""
+        for words, code in ((("--help",), 0), (("x",), 64), (("-f", "bob@example.test"), 64), (("-d", "a", "-c", "b", "-s", "c"), 64)):
+            done = subprocess.run([build_dir() / "libexec/mda", *words], capture_output=True, timeout=PATIENCE)
+            self.assertEqual(done.returncode, code, words)
+            self.assertTrue((done.stderr if code else done.stdout).startswith(b"usage: mda -d ADDRESS "), done)
+        done = subprocess.run([build_dir() / "libexec/mda", "-d", "alice@example.test", "-s", self.host.dir / "no-such"],
+                              input=b"x\n", capture_output=True, timeout=PATIENCE)
+        self.assertEqual(done.returncode, 75)
+        self.assertIn(b"/no-such: No such file or directory; does the host run?", done.stderr)
+
     def test_help_of_every_command(self):
         """By --help and by help, within a terminal; and it names each verb that a wrong one is answered with."""
         overview = self.host.command("--help").stdout.decode()
