@@ -52,7 +52,8 @@ static const struct subcommand subcommands[] = {
 		"  --manual               the same as a manual page\n",
 		.function = command_check },
 	{ .name = "user",
-		.usage = "add|list|quota|remove|passwd [ADDRESS] [--hash] [-c FILE]",
+		.usage = "add|list|quota|remove|passwd [ADDRESS [OCTETS [MESSAGES]]] [--hash] [-c "
+			 "FILE]",
 		.purpose = "add, list and remove users, set passwords and quotas",
 		.help = SETTINGS_HELP
 		"  --hash                 what is given is not a password but its crypt(5) hash\n"
@@ -95,7 +96,9 @@ static const struct subcommand subcommands[] = {
 		"mail.\n",
 		.function = command_domain },
 	{ .name = "store",
-		.usage = "verify [ADDRESS] | rebuild | stats | import --from dovecot DIR [-c FILE]",
+		.usage = "verify [ADDRESS] | rebuild | stats | import --from dovecot [--user "
+			 "ADDRESS] DIR "
+			 "[-c FILE]",
 		.purpose = "hold the index against the Maildirs, make it anew, count, import",
 		.help = SETTINGS_HELP
 		"  --from dovecot         import: what made the Maildir in DIR\n"
