@@ -210,6 +210,45 @@ void trace_date(time_t when, char out[TRACE_DATE_LENGTH + 1])
 	put_number(out + 23, 2, tm.tm_sec);
 }
 
+/* Whether the line ends as trace_date() has it. No other line does: words from outside hold no blanks. */
+static bool ends_with_date(struct text line)
+{
+	static const char form[] = "Aaa, 00 Aaa 0000 00:00:00 +0000";
+
+	if (line.len < TRACE_DATE_LENGTH)
+		return false;
+	line = text_from(line, line.len - TRACE_DATE_LENGTH);
+	for (size_t i = 0; i < TRACE_DATE_LENGTH; i++) {
+		const char c = line.ptr[i];
+		const char kind = c >= '0' && c <= '9'   ? '0'
+				  : c >= 'A' && c <= 'Z' ? 'A'
+				  : c >= 'a' && c <= 'z' ? 'a'
+							 : c;
+		if (kind != form[i])
+			return false;
+	}
+	return true;
+}
+
+size_t trace_received_length(struct text message)
+{
+	struct header_field field;
+	struct text rest = message, line;
+
+	if (header_next(&rest, &field) != 1)
+		return 0;
+	rest = field.whole;
+	while (rest.ptr && text_split(&rest, '\n', &line)) {
+		const size_t end = (size_t)(line.ptr + line.len - message.ptr) + 1;
+
+		if (line.len && line.ptr[line.len - 1] == '\r')
+			line.len--;
+		if (end <= field.whole.len && ends_with_date(line))
+			return end;
+	}
+	return field.whole.len;
+}
+
 static bool is_white(char c)
 {
 	return c == ' ' || c == '\t' || c == '\r' || c == '\n';

@@ -42,6 +42,13 @@ struct trace_received {
  */
 void trace_add_received(
 	struct buf *out, const struct trace_received *received, const char *line_end);
+/*
+ * Octets of the Received field at the start of a message, which trace_add_received() has made: it ends with
+ * its date, even where what a client sent behind it begins with a blank and would continue it. A field of
+ * other make ends where RFC 5322 has it end; 0: there is no field.
+ */
+size_t trace_received_length(struct text message);
+
 void trace_add_return_path(struct buf *out, const struct address *sender, const char *line_end);
 void trace_add_delivered_to(struct buf *out, struct text address, const char *line_end);
 

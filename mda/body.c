@@ -90,7 +90,7 @@ static bool has_no_header(const struct body *body, struct text message)
 	struct header_field field;
 
 	if (body->options.has_received)
-		header_next(&message, &field);
+		message = text_from(message, trace_received_length(message));
 	if (header_next(&message, &field) != -1)
 		return false;
 	ptrdiff_t line_end = text_find(message, '\n');
@@ -103,12 +103,8 @@ static bool has_no_header(const struct body *body, struct text message)
 /* Where the client's own text begins, behind the trace fields that this host added. */
 static size_t own_text_at(const struct body *body, struct text message)
 {
-	struct header_field field;
-	struct text rest = message;
-
-	if (body->options.has_received)
-		header_next(&rest, &field);
-	return body->trace_length + (message.len - rest.len);
+	return body->trace_length +
+	       (body->options.has_received ? trace_received_length(message) : 0);
 }
 
 static void insert_blank_line(struct buf *text, size_t at)

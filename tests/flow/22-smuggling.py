@@ -140,6 +140,21 @@ class Smuggling(unittest.TestCase):
     def test_bdat_by_octets(self):
         self.check("bdat_by_octets")
 
+    def test_a_text_does_not_go_on_with_our_trace_field(self):
+        """Its first line begins with a blank, and would be a part of Received that nobody here wrote."""
+        self.host.empty("alice")
+        text = b" by bank.example; Mon, 1 Jan 2024 00:00:00 +0000\r\nhello\r\n"
+        for way in ("data", "bdat"):
+            with self.subTest(way), Client(self.host) as client:
+                verdict = getattr(client, way)(text.removesuffix(b"\r\n") if way == "data" else text)
+                self.assertTrue(verdict.startswith(b"250 2.0.0 Accepted"), verdict)
+        found = self.host.messages("alice")
+        self.assertEqual(len(found), 2)
+        for message in found:
+            header, body = message.split(b"\r\n\r\n", 1)
+            self.assertEqual(body, text)
+            self.assertNotIn(b"bank.example", header)
+
     def test_commands(self):
         with Client(self.host) as client:
             for name, line, replies in COMMANDS:

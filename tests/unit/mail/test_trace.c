@@ -323,6 +323,39 @@ static void own_fields_are_recognised(void **state)
 	buf_release(&out);
 }
 
+static void own_received_ends_with_its_date(void **state)
+{
+	static const char *const ends[] = { "\n", "\r\n" };
+	static const struct {
+		struct text message;
+		size_t length;
+	} others[] = {
+		{ T("Received: x\n y\nA: b\n"), 15 },
+		{ T("Received: x; Sun, 22 Nov 2026 10:00:00 +0000"), 44 },
+		{ T("Received: x Sun, 22 Nov 2026 10:00:00 +0000,\n y\n\n"), 48 },
+		{ T("Received: x Sun, 22 Nov 2026 10-00:00 +0000\n y\n\n"), 47 },
+		{ T("no field\n"), 0 },
+		{ T("\nA: b\n"), 0 },
+		{ T(""), 0 },
+	};
+	struct buf out = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < 2 * COUNT(received_cases); i++) {
+		buf_clear(&out);
+		trace_add_received(&out, &received_cases[i / 2].received, ends[i % 2]);
+		const size_t length = buf_length(&out);
+
+		CHECK_NUMBER(trace_received_length(buf_text(&out)), length, buf_text(&out));
+		buf_add_string(&out, "\tby x; Sun, 22 Nov 2026 10:00:00 +0000\nA: b\n");
+		CHECK_NUMBER(trace_received_length(buf_text(&out)), length, buf_text(&out));
+	}
+	buf_release(&out);
+	for (size_t i = 0; i < COUNT(others); i++)
+		CHECK_NUMBER(trace_received_length(others[i].message), others[i].length,
+			others[i].message);
+}
+
 static void protocols_are_named(void **state)
 {
 	static const struct {
@@ -358,6 +391,7 @@ int main(void)
 		cmocka_unit_test(every_month_and_day_has_its_name),
 		cmocka_unit_test(loops_are_found),
 		cmocka_unit_test(own_fields_are_recognised),
+		cmocka_unit_test(own_received_ends_with_its_date),
 		cmocka_unit_test(protocols_are_named),
 	};
 

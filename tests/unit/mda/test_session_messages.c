@@ -57,6 +57,10 @@ static void smtp_in_names_the_message(void **state)
 	harness_expect(h, "501 5.5.4 *");
 }
 
+#define RECEIVED(end) \
+	"Received: from x ([192.0.2.1]) by y with ESMTP id 1;" end "\tSun, 22 Nov 2026 10:00:00 " \
+	"+0000" end
+
 static void a_text_without_header_stays_a_body(void **state)
 {
 	static const struct {
@@ -79,6 +83,13 @@ static void a_text_without_header_stays_a_body(void **state)
 		{ true, "Received: x\r\nSubject: y\r\n\r\nz\r\n",
 			"Received: x\nSubject: y\n\nz\n" },
 		{ true, "Received: x\r\n", "Received: x\n" },
+		/* Nor does it go on with our trace field, as a forged part of that. */
+		{ true, RECEIVED("\r\n") " by bank.test\r\nhello\r\n",
+			RECEIVED("\n") "\n by bank.test\nhello\n" },
+		{ true, RECEIVED("\r\n") "\tReturn-Path: <x@y>\r\n\r\nz\r\n",
+			RECEIVED("\n") "\n\tReturn-Path: <x@y>\n\nz\n" },
+		{ true, RECEIVED("\r\n") "Subject: y\r\n\r\nz\r\n",
+			RECEIVED("\n") "Subject: y\n\nz\n" },
 		/* What looks like a field there is text. */
 		{ false, "hello\r\nReturn-Path: <x@y>\r\nbye\r\n",
 			"\nhello\nReturn-Path: <x@y>\nbye\n" },
