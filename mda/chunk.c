@@ -40,6 +40,9 @@ static bool skip_chunk(struct session *session)
 	session->phase = SESSION_COMMANDS;
 	session_set_timeout(session);
 	session_fault(session, chunk->refusal);
+	/* Amid the chunk it could not be told. */
+	if (session->worker->stopping)
+		session_stop(session);
 	return true;
 }
 

@@ -225,6 +225,21 @@ static void empty_chunks_come_to_an_end(void **state)
 	harness_expect(h, "421 4.7.0 *");
 }
 
+/* A chunk that belongs to no message keeps nobody when the host stops. */
+static void a_stop_amid_a_refused_chunk_is_told(void **state)
+{
+	struct harness *h = *state;
+
+	harness_greet(h, false);
+	harness_say(h, MAIL "BDAT 4\r\nab");
+	harness_expect(h, "250 *");
+	worker_stop(h->worker);
+	harness_settle(h);
+	harness_expect_nothing(h);
+	harness_say(h, "cd");
+	expect_all(h, "503 5.5.1 *|421 4.3.2 *|");
+}
+
 static int set_up(void **state)
 {
 	log_open("test", LOG_LEVEL_ERROR + 1);
@@ -250,6 +265,7 @@ int main(void)
 		TEST(half_a_message_is_dropped),
 		TEST(a_message_over_the_limit_is_refused),
 		TEST(empty_chunks_come_to_an_end),
+		TEST(a_stop_amid_a_refused_chunk_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
