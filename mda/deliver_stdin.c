@@ -119,8 +119,8 @@ static void read_detail(struct delivery *delivery)
 		return;
 	whole.local = text_format(
 		delivery->arena, "%.*s" DETAIL_SEPARATOR "%s", TEXT_ARG(whole.local), detail);
-	if (address_parse(delivery->arena, address_print(delivery->arena, &whole), false,
-		    &parsed) == ADDRESS_OK)
+	if (address_parse(delivery->arena, address_print(delivery->arena, &whole), true, &parsed) ==
+		ADDRESS_OK)
 		delivery->recipient = parsed;
 	else
 		fail(0, "detail cannot stand in an address, delivering without it");
@@ -135,7 +135,7 @@ static int read_recipient(struct delivery *delivery)
 		return EX_OK;
 	}
 	enum address_fault fault =
-		address_parse(delivery->arena, given, false, &delivery->recipient);
+		address_parse(delivery->arena, given, true, &delivery->recipient);
 	if (fault != ADDRESS_OK)
 		return fail(EX_USAGE, "\"%s\" is not an address, give it whole: %s",
 			delivery->recipient_option, address_fault_text(fault));
@@ -157,7 +157,7 @@ static void read_sender(struct delivery *delivery, struct text given)
 		return;
 	if (text_find(given, '@') < 0 && gethostname(host, sizeof(host) - 1) == 0)
 		given = text_format(delivery->arena, "%.*s@%s", TEXT_ARG(given), host);
-	if (address_parse(delivery->arena, given, false, &delivery->sender) != ADDRESS_OK)
+	if (address_parse(delivery->arena, given, true, &delivery->sender) != ADDRESS_OK)
 		fail(0, "sender \"%.*s\" is not an address, delivering without one",
 			TEXT_ARG(given));
 }
@@ -264,20 +264,32 @@ static int greet(struct delivery *delivery)
 		text_format(delivery->arena, "LHLO %s\r\n", named ? host : "localhost"), 2, "LHLO");
 }
 
+static bool is_ascii(struct text in)
+{
+	for (size_t i = 0; i < in.len; i++) {
+		if ((unsigned char)in.ptr[i] > 127)
+			return false;
+	}
+	return true;
+}
+
 static int send_envelope(struct delivery *delivery)
 {
 	const struct text sender = address_print(delivery->arena, &delivery->sender);
 	struct text recipient = delivery->recipient.local;
 	int status;
 
+	if (delivery->recipient.domain.len)
+		recipient = address_print(delivery->arena, &delivery->recipient);
+	/* A server without SMTPUTF8 (RFC 6531) says itself what it makes of such an address. */
+	const bool utf8 = delivery->client.utf8 && !(is_ascii(sender) && is_ascii(recipient));
 	status = say(delivery,
-		text_format(delivery->arena, "MAIL FROM:<%.*s>%s\r\n", TEXT_ARG(sender),
-			delivery->client.eight_bit ? " BODY=8BITMIME" : ""),
+		text_format(delivery->arena, "MAIL FROM:<%.*s>%s%s\r\n", TEXT_ARG(sender),
+			delivery->client.eight_bit ? " BODY=8BITMIME" : "",
+			utf8 ? " SMTPUTF8" : ""),
 		2, "sender");
 	if (status)
 		return status;
-	if (delivery->recipient.domain.len)
-		recipient = address_print(delivery->arena, &delivery->recipient);
 	status = say(delivery,
 		text_format(delivery->arena, "RCPT TO:<%.*s>\r\n", TEXT_ARG(recipient)), 2,
 		delivery->recipient_option);

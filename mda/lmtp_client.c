@@ -114,11 +114,13 @@ int lmtp_client_reply(struct lmtp_client *client, unsigned seconds, struct reply
 {
 	int last;
 
-	client->eight_bit = false;
+	client->eight_bit = client->utf8 = false;
 	do {
 		last = read_line(client, seconds, reply);
 		if (last >= 0 && text_equal_nocase(reply->text, TEXT("8BITMIME")))
 			client->eight_bit = true;
+		if (last >= 0 && text_equal_nocase(reply->text, TEXT("SMTPUTF8")))
+			client->utf8 = true;
 	} while (last == 0);
 	return last > 0 ? 0 : -1;
 }

@@ -15,6 +15,7 @@ struct lmtp_client {
 	struct wire_lines lines;
 	struct reply_reader reader;
 	bool eight_bit; /* the last reply listed 8BITMIME */
+	bool utf8;      /* likewise SMTPUTF8 */
 };
 
 /* 0, or -1 with errno. */

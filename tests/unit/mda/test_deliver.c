@@ -364,6 +364,7 @@ static void wrong_arguments_are_told(void **state)
 		{ "-d", "", NULL },
 		{ "-d", "alice@example.test\r\nRSET", NULL },
 		{ "-d", "alice@", NULL },
+		{ "-d", "\xe4@example.test", NULL },
 	};
 
 	(void)state;
@@ -407,6 +408,10 @@ static void a_detail_joins_the_user(void **state)
 		/* What cannot stand in an address must not cost the message. */
 		{ "a\r\nQUIT", "RCPT TO:<alice@example.test>\r\n" },
 		{ "\xff", "RCPT TO:<alice@example.test>\r\n" },
+		{ "gr\xc3\xbc\xc3\x9f"
+		  "e",
+			"RCPT TO:<alice+gr\xc3\xbc\xc3\x9f"
+			"e@example.test>\r\n" },
 	};
 
 	(void)state;
@@ -415,6 +420,41 @@ static void a_detail_joins_the_user(void **state)
 			(const char *const[]){ "-s", socket_path, "-a", cases[i].detail, "-d",
 				"alice@example.test", NULL });
 		assert_int_equal(result.status, EX_OK);
+		assert_string_equal(result.rcpt, cases[i].rcpt);
+		buf_release(&result.message);
+	}
+}
+
+static void addresses_beyond_ascii_are_announced(void **state)
+{
+	static const struct {
+		const char *lhlo, *sender, *recipient, *mail, *rcpt;
+	} cases[] = {
+		{ "250-x\r\n250-SMTPUTF8\r\n250 8BITMIME\r\n", "\xc3\xa4@b.test", "a@b.test",
+			"MAIL FROM:<\xc3\xa4@b.test> BODY=8BITMIME SMTPUTF8\r\n",
+			"RCPT TO:<a@b.test>\r\n" },
+		{ "250-x\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n", "", "\xc3\xa4@\xc3\xb6.test",
+			"MAIL FROM:<> BODY=8BITMIME SMTPUTF8\r\n",
+			"RCPT TO:<\xc3\xa4@\xc3\xb6.test>\r\n" },
+		{ "250-x\r\n250 SMTPUTF8\r\n", "a@b.test", "a@b.test", "MAIL FROM:<a@b.test>\r\n",
+			"RCPT TO:<a@b.test>\r\n" },
+		{ "250 x\r\n", "\xc3\xa4@b.test", "a@b.test", "MAIL FROM:<\xc3\xa4@b.test>\r\n",
+			"RCPT TO:<a@b.test>\r\n" },
+		/* No UTF-8: nobody. */
+		{ "250-x\r\n250 SMTPUTF8\r\n", "\xe4@b.test", "a@b.test", "MAIL FROM:<>\r\n",
+			"RCPT TO:<a@b.test>\r\n" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct script script = all_good;
+
+		script.lhlo = cases[i].lhlo;
+		struct result result = deliver(TEXT("x\n"), &script,
+			(const char *const[]){ "-s", socket_path, "-f", cases[i].sender, "-d",
+				cases[i].recipient, NULL });
+		assert_int_equal(result.status, EX_OK);
+		assert_string_equal(result.mail, cases[i].mail);
 		assert_string_equal(result.rcpt, cases[i].rcpt);
 		buf_release(&result.message);
 	}
@@ -485,6 +525,7 @@ int main(void)
 		cmocka_unit_test(input_that_cannot_be_read_is_not_sent),
 		cmocka_unit_test(postmaster_needs_no_domain),
 		cmocka_unit_test(a_detail_joins_the_user),
+		cmocka_unit_test(addresses_beyond_ascii_are_announced),
 		cmocka_unit_test(the_socket_is_found),
 	};
 
