@@ -3,11 +3,10 @@
 import concurrent.futures
 import os
 import re
-import subprocess
 import threading
 import unittest
 
-from host import PATIENCE, Host, build_dir, wait_for
+from host import Host, build_dir, on_a_terminal, wait_for
 
 MESSAGE = b"Subject: %d\r\n\r\nbody\r\n"
 
@@ -127,8 +126,7 @@ class Verify(unittest.TestCase):
 
     def test_progress_on_a_terminal(self):
         command = f"{build_dir()}/restante store verify -c {self.conf}"
-        said = subprocess.run(["script", "-qec", command, "/dev/null"], stdin=subprocess.DEVNULL,
-                              capture_output=True, timeout=PATIENCE).stdout.decode()
+        said = on_a_terminal(command).decode()
         self.assertIn("[########################################] 40 of 40 messages", said)
 
     def make_folder(self):
@@ -165,8 +163,7 @@ class Verify(unittest.TestCase):
         command = f"{build_dir()}/restante store rebuild -c {self.conf}"
 
         def moves():
-            said = subprocess.run(["script", "-qec", command, "/dev/null"], stdin=subprocess.DEVNULL,
-                                  capture_output=True, timeout=PATIENCE).stdout.decode()
+            said = on_a_terminal(command).decode()
             self.assertIn("rebuilt: 20040 messages", said)
             seen = re.findall(r"\] (\d) of 3 users, (\d+) messages", said)
             self.assertEqual(seen[-1], ("3", "20040"), said)
