@@ -386,6 +386,20 @@ bool limits_take(struct limits *limits, const struct limits_client *client, enum
 	return count(limits, client, rate, allowance, now, false);
 }
 
+void limits_give_back(struct limits *limits, const struct limits_client *client,
+	enum limits_rate rate, struct limits_allowance allowance)
+{
+	struct place *place = place_of(limits, client);
+
+	if (!place || allowance.count == 0)
+		return;
+	const uint64_t step = bucket_of(allowance, 0).step;
+	uint64_t stored = place->rate[rate], next;
+	do
+		next = stored > step ? stored - step : 0;
+	while (!atomic_compare_exchange_weak(&place->rate[rate], &stored, next));
+}
+
 void limits_charge(struct limits *limits, const struct limits_client *client, enum limits_rate rate,
 	struct limits_allowance allowance, int64_t now)
 {

@@ -93,6 +93,10 @@ uint64_t limits_connections(const struct limits *limits, const struct limits_cli
 bool limits_take(struct limits *limits, const struct limits_client *client, enum limits_rate rate,
 	struct limits_allowance allowance, int64_t now);
 
+/* One event that was counted by limits_take() under the same allowance did not come about. */
+void limits_give_back(struct limits *limits, const struct limits_client *client,
+	enum limits_rate rate, struct limits_allowance allowance);
+
 /* Count what has happened, allowed or not. */
 void limits_charge(struct limits *limits, const struct limits_client *client, enum limits_rate rate,
 	struct limits_allowance allowance, int64_t now);

@@ -171,14 +171,17 @@ static void refuse(struct guard *guard, const struct guard_client *client, uint6
 bool guard_take_message(struct guard *guard, const struct guard_client *client)
 {
 	const struct smtp_in_settings *settings = settings_of(guard);
+	const struct limits_allowance own = per_hour(settings->messages_per_hour);
 	struct limits *limits = limits_of(guard);
 	const int64_t now = worker_milliseconds();
 
-	if (limits_take(limits, &client->address, LIMITS_MESSAGES,
-		    per_hour(settings->messages_per_hour), now) &&
-		limits_take(limits, &client->everybody, LIMITS_MESSAGES,
-			per_hour(settings->messages_per_hour_total), now))
-		return true;
+	if (limits_take(limits, &client->address, LIMITS_MESSAGES, own, now)) {
+		if (limits_take(limits, &client->everybody, LIMITS_MESSAGES,
+			    per_hour(settings->messages_per_hour_total), now))
+			return true;
+		/* It is not to pay for what others used up. */
+		limits_give_back(limits, &client->address, LIMITS_MESSAGES, own);
+	}
 	refuse(guard, client, &guard->refused.messages);
 	return false;
 }

@@ -138,6 +138,28 @@ static void a_rate_is_let_go_bit_by_bit(void **state)
 	free_table(&table);
 }
 
+static void what_did_not_come_about_is_given_back(void **state)
+{
+	const struct limits_allowance none = { .count = 0, .period = HOUR };
+	struct table table = new_table(1);
+	struct limits_client client = enter(table.one, 1), nobody = { 0 };
+
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		assert_true(limits_take(table.one, &client, LIMITS_MESSAGES, three_an_hour, 1000));
+	limits_give_back(table.one, &client, LIMITS_MESSAGES, none);
+	limits_give_back(table.one, &client, LIMITS_CONNECTIONS, three_an_hour);
+	limits_give_back(table.one, &nobody, LIMITS_MESSAGES, three_an_hour);
+	assert_int_equal(
+		limits_level(table.one, &client, LIMITS_CONNECTIONS, three_an_hour, 1000), 0);
+	assert_false(limits_take(table.one, &client, LIMITS_MESSAGES, three_an_hour, 1000));
+	limits_give_back(table.one, &client, LIMITS_MESSAGES, three_an_hour);
+	assert_int_equal(limits_level(table.one, &client, LIMITS_MESSAGES, three_an_hour, 1000), 2);
+	assert_true(limits_take(table.one, &client, LIMITS_MESSAGES, three_an_hour, 1000));
+	assert_false(limits_take(table.one, &client, LIMITS_MESSAGES, three_an_hour, 1000));
+	free_table(&table);
+}
+
 static void what_happened_is_charged_beyond_the_bound_but_not_for_ever(void **state)
 {
 	struct table table = new_table(1);
@@ -507,6 +529,7 @@ int main(void)
 		cmocka_unit_test(connections_are_counted_over_all_workers),
 		cmocka_unit_test(a_dead_workers_connections_are_given_back),
 		cmocka_unit_test(a_rate_is_let_go_bit_by_bit),
+		cmocka_unit_test(what_did_not_come_about_is_given_back),
 		cmocka_unit_test(what_happened_is_charged_beyond_the_bound_but_not_for_ever),
 		cmocka_unit_test(no_limit_and_new_settings),
 		cmocka_unit_test(a_full_table_forgets_the_least),

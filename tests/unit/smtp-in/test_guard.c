@@ -268,6 +268,10 @@ static void messages_come_an_hour(void **state)
 	assert_true(guard_take_message(&fixture->guard, &other));
 	assert_false(guard_take_message(&fixture->guard, &other));
 	assert_int_equal(fixture->guard.refused.messages, 2);
+	/* What others used up has cost it nothing: one of its two is left. */
+	fixture->settings.messages_per_hour_total = 0;
+	assert_true(guard_take_message(&fixture->guard, &other));
+	assert_false(guard_take_message(&fixture->guard, &other));
 }
 
 static void failed_recipients_cost_time_and_then_all(void **state)
