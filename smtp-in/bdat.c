@@ -59,6 +59,12 @@ void bdat_refuse(struct session *session, struct text argument, struct reply rep
 		throw_away(session, reply);
 }
 
+/* It brings the message no nearer to its end, and costs its client nothing. */
+static bool is_idle(const struct bdat_chunk *chunk)
+{
+	return chunk->size == 0 && !chunk->last;
+}
+
 static bool fits(const struct session *session)
 {
 	const uint64_t limit = worker_settings(session->worker)->message_size;
@@ -86,10 +92,13 @@ enum commands_result bdat_run(struct session *session, struct text argument)
 	struct transaction *transaction = session->transaction;
 	const enum form form = parse(argument, &session->chunk);
 
-	/* A chunk that will be refused has its reply behind those to RCPT. */
-	if (transaction->awaited && (form != FORM_GOOD || !fits(session)))
+	/* A chunk that will be refused, or may end the session, has its reply behind those to RCPT. */
+	if (transaction->awaited &&
+		(form != FORM_GOOD || !fits(session) || is_idle(&session->chunk)))
 		return COMMANDS_WAIT;
 	if (!take_argument(session, argument))
+		return COMMANDS_DONE;
+	if (is_idle(&session->chunk) && !session_count_junk(session))
 		return COMMANDS_DONE;
 	if (transaction->recipients == 0) {
 		throw_away(session, REPLY(503, 5, 5, 1, "RCPT first"));
