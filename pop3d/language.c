@@ -27,6 +27,8 @@ static const struct {
 		"eine andere Sitzung hat dieses Postfach offen" },
 	{ "the message is gone: something else has deleted it",
 		"die Nachricht ist weg: etwas anderes hat sie gelöscht" },
+	{ "the message is not whole any more: something else has cut it short",
+		"die Nachricht ist nicht mehr ganz: etwas anderes hat sie gekürzt" },
 	{ "the store cannot do that now; try again later",
 		"der Speicher kann das jetzt nicht; später noch einmal versuchen" },
 	{ "the store is busy; try again in a moment",

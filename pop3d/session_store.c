@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/conn.h"
 #include "base/log.h"
@@ -241,6 +242,7 @@ static void wait_for_wanted(struct session *session)
 static void fetch_wanted(struct session *session)
 {
 	const uint32_t number = session->wanted;
+	const struct store_listing_entry *entry = &session->maildrop.listing->entry[number - 1];
 	struct ahead_message message;
 	struct buf uids = { 0 };
 
@@ -254,9 +256,14 @@ static void fetch_wanted(struct session *session)
 		return;
 	}
 	session->wanted = 0;
-	session_ok(
-		session, "%" PRIu64 " octets", session->maildrop.listing->entry[number - 1].wire);
-	session->transfer_uid = session->maildrop.listing->entry[number - 1].uid;
+	if (message.size < entry->size) {
+		close(message.fd);
+		session_refuse(session, "SYS/PERM",
+			"the message is not whole any more: something else has cut it short");
+		return;
+	}
+	session_ok(session, "%" PRIu64 " octets", entry->wire);
+	session->transfer_uid = entry->uid;
 	transfer_begin(&session->transfer, message.fd, message.size, session->wanted_lines);
 	if (session->store == NULL)
 		return;

@@ -77,8 +77,12 @@ int transfer_run(struct transfer *transfer, struct conn *conn)
 
 		if (got < 0 && errno == EINTR)
 			continue;
-		if (got < 0) {
-			LOG_ERROR("read-failed", LOG_ERRNO(errno));
+		/* A final dot would tell the client that it has the whole message. */
+		if (got < 0 || (got == 0 && left > 0)) {
+			if (got < 0)
+				LOG_ERROR("read-failed", LOG_ERRNO(errno));
+			else
+				LOG_ERROR("message-cut-short", LOG_NUMBER("octets", left));
 			transfer_end(transfer);
 			return -1;
 		}

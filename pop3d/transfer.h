@@ -31,8 +31,8 @@ void transfer_begin(struct transfer *transfer, int fd, uint64_t size, int64_t li
 
 /*
  * Go on until the output is full. 1: the message and its final dot are queued, the descriptor is
- * closed; 0: call again when the output has drained; -1: the file could not be read, and the connection
- * must be cut, since its client waits for the rest.
+ * closed; 0: call again when the output has drained; -1: the file could not be read, or ends too early, and
+ * the connection must be cut, since its client waits for the rest.
  */
 int transfer_run(struct transfer *transfer, struct conn *conn);
 

@@ -154,6 +154,30 @@ class Corners(unittest.TestCase):
         client.quit()
         return count
 
+    def message_files(self):
+        """Of alice's, in the order of their numbers."""
+        return sorted((path for path in self.files() if "alice" in str(path)),
+                      key=lambda path: int(path.name.split(",U=")[1].split(":")[0].split(",")[0]))
+
+    def test_what_was_cut_short_is_never_told_as_whole(self):
+        self.push(2)
+        self.host.send(b"Subject: large\r\n\r\n" + (b"x" * 70 + b"\r\n") * 170000)
+        session = self.session()
+        second, third = self.message_files()[1:]
+        os.truncate(second, second.stat().st_size - 1)
+        for command in ("RETR 2", "TOP 2 1"):
+            self.assertTrue(session.command(command).startswith(b"-ERR [SYS/PERM] the message is not whole"), command)
+        self.assertEqual(session.retr(1)[1].count(b"Subject: m0"), 1, "and the session goes on")
+        # Under way, and more than all buffers in between hold.
+        session.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.assertTrue(session.command("RETR 3").startswith(b"+OK"))
+        os.truncate(third, 1000)
+        rest = session.file.read()
+        self.assertFalse(rest.endswith(b"\r\n.\r\n"), "it looks like all of it")
+        self.assertLess(len(rest), 170000 * 72)
+        self.wait_unlocked()
+        self.assertEqual(len(self.files()), 3, "nothing was deleted")
+
     def test_deletions_happen_at_quit_only(self):
         self.push(6)
         session = self.session()
