@@ -41,6 +41,12 @@ struct conn_handlers {
 	void (*drained)(void *owner); /* the output fell below its low-water mark; may be NULL */
 	void (*secured)(void *owner); /* the TLS handshake is complete; may be NULL */
 	void (*alarmed)(void *owner); /* the time of conn_alarm() is over; may be NULL */
+	/*
+	 * The peer is gone for good while it is not listened to (held or corked), and no reply reaches it.
+	 * Told a second later at most, and again until it is freed. Who has only ended its own side is not
+	 * gone, and is answered. NULL: it is noticed when something is sent.
+	 */
+	void (*left)(void *owner);
 	/* It does nothing more: free it now, or later. detail is for the log; it may be "". */
 	void (*ended)(void *owner, enum conn_end end, const char *detail);
 };

@@ -32,6 +32,7 @@ enum conn_wait {
 	CONN_WAIT_SEND,
 	CONN_WAIT_HANDSHAKE,
 	CONN_WAIT_LINGER,
+	CONN_WAIT_LOOK, /* for the peer's leave, of which no event tells */
 };
 
 enum conn_io {

@@ -1,9 +1,12 @@
+#include <poll.h>
+
 #include "base/clock.h"
 #include "base/conn_private.h"
 #include "base/loop.h"
 
 enum {
 	LINGER_SECONDS = 2,    /* how long the peer may take to read our last words */
+	LOOK_SECONDS = 1,      /* between two looks whether the peer is still there */
 	WRITES_IN_A_ROUND = 8, /* a long reply goes on so often before others have their turn */
 };
 
@@ -39,16 +42,24 @@ static bool wants_writable(const struct conn *conn)
 	       !conn->tls_reads;
 }
 
+/* What comes does not wake us any more, nor does the peer's leave. */
+static bool is_deaf(const struct conn *conn)
+{
+	return (conn->held || conn->corked) && !conn->reading && conn->handlers->left;
+}
+
 static enum conn_wait what_for(const struct conn *conn)
 {
 	if (conn->state == CONN_STATE_LINGERING)
 		return CONN_WAIT_LINGER;
 	if (is_shaking_hands(conn))
 		return CONN_WAIT_HANDSHAKE;
-	if (buf_length(&conn->out) && conn->corked)
-		return CONN_WAIT_NOTHING;
-	if (buf_length(&conn->out))
+	if (buf_length(&conn->out) && !conn->corked)
 		return CONN_WAIT_SEND;
+	if (is_deaf(conn))
+		return CONN_WAIT_LOOK;
+	if (buf_length(&conn->out))
+		return CONN_WAIT_NOTHING;
 	return conn->held || conn->state != CONN_STATE_OPEN ? CONN_WAIT_NOTHING : CONN_WAIT_INPUT;
 }
 
@@ -64,6 +75,8 @@ static unsigned seconds_for(const struct conn *conn)
 		return conn->limits->send_seconds;
 	case CONN_WAIT_LINGER:
 		return LINGER_SECONDS;
+	case CONN_WAIT_LOOK:
+		return LOOK_SECONDS;
 	}
 	return 0;
 }
@@ -340,6 +353,7 @@ static void on_read(evutil_socket_t fd, short what, void *arg)
 	if (!wants_readable(conn)) {
 		event_del(&conn->read_event);
 		conn->reading = false;
+		conn_round_deadline(conn);
 		return;
 	}
 	round_of(conn, true);
@@ -359,6 +373,7 @@ static void time_out(struct conn *conn)
 {
 	switch (conn->wait) {
 	case CONN_WAIT_NOTHING:
+	case CONN_WAIT_LOOK:
 		break;
 	case CONN_WAIT_INPUT:
 		end(conn, CONN_END_TIMEOUT, "no input");
@@ -376,18 +391,35 @@ static void time_out(struct conn *conn)
 }
 
 /* False: the connection is no more. */
-static bool ring(struct conn *conn)
+static bool tell(struct conn *conn, void (*handler)(void *owner))
 {
-	conn->alarm = 0;
-	if (!conn->handlers->alarmed || conn->state > CONN_STATE_FINISHING)
-		return true;
 	conn->in_round = true;
-	conn->handlers->alarmed(conn->owner);
+	handler(conn->owner);
 	conn->in_round = false;
 	if (!conn->freed)
 		return true;
 	conn_destroy(conn);
 	return false;
+}
+
+/* Likewise. */
+static bool ring(struct conn *conn)
+{
+	conn->alarm = 0;
+	if (!conn->handlers->alarmed || conn->state > CONN_STATE_FINISHING)
+		return true;
+	return tell(conn, conn->handlers->alarmed);
+}
+
+/* Likewise. After a reset nothing comes or goes any more; after the end of the peer's side replies may. */
+static bool look(struct conn *conn, int64_t now)
+{
+	struct pollfd peer = { .fd = conn->fd };
+
+	conn->deadline = now + LOOK_SECONDS * 1000;
+	if (poll(&peer, 1, 0) <= 0 || !(peer.revents & (POLLERR | POLLHUP)))
+		return true;
+	return tell(conn, conn->handlers->left);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -399,17 +431,20 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	conn->timer_due = 0;
 	bool is_late = conn->deadline && now >= conn->deadline;
 	bool works = has_work(conn);
-	if (is_late && !(works && conn->wait == CONN_WAIT_INPUT)) {
+	const bool looks = is_late && conn->wait == CONN_WAIT_LOOK;
+	if (is_late && !looks && !(works && conn->wait == CONN_WAIT_INPUT)) {
 		conn->in_round = true;
 		time_out(conn);
 		leave_round(conn);
 		return;
 	}
+	if (looks && !look(conn, now))
+		return;
 	const bool rings = conn->alarm && now >= conn->alarm;
 	if (rings && !ring(conn))
 		return;
 	set_timer(conn, now);
-	if (works || rings)
+	if (works || looks || rings)
 		round_of(conn, conn->tls_more);
 }
 

@@ -330,9 +330,19 @@ static void on_ended(void *owner, enum conn_end end, const char *detail)
 	session_free(session);
 }
 
+/* Nobody hears what is waited for. But the deletions of a QUIT were asked for, and go on. */
+static void on_left(void *owner)
+{
+	struct session *session = owner;
+
+	if (session->state != SESSION_UPDATE)
+		on_ended(session, CONN_END_PEER, "the client has left");
+}
+
 static const struct conn_handlers conn_handlers = {
 	.input = on_input,
 	.drained = on_input,
+	.left = on_left,
 	.ended = on_ended,
 };
 
@@ -350,6 +360,7 @@ void session_new(struct worker *worker, int fd, bool tls_listener)
 		.input = on_input,
 		.drained = on_input,
 		.secured = on_secured,
+		.left = on_left,
 		.ended = on_ended,
 	};
 	const struct pop3d_settings *settings = worker->context->settings;

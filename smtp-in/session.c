@@ -464,10 +464,20 @@ static void on_ended(void *owner, enum conn_end end, const char *detail)
 	session_free(session);
 }
 
+/* Nobody hears what is waited for. But a message that is complete has its verdict, and the log as well. */
+static void on_left(void *owner)
+{
+	const struct session *session = owner;
+
+	if (session->state != SESSION_VERDICT)
+		on_ended(owner, CONN_END_PEER, "");
+}
+
 static const struct conn_handlers conn_handlers = {
 	.input = on_input,
 	.secured = on_secured,
 	.alarmed = on_alarmed,
+	.left = on_left,
 	.ended = on_ended,
 };
 

@@ -32,7 +32,7 @@ struct side {
 	struct conn *conn;
 	int peer;
 	struct buf got; /* what the owner consumed */
-	size_t inputs, drains, secured, alarms, ended;
+	size_t inputs, drains, secured, alarms, left, ended;
 	enum conn_end end;
 	char detail[100];
 	/* Instead of taking all there is; NULL: take all. */
@@ -41,6 +41,7 @@ struct side {
 	void (*on_secured)(struct side *side);
 	void (*on_ended)(struct side *side);
 	void (*on_alarmed)(struct side *side);
+	void (*on_left)(struct side *side);
 	size_t number; /* for the test's own use */
 };
 
@@ -101,11 +102,21 @@ static void side_alarmed(void *owner)
 		side->on_alarmed(side);
 }
 
+static void side_left(void *owner)
+{
+	struct side *side = owner;
+
+	side->left++;
+	if (side->on_left)
+		side->on_left(side);
+}
+
 static const struct conn_handlers side_handlers = {
 	.input = side_input,
 	.drained = side_drained,
 	.secured = side_secured,
 	.alarmed = side_alarmed,
+	.left = side_left,
 	.ended = side_ended,
 };
 

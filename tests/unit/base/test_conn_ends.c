@@ -118,16 +118,121 @@ static void a_half_closed_peer_is_answered_after_the_hold(void **state)
 	side_close(&side);
 }
 
-static void a_reset_is_an_error(void **state)
+static void peer_resets(struct side *side)
 {
-	struct side side;
 	struct linger reset = { .l_onoff = 1 };
+
+	setsockopt(side->peer, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	close(side->peer);
+	side->peer = -1;
+}
+
+/* With or without something behind the line that is waited for, which is not read meanwhile. */
+static void a_held_peer_that_is_gone_is_noticed(void **state)
+{
+	static const char *const sent[] = { "one\n", "one\ntwo\n", "one\ntwo", "" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(sent) / sizeof(sent[0]); i++) {
+		struct side side;
+		side_open_tcp(&side, &wide, AF_INET, AF_INET);
+		side.on_input = take_line_and_hold;
+		if (*sent[i])
+			peer_send(&side, sent[i]);
+		else
+			conn_hold(side.conn);
+		run_what_is_ready();
+		assert_int_equal(side.left, 0);
+		peer_resets(&side);
+		/* And again, while the owner does not care. */
+		RUN_UNTIL(side.left == 2);
+		assert_int_equal(side.ended, 0);
+		assert_int_equal(side.inputs, *sent[i] ? 1 : 0);
+		side.on_input = NULL;
+		conn_release(side.conn);
+		RUN_UNTIL(side.ended);
+		assert_int_equal(side.left, 2);
+		side_close(&side);
+	}
+}
+
+static void a_half_closed_peer_is_not_gone(void **state)
+{
+	struct side side, gone;
 
 	(void)state;
 	side_open_tcp(&side, &wide, AF_INET, AF_INET);
-	setsockopt(side.peer, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-	close(side.peer);
-	side.peer = -1;
+	side_open_tcp(&gone, &wide, AF_INET, AF_INET);
+	conn_hold(side.conn);
+	conn_hold(gone.conn);
+	peer_send(&side, "one\r\n");
+	shutdown(side.peer, SHUT_WR);
+	peer_resets(&gone);
+	RUN_UNTIL(gone.left == 3);
+	assert_int_equal(side.left, 0);
+	assert_int_equal(side.ended, 0);
+	side.on_input = answer_lines;
+	conn_release(side.conn);
+	RUN_UNTIL(side.ended);
+	assert_int_equal(side.end, CONN_END_PEER);
+	char octets[20];
+	assert_int_equal(recv(side.peer, octets, sizeof(octets), 0), 12);
+	side_close(&side);
+	side_close(&gone);
+}
+
+static void free_who_left(struct side *side)
+{
+	conn_free(&side->conn);
+}
+
+/* It is to hear bad news later, and its last ones as well. */
+static void a_corked_peer_that_is_gone_is_noticed(void **state)
+{
+	(void)state;
+	for (int finishes = 0; finishes < 2; finishes++) {
+		struct side side;
+		side_open_tcp(&side, &wide, AF_INET, AF_INET);
+		side.on_left = free_who_left;
+		conn_hold(side.conn);
+		conn_cork(side.conn, true);
+		conn_write(side.conn, TEXT("bad news"));
+		conn_alarm(side.conn, 300000);
+		if (finishes)
+			conn_finish(side.conn);
+		peer_resets(&side);
+		RUN_UNTIL(side.left);
+		assert_null(side.conn);
+		assert_int_equal(side.alarms, 0);
+		side_close(&side);
+	}
+}
+
+/* A look that finds the peer there takes nothing from an alarm. */
+static void an_alarm_rings_between_looks(void **state)
+{
+	struct side side;
+
+	(void)state;
+	side_open_tcp(&side, &wide, AF_INET, AF_INET);
+	conn_hold(side.conn);
+	conn_cork(side.conn, true);
+	conn_write(side.conn, TEXT("bad news"));
+	peer_send(&side, "NOOP");
+	conn_alarm(side.conn, 2500);
+	RUN_UNTIL(side.alarms);
+	assert_int_equal(side.left, 0);
+	assert_int_equal(side.ended, 0);
+	side_close(&side);
+}
+
+static void a_reset_is_an_error(void **state)
+{
+	struct side side;
+
+	(void)state;
+	side_open_tcp(&side, &wide, AF_INET, AF_INET);
+	peer_resets(&side);
 	RUN_UNTIL(side.ended);
 	assert_int_equal(side.end, CONN_END_ERROR);
 	assert_string_equal(side.detail, "Connection reset by peer");
@@ -366,6 +471,10 @@ int main(void)
 		CONN_TEST(finish_does_not_wait_for_ever),
 		CONN_TEST(a_half_closed_peer_gets_its_answers),
 		CONN_TEST(a_half_closed_peer_is_answered_after_the_hold),
+		CONN_TEST(a_held_peer_that_is_gone_is_noticed),
+		CONN_TEST(a_half_closed_peer_is_not_gone),
+		CONN_TEST(a_corked_peer_that_is_gone_is_noticed),
+		CONN_TEST(an_alarm_rings_between_looks),
 		CONN_TEST(a_reset_is_an_error),
 		CONN_TEST(an_idle_peer_times_out),
 		CONN_TEST(the_idle_limit_can_change),

@@ -1,4 +1,5 @@
 /* Sessions: what goes through octet for octet; stop, reload and counters. */
+#include "smtp-in/session.h"
 #include "tests/unit/smtp-in/session_fixture.h"
 
 /* ---- what goes through ---- */
@@ -199,6 +200,76 @@ static void test_client_gone_amid_a_message_cuts_it(void **state)
 	assert_int_equal(fixture->worker->session_count, 0);
 }
 
+static void wait_for_sessions(struct fixture *fixture, unsigned count)
+{
+	struct timespec begin;
+
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	while (fixture->worker->session_count != count) {
+		assert_false(is_late(&begin));
+		turn(fixture);
+	}
+}
+
+/* The server says nothing, so nothing is ever sent to whoever has left. */
+static void test_client_gone_before_verdicts_is_noticed(void **state)
+{
+	static const char *const behind[] = { "", "NOOP\r\n", "DATA\r\n" };
+	struct fixture *fixture = *state;
+
+	for (size_t i = 0; i < sizeof(behind) / sizeof(behind[0]); i++) {
+		client_comes(fixture);
+		say(fixture->client, ENVELOPE);
+		server_comes(fixture);
+		hear_until(fixture, fixture->server, "RCPT TO:<a@example.test>\r\n");
+		say(fixture->client, behind[i]);
+		hear_nothing(fixture, fixture->client);
+		client_goes(fixture);
+		wait_for_sessions(fixture, 0);
+		server_goes(fixture);
+	}
+	assert_int_equal(fixture->worker->total.lost_messages, 0);
+}
+
+static void test_client_gone_while_bad_news_wait_is_noticed(void **state)
+{
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	say(fixture->client, ENVELOPE);
+	server_comes(fixture);
+	hear_until(fixture, fixture->server, "RCPT TO:<a@example.test>\r\n");
+	session_delay(LIST_FIRST(&fixture->worker->sessions), 3600 * 1000);
+	say(fixture->server, "250 2.1.0 ok\r\n550 5.1.1 no\r\n");
+	hear_nothing(fixture, fixture->client);
+	client_goes(fixture);
+	wait_for_sessions(fixture, 0);
+}
+
+/* It is the server's, and is counted as what it becomes. */
+static void test_client_gone_before_the_verdict_still_delivers(void **state)
+{
+	struct fixture *fixture = *state;
+
+	client_comes(fixture);
+	open_message(fixture, 1);
+	say(fixture->client, "x\r\n.\r\nNOOP\r\n");
+	hear(fixture, fixture->server, "x\r\n.\r\n");
+	client_goes(fixture);
+	/* Another one that has left at the same time tells that the look was taken. */
+	const struct session *first = LIST_FIRST(&fixture->worker->sessions);
+	client_comes(fixture);
+	session_delay(LIST_FIRST(&fixture->worker->sessions), 3600 * 1000);
+	say(fixture->client, "NOOP\r\n");
+	client_goes(fixture);
+	wait_for_sessions(fixture, 1);
+	assert_ptr_equal(LIST_FIRST(&fixture->worker->sessions), first);
+	say(fixture->server, "250 2.0.0 done\r\n");
+	wait_for_sessions(fixture, 0);
+	assert_int_equal(fixture->worker->total.messages, 1);
+	assert_int_equal(fixture->worker->total.lost_messages, 0);
+}
+
 /* Octet by octet there is no more time for a command than at once. */
 static void test_slow_command_times_out(void **state)
 {
@@ -356,6 +427,9 @@ int main(void)
 		TEST(slow_server_holds_the_client),
 		TEST(client_that_has_ended_still_delivers),
 		TEST(client_gone_amid_a_message_cuts_it),
+		TEST(client_gone_before_verdicts_is_noticed),
+		TEST(client_gone_while_bad_news_wait_is_noticed),
+		TEST(client_gone_before_the_verdict_still_delivers),
 		TEST(slow_command_times_out),
 		TEST(stop_ends_idle_sessions),
 		TEST(stop_lets_a_message_finish),
