@@ -7,7 +7,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-enum { SMALLEST_BLOCK = 256 };
+enum {
+	SMALLEST_BLOCK = 256,
+	SECRETS_SIZE = 64 * 1024, /* a larger block is of mail, and holds no password */
+};
 
 struct text buf_text(const struct buf *buf)
 {
@@ -45,6 +48,8 @@ char *buf_room(struct buf *buf, size_t octets)
 		char *block = mem_resize(NULL, size);
 		if (length)
 			memcpy(block, buf->block + buf->start, length);
+		if (buf->size <= SECRETS_SIZE)
+			mem_wipe(buf->block, buf->size);
 		mem_free(buf->block);
 		buf->block = block;
 		buf->size = size;
@@ -118,4 +123,10 @@ void buf_release(struct buf *buf)
 {
 	mem_free(buf->block);
 	*buf = (struct buf){ 0 };
+}
+
+void buf_wipe(struct buf *buf)
+{
+	mem_wipe(buf->block, buf->size);
+	buf_release(buf);
 }

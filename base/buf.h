@@ -39,4 +39,7 @@ void buf_clear(struct buf *buf);
 /* Empty; gives its memory back. */
 void buf_release(struct buf *buf);
 
+/* The same for one that held a secret: it is overwritten first, as what it outgrew was. */
+void buf_wipe(struct buf *buf);
+
 #endif

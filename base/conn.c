@@ -21,7 +21,7 @@ void conn_close(struct conn *conn)
 	if (conn->fd >= 0)
 		close(conn->fd);
 	conn->fd = -1;
-	buf_release(&conn->in);
+	buf_wipe(&conn->in);
 	buf_release(&conn->out);
 	buf_release(&conn->raw);
 	conn->view = (struct text){ 0 };
@@ -224,7 +224,8 @@ static void start_tls(struct conn *conn, struct tls *tls, bool with_input)
 	if (with_input)
 		buf_add(&conn->raw, conn_input(conn));
 	conn->view = (struct text){ 0 };
-	buf_release(&conn->in);
+	/* Its memory goes at the end of the round: the owner may still look at the command before. */
+	buf_clear(&conn->in);
 	conn->due = false;
 	conn_round_ask(conn);
 }

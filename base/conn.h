@@ -15,6 +15,9 @@
  * one of these functions.
  *
  * Cost. An idle connection keeps no input and no output memory.
+ *
+ * Secrets. An owner that has read one overwrites it in conn_input() (text_wipe) before it returns to the
+ * loop; copies of it that were made on its way are overwritten here.
  */
 #ifndef BASE_CONN_H
 #define BASE_CONN_H
@@ -114,6 +117,9 @@ void conn_start_tls(struct conn *conn, struct tls *tls);
 
 /* The same, but the input that is here was sent behind a header of another layer: TLS begins with it. */
 void conn_start_tls_here(struct conn *conn, struct tls *tls);
+
+/* Whether what comes may be a secret: then TLS keeps no copy of it once it was read. At first it is none. */
+void conn_expect_secrets(struct conn *conn, bool expected);
 bool conn_is_secure(const struct conn *conn);
 const char *conn_tls_version(const struct conn *conn); /* "TLSv1.3", or NULL in the clear */
 const char *conn_tls_cipher(const struct conn *conn);  /* OpenSSL's name, or NULL in the clear */

@@ -67,7 +67,7 @@ enum conn_io conn_io_read(struct conn *conn)
 		return io;
 	if (left)
 		memcpy(to - left, buf_text(&conn->in).ptr, left);
-	buf_release(&conn->in);
+	buf_wipe(&conn->in);
 	conn->view = (struct text){ .ptr = to - left, .len = left + got };
 	space_fence(conn->view);
 	return io;
@@ -76,11 +76,11 @@ enum conn_io conn_io_read(struct conn *conn)
 void conn_io_keep(struct conn *conn)
 {
 	if (conn->state != CONN_STATE_OPEN)
-		buf_release(&conn->in);
+		buf_wipe(&conn->in);
 	else if (conn->view.len)
 		buf_add(&conn->in, conn->view);
 	else if (buf_length(&conn->in) == 0)
-		buf_release(&conn->in);
+		buf_wipe(&conn->in);
 	conn->view = (struct text){ 0 };
 }
 

@@ -79,6 +79,16 @@ void conn_tls_begin(struct conn *conn)
 	BIO_set_init(bio, 1);
 	conn->ssl = tls_accept(conn->tls);
 	SSL_set_bio(conn->ssl, bio, bio);
+	conn_expect_secrets(conn, conn->secrets);
+}
+
+void conn_expect_secrets(struct conn *conn, bool expected)
+{
+	conn->secrets = expected;
+	if (conn->ssl && expected)
+		SSL_set_options(conn->ssl, SSL_OP_CLEANSE_PLAINTEXT);
+	else if (conn->ssl)
+		SSL_clear_options(conn->ssl, SSL_OP_CLEANSE_PLAINTEXT);
 }
 
 static void clear_errors(void)

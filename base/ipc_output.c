@@ -47,7 +47,7 @@ void ipc_drop_output(struct ipc *ipc)
 	while (mark_at(ipc, 0, &mark))
 		drop_mark(ipc, &mark);
 	buf_release(&ipc->marks);
-	buf_release(&ipc->out);
+	buf_wipe(&ipc->out);
 }
 
 struct buf *ipc_begin(struct ipc *ipc, uint16_t type, uint32_t tag)
@@ -90,6 +90,8 @@ static ssize_t send_segment(struct ipc *ipc)
 		return sent;
 	if (with_fd)
 		drop_mark(ipc, &first);
+	/* A password may be among them. */
+	text_wipe(text_head(waiting, (size_t)sent));
 	buf_consume(&ipc->out, (size_t)sent);
 	ipc->sent += (uint64_t)sent;
 	return sent;

@@ -88,7 +88,7 @@ static int take_certificate(struct role_run *run, struct text payload)
 	if (!news->tls || error[0])
 		refuse(run, "certificate-refused", error);
 	/* The key is not to lie about in the memory that messages are read into. */
-	mem_wipe((char *)message.key.ptr, message.key.len);
+	text_wipe(message.key);
 	return 0;
 }
 
@@ -99,8 +99,8 @@ static int take_tickets(struct text payload)
 	if (control_tickets_unpack(payload, &message) != 0 || message.current.len != TLS_TICKET_KEY)
 		return -1;
 	tls_share_tickets(message.current, message.previous);
-	mem_wipe((char *)message.current.ptr, message.current.len);
-	mem_wipe((char *)message.previous.ptr, message.previous.len);
+	text_wipe(message.current);
+	text_wipe(message.previous);
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/arena.h"
 #include "base/log.h"
+#include "base/mem.h"
 
 struct text text_of(const char *string)
 {
@@ -195,4 +196,9 @@ struct text text_format(struct arena *arena, const char *format, ...)
 	vsnprintf(string, (size_t)length + 1, format, again);
 	va_end(again);
 	return (struct text){ .ptr = string, .len = (size_t)length };
+}
+
+void text_wipe(struct text secret)
+{
+	mem_wipe((char *)secret.ptr, secret.len);
 }

@@ -74,4 +74,7 @@ struct text text_format(struct arena *arena, const char *format, ...)
 
 char text_lower(char octet);
 
+/* Overwrite a secret in memory that may be written to, once it has been used. */
+void text_wipe(struct text secret);
+
 #endif

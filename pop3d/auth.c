@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "base/conn.h"
-#include "base/mem.h"
 #include "mail/base64.h"
 #include "pop3d/session.h"
 #include "store/client.h"
@@ -27,13 +26,6 @@ const char *auth_mechanism(const struct session *session, unsigned i)
 		if (is_possible(session, mechanisms[at]) && i-- == 0)
 			return mechanisms[at];
 	return NULL;
-}
-
-static void wipe(struct buf *secret)
-{
-	if (secret->block != NULL)
-		mem_wipe(secret->block, secret->size);
-	buf_release(secret);
 }
 
 static void challenge(struct session *session, uint32_t exchange, struct text octets)
@@ -103,7 +95,7 @@ void auth_begin(struct session *session, struct text mechanism, struct text init
 	if (initial.ptr != NULL && !text_equal(initial, TEXT("=")) &&
 		base64_decode(initial, &octets) != 0) {
 		session_error(session, "the initial response is not base64");
-		wipe(&octets);
+		buf_wipe(&octets);
 		return;
 	}
 	type = conn_tls_channel_binding(session->conn, binding, &length);
@@ -118,7 +110,7 @@ void auth_begin(struct session *session, struct text mechanism, struct text init
 			.begins = initial.ptr != NULL,
 			.initial = buf_length(&octets) > 0 ? buf_text(&octets) : TEXT("") },
 		on_start, session);
-	wipe(&octets);
+	buf_wipe(&octets);
 }
 
 void auth_line(struct session *session, struct text line)
@@ -140,5 +132,6 @@ void auth_line(struct session *session, struct text line)
 					buf_length(&octets) > 0 ? buf_text(&octets) : TEXT("") },
 			on_step, session);
 	}
-	wipe(&octets);
+	text_wipe(line);
+	buf_wipe(&octets);
 }

@@ -386,26 +386,30 @@ static const char *obstacle(const struct session *session, const struct command 
 	return NULL;
 }
 
+static const struct command *find_command(struct text verb)
+{
+	for (size_t i = 0; i < COMMANDS; i++)
+		if (text_equal_nocase(verb, commands[i].verb))
+			return &commands[i];
+	return NULL;
+}
+
 void commands_run(struct session *session, struct text line)
 {
 	struct arguments arguments;
 	struct text verb;
+	const char *why;
 
 	split(line, &verb, &arguments);
-	for (size_t i = 0; i < COMMANDS; i++) {
-		const struct command *command = &commands[i];
-		const char *why;
-
-		if (!text_equal_nocase(verb, command->verb))
-			continue;
-		why = obstacle(session, command, &arguments);
-		if (why == NULL)
-			command->run(session, &arguments);
-		else if (*why != '\0')
-			session_error(session, "%s", language_text(session->language, why));
-		else
-			session_error(session, "it goes: %s", command->usage);
-		return;
-	}
-	session_error(session, "unknown command; HELP lists them");
+	const struct command *command = find_command(verb);
+	if (command == NULL)
+		session_error(session, "unknown command; HELP lists them");
+	else if ((why = obstacle(session, command, &arguments)) == NULL)
+		command->run(session, &arguments);
+	else if (*why != '\0')
+		session_error(session, "%s", language_text(session->language, why));
+	else
+		session_error(session, "it goes: %s", command->usage);
+	/* A password, perhaps, wherever it was said. */
+	text_wipe(arguments.all);
 }

@@ -381,6 +381,7 @@ void session_new(struct worker *worker, int fd, bool tls_listener)
 	session->ending = "closed";
 	session->conn = conn_new(worker->context->loop, fd,
 		tls_listener ? &tls_handlers : &conn_handlers, &worker->limits, session);
+	conn_expect_secrets(session->conn, true);
 	LIST_INSERT_HEAD(&worker->sessions, session, link);
 	worker->session_count++;
 	worker->total.sessions++;

@@ -135,6 +135,7 @@ static void on_selected(void *owner, struct store_reply *reply)
 	maildrop_open(&session->maildrop, listing, mapped, reply->of.select.uidvalidity,
 		reply->of.select.octets);
 	session->state = SESSION_TRANSACTION;
+	conn_expect_secrets(session->conn, false);
 	session->worker->total.logins++;
 	session_ok(session, "%" PRIu32 " messages, %" PRIu64 " octets", session->maildrop.messages,
 		session->maildrop.octets);

@@ -70,13 +70,6 @@ struct text auth_user(const struct session *session)
 	return text_of(session->auth->user);
 }
 
-static void wipe(struct buf *secret)
-{
-	if (secret->block)
-		mem_wipe(secret->block, secret->size);
-	buf_release(secret);
-}
-
 static struct text octets_of(const struct buf *buf)
 {
 	return buf_length(buf) ? buf_text(buf) : TEXT("");
@@ -96,6 +89,7 @@ static void succeed(struct session *session, struct text user)
 	const bool secure = conn_is_secure(session->conn);
 
 	session->auth->user = mem_copy(user.ptr, user.len);
+	conn_expect_secrets(session->conn, false);
 	session->worker->total.logins++;
 	LOG_INFO("login", LOG_STRING("listener", session->listener->name),
 		LOG_STRING("peer", conn_peer(session->conn)), LOG_TEXT("user", user),
@@ -263,20 +257,12 @@ static bool may_use(struct session *session, const struct mechanism *mechanism)
 	return false;
 }
 
-void auth_begin(struct session *session, struct text argument)
+static void take_initial(
+	struct session *session, const struct mechanism *mechanism, struct text initial)
 {
-	const ptrdiff_t blank = text_find(argument, ' ');
-	const struct text name = blank < 0 ? argument : text_head(argument, (size_t)blank);
-	const struct text initial =
-		blank < 0 ? TEXT("") : text_trim(text_from(argument, (size_t)blank));
-	const struct mechanism *mechanism = find_mechanism(name);
 	struct buf octets = { 0 };
 
-	if (auth_user(session).ptr)
-		session_reply(session, REPLY(503, 5, 5, 1, "You are logged in already"));
-	else if (!may_use(session, mechanism))
-		return;
-	else if (!guard_takes_logins(&session->worker->guard, &session->guard))
+	if (!guard_takes_logins(&session->worker->guard, &session->guard))
 		session_close(
 			session, REPLY(421, 4, 7, 0, "Too many failed logins, come again later"));
 	/* "=" is an initial response without octets (RFC 4954 section 4). */
@@ -286,7 +272,22 @@ void auth_begin(struct session *session, struct text argument)
 		session_reply(session, REPLY(500, 5, 5, 6, "The initial response is too long"));
 	else
 		start(session, mechanism, initial.len > 0, octets_of(&octets));
-	wipe(&octets);
+	buf_wipe(&octets);
+}
+
+void auth_begin(struct session *session, struct text argument)
+{
+	const ptrdiff_t blank = text_find(argument, ' ');
+	const struct text name = blank < 0 ? argument : text_head(argument, (size_t)blank);
+	const struct text initial =
+		blank < 0 ? TEXT("") : text_trim(text_from(argument, (size_t)blank));
+	const struct mechanism *mechanism = find_mechanism(name);
+
+	if (auth_user(session).ptr)
+		session_reply(session, REPLY(503, 5, 5, 1, "You are logged in already"));
+	else if (may_use(session, mechanism))
+		take_initial(session, mechanism, initial);
+	text_wipe(initial);
 }
 
 /* The exchange is over, and nobody logged in. */
@@ -317,7 +318,8 @@ void auth_answer(struct session *session, struct text line)
 				.response = octets_of(&octets) },
 			on_step, session);
 	}
-	wipe(&octets);
+	text_wipe(line);
+	buf_wipe(&octets);
 }
 
 void auth_answer_fault(struct session *session, bool is_too_long)

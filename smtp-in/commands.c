@@ -170,6 +170,7 @@ static enum commands_result run_starttls(struct session *session, struct text ar
 	} else {
 		session_reset(session);
 		auth_end(session);
+		conn_expect_secrets(session->conn, session->listener->submission);
 		session_reply(session, REPLY(220, 2, 0, 0, "Begin TLS"));
 		session->state = SESSION_SECURING;
 	}

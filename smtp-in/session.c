@@ -499,6 +499,7 @@ void session_new(struct worker *worker, const struct session_listener *listener,
 	session->guard = *client;
 	session->conn =
 		conn_new(worker->context->loop, fd, &conn_handlers, &worker->limits, session);
+	conn_expect_secrets(session->conn, listener->submission);
 	LIST_INSERT_HEAD(&worker->sessions, session, link);
 	worker->session_count++;
 	if (proxied)

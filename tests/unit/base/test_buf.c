@@ -100,6 +100,22 @@ static void consuming_leaves_the_rest_in_place(void **state)
 	buf_release(&buf);
 }
 
+static void what_was_secret_is_overwritten(void **state)
+{
+	struct buf buf = { 0 }, none = { 0 };
+	char memory[64] = "a password";
+
+	(void)state;
+	text_wipe((struct text){ .ptr = memory + 2, .len = 8 });
+	assert_memory_equal(memory, "a \0\0\0\0\0\0\0\0", 11);
+	text_wipe(TEXT(""));
+	buf_add_string(&buf, "a password");
+	buf_wipe(&buf);
+	buf_wipe(&none);
+	assert_int_equal(buf_length(&buf), 0);
+	assert_null(buf.block);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -107,6 +123,7 @@ int main(void)
 		cmocka_unit_test(building_text),
 		cmocka_unit_test(a_queue_keeps_its_size),
 		cmocka_unit_test(consuming_leaves_the_rest_in_place),
+		cmocka_unit_test(what_was_secret_is_overwritten),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
