@@ -9,7 +9,8 @@
 
 enum {
 	SMALLEST_BLOCK = 256,
-	SECRETS_SIZE = 64 * 1024, /* a larger block is of mail, and holds no password */
+	SECRETS_SIZE =
+		16 * 1024, /* a larger block is of mail: no line or frame with a password is */
 };
 
 struct text buf_text(const struct buf *buf)
