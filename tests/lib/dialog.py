@@ -49,6 +49,8 @@ class Dialog:
             if not match:
                 raise DialogError(f"{self.path}:{number}: not a dialog line: {line}")
             self.steps.append((number, match[1] or "main", match[2], match[3] or ""))
+        if not any(keyword in ("S:", "EOF") for _, _, keyword, _ in self.steps):
+            raise DialogError(f"{self.path}: nothing is expected of the server")
 
     def _header(self, head, value, number):
         if head == "with":
@@ -71,8 +73,10 @@ class Dialog:
         try:
             peers["main"] = Peer(host, self.listener)
             self._play(host, peers)
-            for peer in peers.values():
+            for name, peer in peers.items():
                 peer.flush()
+                if peer.received:
+                    raise DialogError(f"{self.path}: {name} got more than was expected: {peer.received!r}")
         finally:
             for peer in peers.values():
                 peer.close()

@@ -6,6 +6,7 @@ import pathlib
 import poplib
 import pty
 import random
+import re
 import shutil
 import signal
 import smtplib
@@ -21,6 +22,7 @@ PASSWORD = "restante"
 USERS = ("alice", "bob", "carol")
 DOMAIN = "example.test"
 CLOCK_REALTIME_COARSE = 5  # clock_gettime(2): of what the kernel notes as times of files
+CRASHES = (signal.SIGILL, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGSEGV, signal.SIGSYS)
 PATIENCE = 300  # seconds: ends a test that would never end; on no machine does anything take so long
 
 
@@ -111,6 +113,8 @@ class Host:
     def __exit__(self, kind, value, trace):
         try:
             self.stop(expect_clean=kind is None)
+            if kind is None:  # killed, it has not been looked at
+                self.check_log()
         finally:
             if kind is not None:
                 sys.stderr.write(self.log()[-6000:])
@@ -150,7 +154,12 @@ class Host:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
                 raise AssertionError(f"the host did not stop within {PATIENCE} s of SIGTERM") from None
-        code, self.process = self.process.returncode, None
+        group, code, self.process = self.process.pid, self.process.returncode, None
+        try:
+            wait_for_group(group)
+        except AssertionError:
+            os.killpg(group, signal.SIGKILL)
+            raise AssertionError("the host left processes behind") from None
         if expect_clean:
             assert code == 0, f"the host ended with {code}:\n{self.log()[-6000:]}"
             self.check_log()
@@ -166,8 +175,10 @@ class Host:
         wait_for_group(group)
 
     def check_log(self):
-        """No sanitizer finding may hide in the log."""
+        """No sanitizer finding may hide in the log, nor a process that crashed and was started again."""
         log = self.log()
+        crashed = re.search(rf"^.*event=child-died .*by=signal status=({'|'.join(map(str, map(int, CRASHES)))}) .*$", log, re.MULTILINE)
+        assert not crashed, f"crashed:\n{crashed[0]}"
         for word in ("ERROR: AddressSanitizer", "runtime error:", "LeakSanitizer", "level=fatal"):
             assert word not in log, f"{word} in the log:\n" + log[max(0, log.index(word) - 500):][:6000]
 

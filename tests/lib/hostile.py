@@ -80,6 +80,7 @@ class Scripted:
         self.port = self.listener.getsockname()[1]
         self.thread = threading.Thread(target=self._accept, daemon=True)
         self.open = set()
+        self.serving = []
         self.errors = []
 
     def __enter__(self):
@@ -93,6 +94,9 @@ class Scripted:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
         self.thread.join()
+        # What they find wrong to the last counts.
+        for serving in self.serving:
+            serving.join(LONGEST)
         if self.errors and kind is None:
             raise AssertionError("a script failed") from self.errors[0]
 
@@ -104,7 +108,8 @@ class Scripted:
                 return
             self.connections += 1
             self.open.add(connection)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            self.serving.append(threading.Thread(target=self._serve, args=(connection,), daemon=True))
+            self.serving[-1].start()
 
     def _serve(self, connection):
         connection.settimeout(LONGEST)
@@ -113,7 +118,7 @@ class Scripted:
             if self.certificate:
                 talk.tls(self.certificate)
             self.script(talk)
-        except (Gone, OSError):
+        except Gone:
             pass
         except Exception as error:  # the test reports it
             self.errors.append(error)
