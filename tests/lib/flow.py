@@ -5,6 +5,7 @@ import importlib.util
 import json
 import pathlib
 import sys
+import threading
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
@@ -13,14 +14,29 @@ import host  # noqa: E402
 
 
 class Result(unittest.TextTestResult):
+    """A test fails, too, by what a thread of its own did not catch."""
+
     rows = []
+    uncaught = []
+
+    def startTest(self, test):
+        super().startTest(test)
+        threading.excepthook = self.uncaught.append
+
+    def addSuccess(self, test):
+        if self.uncaught:
+            one = self.uncaught[0]
+            self.addError(test, (one.exc_type, one.exc_value, one.exc_traceback))
+            return
+        super().addSuccess(test)
+        self._row(test, "passed")
+
+    def stopTest(self, test):
+        super().stopTest(test)
+        self.uncaught.clear()
 
     def _row(self, test, result, detail=""):
         self.rows.append((getattr(test, "_testMethodName", str(test)), result, detail))
-
-    def addSuccess(self, test):
-        super().addSuccess(test)
-        self._row(test, "passed")
 
     def addSkip(self, test, reason):
         super().addSkip(test, reason)

@@ -7,10 +7,12 @@ Units and dialogs run on the sanitizer build, flows on both builds, fuzzers for 
 
 import argparse
 import concurrent.futures
+import contextlib
 import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +22,7 @@ LIB = pathlib.Path(__file__).resolve().parent
 TOP = LIB.parents[1]
 AT_ONCE = 8  # jobs at most: each has a host of many processes, or a fuzzer that may take gigabytes
 LONGEST = 3600  # seconds of one job: ends what would never end
+LEFT_SECONDS = 30  # how long a flow's processes may outlive it
 sys.path.insert(0, str(LIB))
 
 import dialog  # noqa: E402
@@ -74,11 +77,18 @@ def sanitizer_env(build):
     return env
 
 
+def programs(build, kind, prefix):
+    """Where the programs of all tests of a kind are: by their sources, so that one that was not built is missed."""
+    return [build / kind / source.parent.name / source.stem for source in sorted((TOP / "tests" / kind).glob(f"*/{prefix}_*.c"))]
+
+
 def unit(build, path):
     def job():
+        name = f"unit/{path.relative_to(build / 'unit')}"
+        if not path.exists():
+            return [(name, FAILED, "not built")]
         status, *output = run([path], env=sanitizer_env(build))
         output = "".join(output)
-        name = f"unit/{path.relative_to(build / 'unit')}"
         rows = []
         for mark, test in re.findall(r"\[\s+(OK|FAILED|SKIPPED)\s+\] (\w+)$", output, re.MULTILINE):
             result = {"OK": PASSED, "FAILED": FAILED, "SKIPPED": SKIPPED}[mark]
@@ -86,12 +96,16 @@ def unit(build, path):
                 rows.append((f"{name}:{test}", result, output[-3000:] if result == FAILED else ""))
         if not rows or (status != 0 and all(row[1] != FAILED for row in rows)):
             rows.append((name, FAILED, f"exit {status}\n{output[-6000:]}"))
+        # An exit amid a test has a status of its own, which may be 0.
+        begun = sum(map(int, re.findall(r"^\[=+\] Running (\d+) test", output, re.MULTILINE)))
+        if begun != len({row[0] for row in rows if row[0] != name}) and all(row[1] != FAILED for row in rows):
+            rows.append((name, FAILED, f"ended amid its tests\n{output[-6000:]}"))
         return rows
     return job
 
 
 def run_units(count, build, only):
-    jobs = [unit(build, path) for path in sorted((build / "unit").glob("*/test_*"))
+    jobs = [unit(build, path) for path in programs(build, "unit", "test")
             if only in f"unit/{path.parent.name}/{path.name}"]
     in_parallel(jobs, count)
 
@@ -126,15 +140,41 @@ def run_dialog_group(count, settings, dialogs):
         count.add(f"dialog host {settings or ''}", FAILED, str(error))
 
 
+def end_what_is_left(mark):
+    """
+    Processes with this in their environment, killed with their groups when they do not end by themselves; how they
+    were called.
+    """
+    def running():
+        found = {}
+        for entry in pathlib.Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit() and mark.encode() in (entry / "environ").read_bytes().split(b"\0"):
+                    found[int(entry.name)] = (entry / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ").strip()
+        return found
+
+    end = time.monotonic() + LEFT_SECONDS
+    while (left := running()) and time.monotonic() < end:
+        time.sleep(0.1)
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(os.getpgid(pid), signal.SIGKILL)
+    return sorted(left.values())
+
+
 def flow(build, path):
     def job():
         with tempfile.NamedTemporaryFile("r", prefix="restante-flow-") as results:
-            status, said, told = run(["/usr/bin/python3", "-B", LIB / "flow.py", path, results.name], env=sanitizer_env(build))
+            env = dict(sanitizer_env(build), RESTANTE_TEST=results.name)
+            status, said, told = run(["/usr/bin/python3", "-B", LIB / "flow.py", path, results.name], env=env)
+            left = end_what_is_left(f"RESTANTE_TEST={results.name}")
             rows = [json.loads(line) for line in results]
         label = f"flow/{path.stem}" + ("" if build == TOP / "build" else f"@{build.name}")
         rows = [(f"{label}:{name}", result, detail) for name, result, detail in rows]
         if not rows or (status != 0 and all(row[1] != FAILED for row in rows)):
             rows.append((label, FAILED, f"exit {status}\n{(said + told)[-6000:]}"))
+        if left:
+            rows.append((label, FAILED, "left behind: " + ", ".join(left)))
         elif status != 0:  # seeds, and the ends of the logs of the hosts
             print(f"{label} said:\n{said[-2000:]}{told[-20000:]}", flush=True)
         return rows
@@ -150,6 +190,8 @@ def run_flows(count, builds, only):
 def fuzzer(path, seconds):
     def job():
         name = f"fuzz/{path.parent.name}/{path.name}"
+        if not path.exists():
+            return [(name, FAILED, "not built")]
         with tempfile.TemporaryDirectory(prefix="restante-fuzz-") as scratch:
             seeds = TOP / "tests/data/fuzz" / path.name
             corpus = pathlib.Path(scratch, "corpus")
@@ -168,8 +210,8 @@ def fuzzer(path, seconds):
 
 
 def run_fuzzers(count, build, only, seconds):
-    in_parallel([fuzzer(path, seconds) for path in sorted((build / "fuzz").glob("*/fuzz_*"))
-                 if path.is_file() and only in f"fuzz/{path.parent.name}/{path.name}"], count)
+    in_parallel([fuzzer(path, seconds) for path in programs(build, "fuzz", "fuzz")
+                 if only in f"fuzz/{path.parent.name}/{path.name}"], count)
 
 
 def main():
