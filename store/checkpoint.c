@@ -10,6 +10,8 @@
  *
  * Deliveries go on all the time. What they commit after the marker will be redone from the log, so it
  * does not matter whether the sync covered their files.
+ *
+ * After a sync that failed there is no other one: it would pass over what the first has lost (resync.h).
  */
 #include <errno.h>
 #include <string.h>
@@ -18,6 +20,7 @@
 #include "store/checkpoint.h"
 #include "store/garbage.h"
 #include "store/once_keys.h"
+#include "store/resync.h"
 #include "store/space.h"
 #include "store/spool.h"
 #include "store/users.h"
@@ -36,9 +39,18 @@ static int run(void *owner)
 
 	if (error)
 		return error;
-	if (sys.syncfs(engine->root) != 0)
-		return errno;
+	if (sys.syncfs(engine->root) != 0) {
+		const int failed = errno;
+		engine->checkpoint.unsound = true;
+		resync_note(engine->root);
+		return failed;
+	}
 	return env_checkpoint(engine->env);
+}
+
+static bool is_for_want_of_room(int error)
+{
+	return error == ENOSPC || error == EDQUOT;
 }
 
 static void end_marker(struct engine *engine)
@@ -69,8 +81,11 @@ static void on_run(void *owner, int error)
 		LOG_ERROR("checkpoint-failed", LOG_STRING("error", env_error_text(error)));
 	}
 	end_marker(engine);
-	if (error && engine_env_failure(engine, "checkpoint", error) == STORE_DAMAGED &&
-		error != EIO)
+	if (error == 0 || (engine->checkpoint.unsound && is_for_want_of_room(error)))
+		return;
+	if (engine->checkpoint.unsound || env_sync_failed())
+		engine_break(engine, "unwritten", env_error_text(error));
+	else if (engine_env_failure(engine, "checkpoint", error) == STORE_DAMAGED && error != EIO)
 		engine_break(engine, "checkpoint-failed", env_error_text(error));
 }
 
@@ -84,12 +99,25 @@ void checkpoint_settled(struct engine *engine)
 	}
 }
 
+/* The log keeps everything until there is room to write again what a sync had none for. */
+static void wait_for_room(struct engine *engine)
+{
+	if (engine_space_is_low(engine))
+		return;
+	resync_note(engine->root);
+	engine_break(engine, "unwritten", "there is room again for what had none: a new start");
+}
+
 void checkpoint_start(struct engine *engine)
 {
 	struct env_txn *marker;
 
 	if (engine->checkpoint.marker || engine->broken)
 		return;
+	if (engine->checkpoint.unsound) {
+		wait_for_room(engine);
+		return;
+	}
 	int error = env_begin(engine->env, &marker);
 	if (error == 0) {
 		journal_begin(&engine->record, JOURNAL_MARK);
@@ -151,6 +179,10 @@ int checkpoint_now(struct engine *engine)
 	worker_finish(engine->checkpointer);
 	if (engine->checkpoint.marker)
 		end_marker(engine);
+	if (engine->checkpoint.unsound && !engine->broken) {
+		resync_note(engine->root);
+		return env_flush(engine->env);
+	}
 	once_begin(engine);
 	const int error = engine->broken ? EIO : run(engine);
 	if (error == 0)

@@ -158,7 +158,8 @@ struct engine {
 	int lock, root, spool_directory;
 	struct env *env;
 	bool broken, told, closing;
-	bool renewed; /* broken because somebody wants another index */
+	bool renewed;  /* broken because somebody wants another index */
+	bool rewrites; /* this start writes again what a failed sync left in doubt (resync.h) */
 	struct troubles troubles;
 	struct event *round;
 
@@ -196,6 +197,7 @@ struct engine {
 		uint64_t logged;  /* env_logged() at the last one */
 		uint64_t spools;  /* engine.spools_shown, likewise */
 		uint64_t count;
+		bool unsound; /* its sync failed: there are no more of them (resync.h) */
 	} checkpoint;
 
 	struct user **users;          /* by address */

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,15 +62,52 @@ static struct {
 	bool no_space; /* Berkeley DB makes a panic of it, and tells nobody why */
 } recovering;
 
+/*
+ * A failed sync is said once, and the next one has nothing to say (resync.h). Berkeley DB asks up to a
+ * hundred times after EIO, and has another way to write what was not written: it gets the first answer ever
+ * after.
+ */
+static struct {
+	_Atomic int error;
+	void (*failed)(void *owner, int error);
+	void *owner;
+} syncing;
+
 /* Of the one environment that is open: Berkeley DB tells its open() nothing. */
 static struct ahead *next_log;
+
+/* 0, or an errno, which is what Berkeley DB wants of it. */
+static int sync_file(int fd)
+{
+	if (syncing.error)
+		return syncing.error;
+	while (sys.fdatasync(fd) != 0) {
+		const int error = errno;
+		if (error == EINTR)
+			continue;
+		LOG_ERROR("sync-failed", LOG_ERRNO(error));
+		if (syncing.failed)
+			syncing.failed(syncing.owner, error);
+		syncing.error = error;
+		return error;
+	}
+	return 0;
+}
+
+bool env_sync_failed(void)
+{
+	return syncing.error != 0;
+}
 
 static int sync_redone(void)
 {
 	if (!recovering.unsynced)
 		return 0;
-	const int error = recovering.recovery->sync(recovering.recovery->owner);
+	int error = syncing.error;
+	if (error == 0)
+		error = recovering.recovery->sync(recovering.recovery->owner);
 	if (error) {
+		syncing.error = error;
 		errno = error;
 		return -1;
 	}
@@ -184,7 +222,11 @@ static int open_all(struct env *env, const struct env_options *options)
 
 	recovering.recovery = &env->recovery;
 	recovering.unsynced = recovering.no_space = false;
-	if ((error = db_env_set_func_write(write_after_sync)) != 0 ||
+	syncing.error = 0;
+	syncing.failed = options->unsynced;
+	syncing.owner = options->owner;
+	if ((error = db_env_set_func_fsync(sync_file)) != 0 ||
+		(error = db_env_set_func_write(write_after_sync)) != 0 ||
 		(error = db_env_set_func_pwrite(pwrite_after_sync)) != 0 ||
 		(error = db_env_set_func_open(open_file)) != 0 ||
 		(error = db_env_create(&env->env, 0)) != 0 ||
@@ -212,8 +254,10 @@ int env_open(struct env **env, const struct env_options *options)
 	(*env)->recovery = options->recovery;
 	(*env)->log_octets = options->log_octets;
 	int error = open_all(*env, options);
-	/* A disk without room is not damage. */
-	if (error && recovering.no_space)
+	/* A disk that does not write, or has no room, is not damage. */
+	if (error && syncing.error)
+		error = syncing.error;
+	else if (error && recovering.no_space)
 		error = ENOSPC;
 	if (error)
 		env_close(env);
@@ -237,6 +281,7 @@ void env_close(struct env **env)
 	ahead_free(&(*env)->ahead);
 	recovering.recovery = NULL;
 	recovering.unsynced = false;
+	syncing.failed = NULL;
 	mem_free((*env)->scan_buffer);
 	mem_free(*env);
 	*env = NULL;

@@ -48,6 +48,9 @@ struct env_options {
 	uint64_t log_octets; /* of a log file, 1 MiB or more: a record must fit into one */
 	bool create;         /* make what is not there; otherwise a missing table is an error */
 	struct env_recovery recovery;
+	/* A sync of the log or of a table failed (resync.h). In any thread, before anybody else is told. */
+	void (*unsynced)(void *owner, int error);
+	void *owner;
 };
 
 /* Opens with recovery. *env is NULL after an error. One environment per process at a time. */
@@ -64,6 +67,12 @@ int env_salvage(const char *home, const struct env_recovery *recovery);
 bool env_is_damage(int error);
 enum store_failure env_failure(int error);
 const char *env_error_text(int error);
+
+/*
+ * A sync of the environment that is open failed. From then on every other one fails, too, and so does
+ * whatever needs one: only a new start helps.
+ */
+bool env_sync_failed(void);
 
 /* Berkeley DB has found itself inconsistent: only a new start helps. */
 bool env_is_in_panic(const struct env *env);

@@ -239,7 +239,7 @@ static int holds(int file, struct text octets)
 	return 1;
 }
 
-int folder_mend(struct folder *folder, const char *leaf, struct text octets)
+int folder_mend(struct folder *folder, const char *leaf, struct text octets, bool again)
 {
 	int error = 0;
 	int file = sys.openat(folder->fd, leaf, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0);
@@ -250,10 +250,11 @@ int folder_mend(struct folder *folder, const char *leaf, struct text octets)
 	if (right < 0)
 		error = errno;
 	sys.close(file);
-	if (right != 0)
+	if (right < 0 || (right && !again))
 		return error;
-	/* In place, for every other name that it has. */
-	file = sys.openat(folder->fd, leaf, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0);
+	/* In place, for every other name that it has; who reads it sees no less than there was. */
+	file = sys.openat(
+		folder->fd, leaf, O_WRONLY | (right ? 0 : O_TRUNC) | O_CLOEXEC | O_NOFOLLOW, 0);
 	if (file < 0)
 		return errno;
 	if (sys_write_all(file, octets.ptr, octets.len) != 0)

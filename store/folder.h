@@ -32,9 +32,9 @@ int folder_write(struct folder *folder, const char *to, struct text octets);
 
 /*
  * The file of that name shall hold these octets. After a power cut it may be there and be empty, or have
- * gaps: its name was on the disk and its octets were not.
+ * gaps: its name was on the disk and its octets were not. again: it is written even if it holds them.
  */
-int folder_mend(struct folder *folder, const char *leaf, struct text octets);
+int folder_mend(struct folder *folder, const char *leaf, struct text octets, bool again);
 
 /* The same by a hard link to from_fd/from, or a copy where links do not reach. */
 int folder_link(struct folder *folder, int from_fd, const char *from, const char *to);

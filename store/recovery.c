@@ -1,5 +1,6 @@
 /*
- * The index at a start: opened with recovery, or, when it is no good, made anew from the Maildirs.
+ * The index at a start: opened with recovery, or, when it is no good, made anew from the Maildirs. After a
+ * sync that failed, what is on the disk is made sure of first (resync.h).
  */
 #include <dirent.h>
 #include <errno.h>
@@ -14,6 +15,7 @@
 #include "store/once_keys.h"
 #include "store/recovery.h"
 #include "store/redo.h"
+#include "store/resync.h"
 #include "store/space.h"
 #include "store/users.h"
 
@@ -29,7 +31,8 @@ enum {
 
 void recovery_distrust(struct engine *engine, const char *note)
 {
-	if (!engine->broken &&
+	/* A disk that does not write puts Berkeley DB into a panic: that tells nothing about the index. */
+	if (!engine->broken && !env_sync_failed() &&
 		sys_replace_file(engine->root, SUSPECT, note, strlen(note), S_IRUSR | S_IWUSR) != 0)
 		LOG_ERROR("suspect", LOG_ERRNO(errno));
 }
@@ -89,14 +92,37 @@ static int keep_once(struct engine *engine, struct redo *redo)
 	return error;
 }
 
+static int sync_mail(const struct engine *engine)
+{
+	if (sys.syncfs(engine->root) == 0)
+		return 0;
+	const int error = errno;
+	LOG_ERROR("sync-failed", LOG_ERRNO(error));
+	resync_note(engine->root);
+	return error;
+}
+
 static int recovery_sync(void *owner)
 {
 	const struct recovery *recovery = owner;
 	const int error = keep_once(recovery->engine, recovery->redo);
 
-	if (error)
-		return error;
-	return sys.syncfs(recovery->engine->root) == 0 ? 0 : errno;
+	return error ? error : sync_mail(recovery->engine);
+}
+
+static void on_unsynced(void *owner, int error)
+{
+	(void)error;
+	resync_note(((struct engine *)owner)->root);
+}
+
+static struct redo *new_redo(const struct engine *engine)
+{
+	struct redo *redo = redo_new(engine->root);
+
+	if (engine->rewrites)
+		redo_distrust(redo);
+	return redo;
 }
 
 static struct env_recovery how_to_recover(struct recovery *recovery)
@@ -117,7 +143,7 @@ static void report_recovery(const char *event, const struct redo *redo, int64_t 
 
 int engine_open_environment(struct engine *engine, const char *home, bool create)
 {
-	struct recovery recovery = { .redo = redo_new(engine->root), .engine = engine };
+	struct recovery recovery = { .redo = new_redo(engine), .engine = engine };
 	const int64_t began = clock_milliseconds();
 	const struct env_options options = { .home = home,
 		.cache_octets = engine->options.cache_octets,
@@ -125,7 +151,9 @@ int engine_open_environment(struct engine *engine, const char *home, bool create
 				      ? engine->options.log_octets
 				      : space_part(engine, LOG_PART, LOG_LEAST, LOG_MOST),
 		.create = create,
-		.recovery = how_to_recover(&recovery) };
+		.recovery = how_to_recover(&recovery),
+		.unsynced = on_unsynced,
+		.owner = engine };
 	const int error = env_open(&engine->env, &options);
 
 	report_recovery("recovered", recovery.redo, began);
@@ -140,7 +168,7 @@ int engine_open_environment(struct engine *engine, const char *home, bool create
  */
 static int salvage(struct engine *engine, const char *home)
 {
-	struct recovery recovery = { .redo = redo_new(engine->root), .engine = engine };
+	struct recovery recovery = { .redo = new_redo(engine), .engine = engine };
 	const struct env_recovery how = how_to_recover(&recovery);
 	const int64_t began = clock_milliseconds();
 	int error = env_salvage(home, &how);
@@ -197,7 +225,7 @@ static int open_existing(struct engine *engine, const char *home)
 	return error;
 }
 
-int recovery_open_index(struct engine *engine, const char *directory)
+static int open_or_make(struct engine *engine, const char *directory)
 {
 	char home[4096], making[4096];
 	struct stat st;
@@ -220,9 +248,26 @@ int recovery_open_index(struct engine *engine, const char *directory)
 		return errno;
 	if ((error = rebuild(engine, making)) != 0)
 		return error;
-	if (sys.syncfs(engine->root) != 0 ||
-		sys.renameat(engine->root, "env.new", engine->root, "env") != 0 ||
+	if ((error = sync_mail(engine)) != 0)
+		return error;
+	if (sys.renameat(engine->root, "env.new", engine->root, "env") != 0 ||
 		sys.fsync(engine->root) != 0)
 		return errno;
 	return open_existing(engine, home);
+}
+
+int recovery_open_index(struct engine *engine, const char *directory)
+{
+	engine->rewrites = resync_is_due(engine->root);
+	if (engine->rewrites) {
+		/* What nobody was told yet is about what is written again now. */
+		sys.syncfs(engine->root);
+		const int error = resync_environment(engine->root);
+		if (error)
+			return error;
+	}
+	const int error = open_or_make(engine, directory);
+	if (error == 0 && engine->rewrites && !env_sync_failed())
+		resync_done(engine->root);
+	return error;
 }

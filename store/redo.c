@@ -13,6 +13,7 @@
 struct redo {
 	int root;
 	struct places *places;
+	bool distrusts;
 	uint64_t records, files;
 	struct buf once;
 };
@@ -34,6 +35,11 @@ void redo_free(struct redo **redo)
 	buf_release(&(*redo)->once);
 	mem_free(*redo);
 	*redo = NULL;
+}
+
+void redo_distrust(struct redo *redo)
+{
+	redo->distrusts = true;
 }
 
 struct buf *redo_once(struct redo *redo)
@@ -84,7 +90,7 @@ static int deliver_one(struct redo *redo, const struct journal_deliver *record,
 		return errno;
 	const struct name *name = names_find(place->folder.names, names_base(leaf));
 	if (name && record->spool.len == 0) {
-		error = folder_mend(&place->folder, name->leaf, record->body);
+		error = folder_mend(&place->folder, name->leaf, record->body, redo->distrusts);
 	} else if (!name) {
 		if (source->path[0])
 			error = folder_link(&place->folder, redo->root, source->path, leaf);

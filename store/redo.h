@@ -20,6 +20,9 @@ struct redo;
 struct redo *redo_new(int root);
 void redo_free(struct redo **redo);
 
+/* Bodies are written again, even if they look as they should: only memory may have them (resync.h). */
+void redo_distrust(struct redo *redo);
+
 /* 0, or an errno. A record that makes no sense is EBADMSG. */
 int redo_apply(struct redo *redo, struct text record);
 
