@@ -131,7 +131,7 @@ CRASH_TESTS := $(OUT)/crash/powercut $(OUT)/crash/failing
 CRASH_WORK  := $(patsubst %,$(OBJ)/tests/crash/%.o,workload requests shapes check)
 $(OUT)/crash/powercut: $(OBJ)/tests/crash/powercut.o $(OBJ)/tests/crash/record.o \
 	$(OBJ)/tests/crash/rebuild.o $(CRASH_WORK) $(call test_libs,store)
-$(OUT)/crash/powercut: LDFLAGS += -Wl,--wrap=env_log,--wrap=env_flush
+$(OUT)/crash/powercut: LDFLAGS += -Wl,--wrap=env_log,--wrap=env_flush,--wrap=resync_is_due
 $(OUT)/crash/failing: $(OBJ)/tests/crash/failing.o $(CRASH_WORK) $(call test_libs,store)
 $(CRASH_TESTS):
 	@mkdir -p $(@D)

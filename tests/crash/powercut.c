@@ -1,11 +1,13 @@
 /*
  * The power goes, hundreds of times.
  *
- *	powercut [-n CUTS] [-s SEED] [-b marker|flush|sync|fsync] [-c CALL] [-v]
+ *	powercut [-n CUTS] [-s SEED] [-e] [-b marker|flush|sync|fsync|resync] [-c CALL] [-v]
  *
  * One run of the engine is recorded, then trees are made of it as they may be after the power went at
  * some call, and a store is started on each; for one in three the power goes again while it recovers.
- * -b breaks a promise on purpose: then a cut must find it, and finding nothing is the failure.
+ * -e makes some syncs fail while it is recorded: the engine breaks, and goes on with what memory has.
+ * -b breaks a promise on purpose: then a cut must find it, and finding nothing is the failure. resync (with
+ * failing syncs): a start that believes memory after one.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -24,9 +26,10 @@
 #include "tests/crash/workload_private.h"
 
 enum { STEPS = 60, RUNS = 2, CHECK_SECONDS = 60, CHECK_FAILED = 3 };
+enum { FAILING = 8, FAILING_STEPS = 20, FAILING_RUNS = 12 }; /* with -e: so many syncs at most */
 
 static struct {
-	bool marker, flush;
+	bool marker, flush, resync;
 } broken;
 
 /* The engine's own calls go through these (--wrap of the linker). */
@@ -34,6 +37,8 @@ int __real_env_log(struct env *env, struct env_txn *txn, struct buf *record);
 int __real_env_flush(struct env *env);
 int __wrap_env_log(struct env *env, struct env_txn *txn, struct buf *record);
 int __wrap_env_flush(struct env *env);
+bool __real_resync_is_due(int root);
+bool __wrap_resync_is_due(int root);
 
 int __wrap_env_log(struct env *env, struct env_txn *txn, struct buf *record)
 {
@@ -49,6 +54,11 @@ int __wrap_env_log(struct env *env, struct env_txn *txn, struct buf *record)
 int __wrap_env_flush(struct env *env)
 {
 	return broken.flush ? 0 : __real_env_flush(env);
+}
+
+bool __wrap_resync_is_due(int root)
+{
+	return !broken.resync && __real_resync_is_due(root);
 }
 
 static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
@@ -188,7 +198,18 @@ static bool try_cut(const struct trial *trial, const struct record_cut *cut)
 	return false;
 }
 
-static struct workload *record(const char *scratch, uint32_t seed)
+/* Up to a sync that fails, or to the end. */
+static bool run(struct workload *workload, const char *directory, bool failing)
+{
+	const size_t failed = record_failed();
+
+	if (workload_run(workload, directory, failing ? FAILING_STEPS : STEPS))
+		return true;
+	/* It may not open: then the next one has to, or the one after. */
+	return !workload_is_open(workload) && record_failed() > failed;
+}
+
+static struct workload *record(const char *scratch, uint32_t seed, bool failing)
 {
 	struct workload *workload = workload_new(seed, record_count);
 	char directory[512];
@@ -197,13 +218,17 @@ static struct workload *record(const char *scratch, uint32_t seed)
 	if (mkdir(directory, S_IRWXU) != 0)
 		abort();
 	record_start(directory);
-	for (unsigned i = 0; i < RUNS; i++) {
-		if (!workload_run(workload, directory, STEPS)) {
+	workload_expect_faults(workload, failing);
+	if (failing)
+		record_fail_syncs(FAILING);
+	for (unsigned i = 0; i < (failing ? FAILING_RUNS : RUNS); i++) {
+		if (!run(workload, directory, failing)) {
 			printf("without any cut: %s\n", workload_finding(workload));
 			exit(1);
 		}
 	}
 	record_stop();
+	workload_expect_faults(workload, false);
 	remove_tree(directory);
 	return workload;
 }
@@ -212,12 +237,13 @@ static void choose_lie(const char *what)
 {
 	broken.marker = strcmp(what, "marker") == 0;
 	broken.flush = strcmp(what, "flush") == 0;
+	broken.resync = strcmp(what, "resync") == 0;
 	if (strcmp(what, "sync") == 0)
 		record_lie(RECORD_LIE_SYNCFS);
 	else if (strcmp(what, "fsync") == 0)
 		record_lie(RECORD_LIE_FSYNC);
-	else if (!broken.marker && !broken.flush) {
-		fprintf(stderr, "-b takes marker, flush, sync or fsync\n");
+	else if (!broken.marker && !broken.flush && !broken.resync) {
+		fprintf(stderr, "-b takes marker, flush, sync, fsync or resync\n");
 		exit(64);
 	}
 }
@@ -243,11 +269,12 @@ int main(int argc, char **argv)
 	char scratch[] = "/tmp/powercut.XXXXXX", shared[] = "/dev/shm/powercut.XXXXXX";
 	struct trial trial = { .scratch = mkdtemp(shared) };
 	unsigned cuts = 400, seed = 1, found = 0;
+	bool failing = false;
 	const char *lie = NULL;
 	size_t only = 0;
 	int option;
 
-	while ((option = getopt(argc, argv, "n:s:b:c:v")) != -1) {
+	while ((option = getopt(argc, argv, "n:s:b:c:ev")) != -1) {
 		if (option == 'n')
 			cuts = (unsigned)strtoul(optarg, NULL, 10);
 		else if (option == 's')
@@ -256,6 +283,8 @@ int main(int argc, char **argv)
 			lie = optarg;
 		else if (option == 'c')
 			only = strtoul(optarg, NULL, 10);
+		else if (option == 'e')
+			failing = true;
 		else if (option == 'v')
 			trial.verbose = true;
 		else
@@ -263,14 +292,17 @@ int main(int argc, char **argv)
 	}
 	if (!trial.scratch && !(trial.scratch = mkdtemp(scratch)))
 		return 1;
-	log_open("powercut", LOG_LEVEL_ERROR);
 	if (lie)
 		choose_lie(lie);
-	trial.workload = record(trial.scratch, seed);
+	failing |= broken.resync;
+	/* What fails then is meant to. */
+	log_open("powercut", LOG_LEVEL_ERROR + (failing && !trial.verbose));
+	trial.workload = record(trial.scratch, seed, failing);
 	const size_t calls = record_count();
-	printf("%zu calls recorded, %zu promises\n", calls, workload_kept(trial.workload));
+	printf("%zu calls recorded, %zu promises, %zu syncs failed\n", calls,
+		workload_kept(trial.workload), record_failed());
 	fflush(stdout);
-	broken.marker = broken.flush = false;
+	broken.marker = broken.flush = broken.resync = false;
 	for (unsigned i = 0; i < cuts && !(lie && found); i++) {
 		const uint32_t number = seed * 100000 + i;
 		const struct record_cut cut = { .at = only ? only : choose(seed * 7919 + i, calls),

@@ -23,8 +23,18 @@ struct image {
 	char *path;           /* of a file: where it was made */
 };
 
+/* A sync that failed. */
+struct loss {
+	size_t at;
+	const struct call *call;
+	bool whole;     /* no page of it got through */
+	size_t *synced; /* of each node, before it */
+};
+
 struct rebuilding {
 	const struct record_cut *cut;
+	struct loss *losses;
+	size_t loss_count;
 	struct image *images;
 	size_t committed; /* changes of names before this call are there */
 	uint64_t random;
@@ -77,6 +87,7 @@ static void note_change(struct rebuilding *rebuilding, size_t at)
 		break;
 	case CALL_SYNC:
 	case CALL_SYNCED:
+	case CALL_LOST:
 		break;
 	}
 }
@@ -84,6 +95,21 @@ static void note_change(struct rebuilding *rebuilding, size_t at)
 static size_t larger(size_t a, size_t b)
 {
 	return a > b ? a : b;
+}
+
+static void note_loss(struct rebuilding *rebuilding, size_t at, size_t everything)
+{
+	const struct call *call = &recorded.calls[at];
+
+	rebuilding->losses = realloc(
+		rebuilding->losses, (rebuilding->loss_count + 1) * sizeof(*rebuilding->losses));
+	struct loss *loss = &rebuilding->losses[rebuilding->loss_count++];
+	*loss = (struct loss){ .at = at,
+		.call = call,
+		.whole = draw(rebuilding, 2) == 0,
+		.synced = calloc(recorded.node_count, sizeof(*loss->synced)) };
+	for (size_t i = 0; i < recorded.node_count; i++)
+		loss->synced[i] = larger(rebuilding->images[i].synced, everything);
 }
 
 static void look_at_syncs(struct rebuilding *rebuilding)
@@ -100,6 +126,8 @@ static void look_at_syncs(struct rebuilding *rebuilding)
 		if (call->kind == CALL_SYNC)
 			commits[at] = call->everything ||
 				      images[call->node].renamed > rebuilding->committed;
+		if (call->kind == CALL_LOST)
+			note_loss(rebuilding, at, everything);
 		if (call->kind != CALL_SYNCED)
 			continue;
 		const struct call *began = &recorded.calls[call->began];
@@ -212,6 +240,54 @@ static size_t until(struct rebuilding *rebuilding, enum fate fate, size_t synced
 	return way == 0 ? synced : way == 1 ? high : between(rebuilding, synced, high);
 }
 
+static bool has_lost(const struct call *call, size_t node)
+{
+	return call->everything ? node < call->size && call->octets[node] : call->node == node;
+}
+
+/* Whether what this call wrote into the page was waiting to be written when a sync of it failed. */
+static bool is_lost(const struct rebuilding *rebuilding, size_t at, size_t page)
+{
+	const size_t node = recorded.calls[at].node;
+
+	for (size_t i = 0; i < rebuilding->loss_count; i++) {
+		const struct loss *loss = &rebuilding->losses[i];
+		if (at >= loss->at || at < loss->synced[node] || !has_lost(loss->call, node))
+			continue;
+		const uint64_t hash = (rebuilding->cut->seed ^ (i + node) * 31 ^ page) *
+				      UINT64_C(0x9e3779b97f4a7c15);
+		if (loss->whole || hash >> 63)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A block is there up to the last call that wrote to its page and was not lost: a page goes to the disk as a
+ * whole, and as it is then.
+ */
+static void leave_out_lost(
+	struct rebuilding *rebuilding, size_t node, size_t *untils, size_t blocks, size_t block)
+{
+	size_t *kept = calloc(blocks, sizeof(*kept));
+	const size_t in_page = BLOCK / block;
+
+	for (size_t at = 0; at < rebuilding->cut->at; at++) {
+		const struct call *call = &recorded.calls[at];
+		if (call->node != node || call->kind != CALL_WRITE)
+			continue;
+		const size_t last = (call->offset + call->size - 1) / BLOCK;
+		for (size_t page = call->offset / BLOCK; page <= last; page++) {
+			if (is_lost(rebuilding, at, page))
+				continue;
+			for (size_t i = page * in_page; i < (page + 1) * in_page && i < blocks; i++)
+				kept[i] = at < untils[i] ? at + 1 : kept[i];
+		}
+	}
+	memcpy(untils, kept, blocks * sizeof(*kept));
+	free(kept);
+}
+
 /* One call's part in each block that it touches. */
 static void put_octets(const struct call *call, size_t at, const size_t *untils, size_t block,
 	char *octets, size_t size)
@@ -244,6 +320,8 @@ static char *make_octets(struct rebuilding *rebuilding, size_t node, size_t *siz
 	size_t *untils = calloc(blocks, sizeof(*untils));
 	for (size_t i = 0; i < blocks; i++)
 		untils[i] = until(rebuilding, fate, synced);
+	if (rebuilding->loss_count)
+		leave_out_lost(rebuilding, node, untils, blocks, block);
 	for (size_t at = 0; at < high; at++) {
 		const struct call *call = &recorded.calls[at];
 		if (call->node != node)
@@ -317,4 +395,7 @@ void record_rebuild(const struct record_cut *cut, const char *directory)
 		free(rebuilding.images[i].path);
 	}
 	free(rebuilding.images);
+	for (size_t i = 0; i < rebuilding.loss_count; i++)
+		free(rebuilding.losses[i].synced);
+	free(rebuilding.losses);
 }

@@ -15,6 +15,7 @@
 #include "tests/crash/record_private.h"
 
 enum { DESCRIPTORS = 4096, PATH_SIZE = 4096 };
+enum { FAILING_SYNCFS = 4, FAILING_FSYNC = 150 }; /* one in so many */
 
 struct recorded recorded;
 
@@ -27,6 +28,7 @@ static struct {
 	/* Node + 1 of what a descriptor has open; a reused number is told by its inode. */
 	size_t nodes[DESCRIPTORS];
 	uint32_t sleeps;
+	unsigned to_fail, failed;
 } recorder = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 /* ---- the tree as the store sees it ---- */
@@ -210,6 +212,7 @@ static void written(int fd, const struct iovec *parts, ssize_t size, off_t offse
 	}
 	if (call->offset + call->size > recorded.nodes[node].size)
 		recorded.nodes[node].size = call->offset + call->size;
+	recorded.nodes[node].dirty = true;
 }
 
 /* ---- in the place of the C library's ---- */
@@ -400,6 +403,50 @@ int mkdir(const char *path, mode_t mode)
 	return mkdirat(AT_FDCWD, path, mode);
 }
 
+static uint32_t draw(void)
+{
+	recorder.sleeps = recorder.sleeps * 1664525 + 1013904223;
+	return recorder.sleeps >> 8;
+}
+
+static bool is_to_fail(bool everything)
+{
+	if (!recorder.to_fail || draw() % (everything ? FAILING_SYNCFS : FAILING_FSYNC))
+		return false;
+	recorder.to_fail--;
+	recorder.failed++;
+	return true;
+}
+
+/* Of the files that wait to be written some are not. Each says so once more, when it is synced itself. */
+static void lose(struct call *call)
+{
+	if (!call->everything) {
+		recorded.nodes[call->node].dirty = false;
+		return;
+	}
+	call->size = recorded.node_count;
+	call->octets = checked(calloc(1, call->size));
+	for (size_t i = 0; i < recorded.node_count; i++) {
+		struct node *node = &recorded.nodes[i];
+		if (!node->dirty || draw() % 4 == 0)
+			continue;
+		call->octets[i] = 1;
+		node->dirty = false;
+		node->failed = true;
+	}
+}
+
+static void begin_sync(const struct call *call)
+{
+	if (call->everything) {
+		for (size_t i = 0; i < recorded.node_count; i++)
+			recorded.nodes[i].dirty = false;
+	} else {
+		recorded.nodes[call->node].dirty = false;
+	}
+}
+
 /* A sync takes a moment in which others go on, so that what it does not cover is told apart. */
 static int sync_of(int fd, bool everything)
 {
@@ -408,23 +455,38 @@ static int sync_of(int fd, bool everything)
 
 	lock();
 	const bool counts = recorder.on && recorder.lie != lie && node_of(fd, &node);
+	const bool failed = counts && !everything && recorded.nodes[node].failed;
+	bool fails = failed || (counts && is_to_fail(everything));
+	const unsigned before = recorder.failed;
 	const size_t began = recorded.count;
-	if (counts) {
-		struct call *call = call_new(CALL_SYNC);
+	if (failed) {
+		recorded.nodes[node].failed = false;
+	} else if (counts) {
+		struct call *call = call_new(fails ? CALL_LOST : CALL_SYNC);
 		call->node = node;
 		call->everything = everything;
+		if (fails)
+			lose(call);
+		else
+			begin_sync(call);
 	}
 	const bool on = recorder.on;
-	recorder.sleeps = recorder.sleeps * 1664525 + 1013904223;
-	const uint32_t moment = recorder.sleeps >> 22;
+	const uint32_t moment = draw() >> 14;
+	const int error = draw() % 4 ? EIO : ENOSPC;
 	unlock();
 	if (on)
 		usleep(moment);
 	lock();
-	if (counts)
+	/* What another one lost in the meantime is missing here, too. */
+	if (counts && !fails && recorder.failed != before) {
+		fails = true;
+		recorded.nodes[node].failed = false;
+	}
+	if (counts && !fails)
 		call_new(CALL_SYNCED)->began = began;
 	unlock();
-	return 0;
+	errno = fails ? error : errno;
+	return fails ? -1 : 0;
 }
 
 int fsync(int fd)
@@ -462,6 +524,7 @@ void record_stop(void)
 	lock();
 	recorder.on = false;
 	recorder.lie = RECORD_NO_LIE;
+	recorder.to_fail = 0;
 	unlock();
 }
 
@@ -484,6 +547,21 @@ bool record_is_dull(size_t call)
 void record_lie(enum record_lie lie)
 {
 	recorder.lie = lie;
+}
+
+void record_fail_syncs(unsigned most)
+{
+	lock();
+	recorder.to_fail = most;
+	unlock();
+}
+
+size_t record_failed(void)
+{
+	lock();
+	const size_t failed = recorder.failed;
+	unlock();
+	return failed;
 }
 
 void record_free(void)

@@ -11,7 +11,8 @@
  * What a tree holds. Names follow a journal: every sync that has something to commit commits all changes
  * of names before it, and of the later ones a beginning is there, of each directory on its own. Octets
  * that no sync of the file covered are there in part: whole files, blocks or sectors are missing, are
- * zero or the file is shorter.
+ * zero or the file is shorter. A sync that failed took what it should have covered, or a part, for good: no
+ * later one brings it, unless its page is written again.
  */
 #ifndef TESTS_CRASH_RECORD_H
 #define TESTS_CRASH_RECORD_H
@@ -38,6 +39,14 @@ enum record_lie {
 	RECORD_LIE_SYNCFS,
 };
 void record_lie(enum record_lie lie);
+
+/*
+ * From now on some syncs fail, for want of room or for no reason, up to so many; files stay as the store
+ * sees them.
+ */
+void record_fail_syncs(unsigned most);
+/* Those that did so far. */
+size_t record_failed(void);
 
 struct record_cut {
 	size_t at; /* calls before the cut */

@@ -15,6 +15,7 @@ enum call_kind {
 	CALL_SIZE,   /* node, size: cut or lengthened */
 	CALL_SYNC,   /* node, everything: a sync begins */
 	CALL_SYNCED, /* began: the call that began it */
+	CALL_LOST,   /* a sync failed: of node; or everything, octets: which nodes lost some */
 };
 
 struct call {
@@ -42,6 +43,8 @@ struct node {
 	bool is_directory;
 	ino_t inode;
 	uint64_t size;
+	bool dirty; /* there is something for a sync to do */
+	bool failed; /* a sync of everything has lost some of it, and the file's own has not said so yet */
 	struct directory names;
 };
 

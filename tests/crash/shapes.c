@@ -128,7 +128,8 @@ static void rename_albums(
 			(is_within(name_of(album), to) ||
 				(is_within(name_of(album), from) &&
 					(album->name_count == ALBUM_NAMES ||
-						strlen(name_of(album)) + strlen(to) > 14))))
+						strlen(name_of(album)) + strlen(to) > 14 ||
+						strlen(name_of(album)) > strlen(from) + 7))))
 			return;
 	}
 	for (size_t i = 0; i < workload->album_count; i++) {
@@ -285,9 +286,10 @@ bool workload_finish_imports(struct workload *workload, size_t at)
 			engine_import_begin(workload->engine, user, &resumed);
 		if (begun == STORE_NO_SUCH_USER)
 			continue;
+		/* Busy with what a crash interrupted: the user is closed all the same. */
 		engine_import_end(workload->engine, user, TEXT(""), workload_answered, &answer);
 		workload_wait(workload, &answer.done);
-		if (begun != STORE_OK || answer.result.failure != STORE_OK)
+		if ((begun != STORE_OK && begun != STORE_BUSY) || answer.result.failure != STORE_OK)
 			return workload_found(workload, "an import cannot be done again: %s, %s",
 				store_failure_name(begun),
 				store_failure_name(answer.result.failure));
