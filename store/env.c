@@ -59,7 +59,9 @@ static const char *const files[ENV_TABLES] = { "users.db", "mailboxes.db", "mess
 static struct {
 	const struct env_recovery *recovery;
 	bool unsynced;
-	bool no_space; /* Berkeley DB makes a panic of it, and tells nobody why */
+	/* Berkeley DB makes a panic of them, and tells nobody why. */
+	bool no_space;
+	int failed; /* the first error of a redo or undo */
 } recovering;
 
 /*
@@ -157,6 +159,8 @@ static int dispatch(DB_ENV *db_env, DBT *record, DB_LSN *lsn, db_recops operatio
 		error = env->recovery.undo(env->recovery.owner, octets);
 	}
 	/* An abort (DB_TXN_ABORT) undoes nothing here: files change only after the commit. */
+	if (error && !recovering.failed)
+		recovering.failed = error;
 	memcpy(lsn, octets.ptr + 8, sizeof(*lsn));
 	return error;
 }
@@ -222,6 +226,7 @@ static int open_all(struct env *env, const struct env_options *options)
 
 	recovering.recovery = &env->recovery;
 	recovering.unsynced = recovering.no_space = false;
+	recovering.failed = 0;
 	syncing.error = 0;
 	syncing.failed = options->unsynced;
 	syncing.owner = options->owner;
@@ -259,6 +264,8 @@ int env_open(struct env **env, const struct env_options *options)
 		error = syncing.error;
 	else if (error && recovering.no_space)
 		error = ENOSPC;
+	else if (error && recovering.failed)
+		error = recovering.failed;
 	if (error)
 		env_close(env);
 	else

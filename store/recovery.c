@@ -29,11 +29,15 @@ enum {
 /* There while the index is not to be believed: the next start throws it away. */
 #define SUSPECT "env.suspect"
 
+static int note_suspect(int root, const char *note)
+{
+	return sys_replace_file(root, SUSPECT, note, strlen(note), S_IRUSR | S_IWUSR);
+}
+
 void recovery_distrust(struct engine *engine, const char *note)
 {
 	/* A disk that does not write puts Berkeley DB into a panic: that tells nothing about the index. */
-	if (!engine->broken && !env_sync_failed() &&
-		sys_replace_file(engine->root, SUSPECT, note, strlen(note), S_IRUSR | S_IWUSR) != 0)
+	if (!engine->broken && !env_sync_failed() && note_suspect(engine->root, note) != 0)
 		LOG_ERROR("suspect", LOG_ERRNO(errno));
 }
 
@@ -164,15 +168,18 @@ int engine_open_environment(struct engine *engine, const char *home, bool create
 /*
  * An index is made again from the Maildirs, but what was acknowledged just before a power cut may be in
  * the log alone: the files are made from it first. They must be durable before the log is set aside, where
- * nobody looks for it any more.
+ * nobody looks for it any more. It is read from its beginning, and on the way to its end there is mail again
+ * that went long ago: a start after a salvage that was cut short does it again, even if the index opens.
  */
 static int salvage(struct engine *engine, const char *home)
 {
 	struct recovery recovery = { .redo = new_redo(engine), .engine = engine };
 	const struct env_recovery how = how_to_recover(&recovery);
 	const int64_t began = clock_milliseconds();
-	int error = env_salvage(home, &how);
+	int error = note_suspect(engine->root, "The index is being made anew.\n") == 0 ? 0 : errno;
 
+	if (error == 0)
+		error = env_salvage(home, &how);
 	if (error == 0)
 		error = recovery_sync(&recovery);
 	report_recovery("salvaged", recovery.redo, began);

@@ -42,19 +42,40 @@ void resync_done(int root)
 		LOG_WARNING("unwritten", LOG_STRING("file", NOTE), LOG_ERRNO(errno));
 }
 
-/* The same octets at the same place, so that memory has to bring them to the disk once more. */
+/* Up to end, or where the file ends. 0, or an errno. */
+static int copy_part(int from, int to, off_t at, off_t end, char *block)
+{
+	if (lseek(to, at, SEEK_SET) < 0)
+		return errno;
+	while (at < end) {
+		const size_t wanted = end - at < BLOCK ? (size_t)(end - at) : BLOCK;
+		const ssize_t got = sys.pread(from, block, wanted, at);
+		if (got == 0)
+			return 0;
+		if ((got < 0 && errno != EINTR) ||
+			(got > 0 && sys_write_all(to, block, (size_t)got) != 0))
+			return errno;
+		at += got > 0 ? got : 0;
+	}
+	return 0;
+}
+
+/*
+ * The same octets at the same place, so that memory has to bring them to the disk once more. Room where
+ * nobody ever wrote stays so: that it is kept does not mean that the disk has it.
+ */
 static int copy_onto_itself(int from, int to)
 {
 	char *block = mem_new(BLOCK);
+	off_t at = 0, end = 0;
 	int error = 0;
-	ssize_t got;
 
-	while (error == 0 && (got = sys.read(from, block, BLOCK)) != 0) {
-		if (got > 0 && sys_write_all(to, block, (size_t)got) != 0)
-			error = errno;
-		else if (got < 0 && errno != EINTR)
-			error = errno;
+	while (error == 0 && (at = lseek(from, end, SEEK_DATA)) >= 0) {
+		end = lseek(from, at, SEEK_HOLE);
+		error = end < 0 ? errno : copy_part(from, to, at, end, block);
 	}
+	if (error == 0 && errno != ENXIO)
+		error = errno;
 	mem_free(block);
 	return error;
 }
