@@ -101,11 +101,16 @@ bool env_sync_failed(void)
 	return syncing.error != 0;
 }
 
+/*
+ * Nothing is written after a sync that failed: a page of a table would be on the disk without the records
+ * that made it what it is.
+ */
 static int sync_redone(void)
 {
-	if (!recovering.unsynced)
-		return 0;
 	int error = syncing.error;
+
+	if (error == 0 && !recovering.unsynced)
+		return 0;
 	if (error == 0)
 		error = recovering.recovery->sync(recovering.recovery->owner);
 	if (error) {

@@ -4,6 +4,7 @@
  */
 #include <stdatomic.h>
 
+#include "base/mem.h"
 #include "base/sys.h"
 #include "tests/unit/store/engine_fixture.h"
 
@@ -245,11 +246,30 @@ static enum store_failure deliver_with(struct fixture *fixture, int error)
 	return result;
 }
 
+static char *read_table(const struct fixture *fixture, size_t *size)
+{
+	const int root = open(fixture->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char *octets = sys_read_file(root, "env/messages.db", 1 << 20, size);
+
+	assert_non_null(octets);
+	close(root);
+	return octets;
+}
+
 static void log_fails(struct fixture *fixture, int error)
 {
+	size_t size, size_then;
+
 	assert_int_equal(deliver_with(fixture, error), STORE_NOT_DURABLE);
 	assert_true(broken && note_is_there(fixture));
+	char *table = read_table(fixture, &size);
 	fixture_stop(fixture);
+	/* What the log may not have is not in the tables either. */
+	char *then = read_table(fixture, &size_then);
+	assert_int_equal(size_then, size);
+	assert_memory_equal(then, table, size);
+	mem_free(table);
+	mem_free(then);
 	expect_rewriting_start(fixture);
 	/* What was not acknowledged is in the log all the same: here nothing was lost. */
 	expect_count(fixture, 2);
