@@ -205,6 +205,7 @@ CRASH_ROUNDS ?= 200
 CRASH_MINUTES ?= 0
 crash: all crash-tests clients
 	$(OUT)/crash/powercut -n 1000
+	$(OUT)/crash/powercut -n 300 -e
 	$(OUT)/crash/failing -n 1000
 	@/usr/bin/python3 -B tests/crash/crash.py --rounds $(CRASH_ROUNDS) --minutes $(CRASH_MINUTES)
 
