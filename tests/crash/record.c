@@ -28,7 +28,8 @@ static struct {
 	/* Node + 1 of what a descriptor has open; a reused number is told by its inode. */
 	size_t nodes[DESCRIPTORS];
 	uint32_t sleeps;
-	unsigned to_fail, failed;
+	unsigned to_fail, lost;
+	unsigned failed; /* those that lost nothing themselves, but were told of it, among them */
 } recorder = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 /* ---- the tree as the store sees it ---- */
@@ -414,7 +415,7 @@ static bool is_to_fail(bool everything)
 	if (!recorder.to_fail || draw() % (everything ? FAILING_SYNCFS : FAILING_FSYNC))
 		return false;
 	recorder.to_fail--;
-	recorder.failed++;
+	recorder.lost++;
 	return true;
 }
 
@@ -457,7 +458,7 @@ static int sync_of(int fd, bool everything)
 	const bool counts = recorder.on && recorder.lie != lie && node_of(fd, &node);
 	const bool failed = counts && !everything && recorded.nodes[node].failed;
 	bool fails = failed || (counts && is_to_fail(everything));
-	const unsigned before = recorder.failed;
+	const unsigned before = recorder.lost;
 	const size_t began = recorded.count;
 	if (failed) {
 		recorded.nodes[node].failed = false;
@@ -478,12 +479,13 @@ static int sync_of(int fd, bool everything)
 		usleep(moment);
 	lock();
 	/* What another one lost in the meantime is missing here, too. */
-	if (counts && !fails && recorder.failed != before) {
+	if (counts && !fails && recorder.lost != before) {
 		fails = true;
 		recorded.nodes[node].failed = false;
 	}
 	if (counts && !fails)
 		call_new(CALL_SYNCED)->began = began;
+	recorder.failed += fails;
 	unlock();
 	errno = fails ? error : errno;
 	return fails ? -1 : 0;
