@@ -142,8 +142,8 @@ def run_dialog_group(count, settings, dialogs):
 
 def end_what_is_left(mark):
     """
-    Processes with this in their environment, killed with their groups when they do not end by themselves; how they
-    were called.
+    Processes with this in their environment, killed with their groups (unless that is ours) when they do not end by
+    themselves; how they were called.
     """
     def running():
         found = {}
@@ -158,7 +158,8 @@ def end_what_is_left(mark):
         time.sleep(0.1)
     for pid in left:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(os.getpgid(pid), signal.SIGKILL)
+            group = os.getpgid(pid)
+            os.kill(pid if group == os.getpgrp() else -group, signal.SIGKILL)
     return sorted(left.values())
 
 
@@ -173,10 +174,10 @@ def flow(build, path):
         rows = [(f"{label}:{name}", result, detail) for name, result, detail in rows]
         if not rows or (status != 0 and all(row[1] != FAILED for row in rows)):
             rows.append((label, FAILED, f"exit {status}\n{(said + told)[-6000:]}"))
-        if left:
-            rows.append((label, FAILED, "left behind: " + ", ".join(left)))
         elif status != 0:  # seeds, and the ends of the logs of the hosts
             print(f"{label} said:\n{said[-2000:]}{told[-20000:]}", flush=True)
+        if left:
+            rows.append((label, FAILED, "left behind: " + ", ".join(left)))
         return rows
     return job
 
