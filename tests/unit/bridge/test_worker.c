@@ -17,17 +17,14 @@
 #include "bridge/report.h"
 #include "bridge/worker.h"
 
-static time_t passed; /* seconds that did not */
+static time_t today = 1800000000;
 
+/* In the C library's place: time passes only where a test says so. */
 time_t time(time_t *now)
 {
-	struct timespec clock;
-
-	clock_gettime(CLOCK_REALTIME, &clock);
-	clock.tv_sec += passed;
 	if (now)
-		*now = clock.tv_sec;
-	return clock.tv_sec;
+		*now = today;
+	return today;
 }
 
 struct world {
@@ -240,7 +237,7 @@ static void test_pauses(void **state)
 	for (int i = 0; i < 4; i++) {
 		const int session = begin(world);
 		say(world, session, REPORT_PULLING, FAULT_NONE, "", "");
-		passed += 1000;
+		today += 1000;
 		say_pulled(world, session, i == 3);
 		end(world, session);
 		if (i == 2)

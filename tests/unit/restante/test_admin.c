@@ -262,7 +262,8 @@ static void test_no_descriptor_is_free(void **state)
 	client_connect(server, &client);
 	client_send(&client, ADMIN_STATUS, 1, request);
 	run(server);
-	assert_int_equal(accepted, 1);
+	/* Once, or a few times when all this takes seconds. */
+	assert_in_range(accepted, 1, 5);
 	assert_false(client.ended);
 	out_of_descriptors = false;
 	while (!server->asked)
