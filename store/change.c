@@ -310,9 +310,9 @@ void changes_give_up(struct engine *engine)
 {
 	fail_list(&engine->flushing, STORE_NOT_DURABLE);
 	fail_list(&engine->staged, STORE_NOT_DURABLE);
-	/* These are durable; only the text file of the users is not written. */
-	fail_list(&engine->users_writing, STORE_OK);
-	fail_list(&engine->users_waiting, STORE_OK);
+	/* The index has these, but not yet the text file of the users. */
+	fail_list(&engine->users_writing, STORE_NOT_DURABLE);
+	fail_list(&engine->users_waiting, STORE_NOT_DURABLE);
 }
 
 static void forget(struct change_list *list, const void *owner)

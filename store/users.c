@@ -190,12 +190,14 @@ static void on_written(void *owner, int error)
 	struct engine *engine = owner;
 	struct change *change;
 
-	/* The index has the change and it is durable; the file is made anew before long. */
 	if (error)
 		LOG_ERROR("users-file", LOG_ERRNO(error));
 	engine->users_behind = error != 0;
 	while ((change = STAILQ_FIRST(&engine->users_writing)) != NULL) {
 		STAILQ_REMOVE_HEAD(&engine->users_writing, link);
+		/* The index has it, but an index may be lost before the file is made again. */
+		if (error)
+			change->result.failure = STORE_NOT_DURABLE;
 		STAILQ_INSERT_TAIL(&engine->ready, change, link);
 	}
 	engine_round_soon(engine);

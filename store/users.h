@@ -38,7 +38,7 @@ int users_put_quota(struct engine *engine, struct env_txn *txn, const struct use
 int users_put_counters(struct engine *engine, struct env_txn *txn);
 /* What engine_lookup() said before may no longer hold. */
 void users_announce(struct engine *engine);
-/* Write what changed into the text file, then answer this change. */
+/* Write what changed into the text file, then answer this change: not durable, when that fails. */
 void users_save(struct engine *engine, struct change *change);
 /* If that failed, try again. */
 void users_catch_up(struct engine *engine);

@@ -410,7 +410,7 @@ static void test_users_written_later(void **state)
 	log_open("test", LOG_LEVEL_ERROR + 1);
 	real_renameat = sys.renameat;
 	sys.renameat = refusing_renameat;
-	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
+	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_NOT_DURABLE);
 	sys.renameat = real_renameat;
 	log_open("test", LOG_LEVEL_ERROR);
 	snprintf(path, sizeof(path), "%s/users", fixture->directory);

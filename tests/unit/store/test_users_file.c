@@ -120,6 +120,55 @@ static void test_by_number(void **state)
 	}
 }
 
+/* ---- it cannot be written ---- */
+
+static int full_openat(int dir, const char *path, int flags, mode_t mode)
+{
+	if (strcmp(path, "users.new") != 0)
+		return real_openat(dir, path, flags, mode);
+	errno = ENOSPC;
+	return -1;
+}
+
+static enum store_failure set_hash(struct fixture *fixture, const char *hash)
+{
+	struct fixture_answer answer = { 0 };
+
+	engine_user_password(fixture->engine, TEXT(ALICE), hash, fixture_done, &answer);
+	fixture_wait(fixture, &answer);
+	return answer.result.failure;
+}
+
+static void expect_hash(const struct fixture *fixture, const char *hash)
+{
+	assert_string_equal(engine_user_find(fixture->engine, TEXT(ALICE))->hash, hash);
+}
+
+/* Nobody is told that it is kept while an index that is lost would take it along. */
+static void test_not_written(void **state)
+{
+	struct fixture *fixture = *state;
+	char path[256];
+
+	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
+	assert_int_equal(set_hash(fixture, "first"), STORE_OK);
+	log_open("test", LOG_LEVEL_ERROR + 1);
+	real_openat = sys.openat;
+	sys.openat = full_openat;
+	assert_int_equal(set_hash(fixture, "second"), STORE_NOT_DURABLE);
+	sys.openat = real_openat;
+	log_open("test", LOG_LEVEL_ERROR);
+	expect_hash(fixture, "second");
+	assert_int_equal(set_hash(fixture, "third"), STORE_OK);
+	fixture_stop(fixture);
+	snprintf(path, sizeof(path), "%s/env", fixture->directory);
+	fixture_remove_tree(path);
+	fixture_start(fixture);
+	expect_hash(fixture, "third");
+}
+
+/* ---- numbers that two have ---- */
+
 /* Two who would have the same mailboxes: nobody's mail is shown to another. */
 static void test_same_number(void **state)
 {
@@ -148,6 +197,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_rebuild_asked_for),
 		TEST(test_by_number),
+		TEST(test_not_written),
 		TEST(test_same_number),
 	};
 
