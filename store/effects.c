@@ -165,7 +165,7 @@ static void retry_later(struct engine *engine, const struct effect *effect, int 
 	STAILQ_INSERT_TAIL(&engine->late, late, link);
 }
 
-bool effects_retry_late(struct engine *engine)
+void effects_retry_late(struct engine *engine)
 {
 	struct late *late;
 
@@ -175,7 +175,7 @@ bool effects_retry_late(struct engine *engine)
 		folder_forget(&folder);
 		if (error) {
 			event_add(engine->late_timer, &(struct timeval){ .tv_sec = LATE_SECONDS });
-			return false;
+			return;
 		}
 		STAILQ_REMOVE_HEAD(&engine->late, link);
 		effect_let_go(&late->effect);
@@ -183,7 +183,6 @@ bool effects_retry_late(struct engine *engine)
 	}
 	LOG_INFO("maildir-complete");
 	checkpoint_settled(engine);
-	return true;
 }
 
 void effects_free(struct engine *engine)

@@ -11,8 +11,8 @@ struct effect;
 
 /* Of all changes in engine->showing, in their order; engine->to_show counts them. */
 void effects_carry_out(struct engine *engine);
-/* What the disk refused so far, again. True: all is done, nothing is late any more. */
-bool effects_retry_late(struct engine *engine);
+/* What the disk refused so far, again. */
+void effects_retry_late(struct engine *engine);
 void effects_free(struct engine *engine);
 /* The mailboxes that it holds. */
 void effect_let_go(const struct effect *effect);
