@@ -209,6 +209,8 @@ static bool finish_later(struct login *login, enum store_failure failure)
 	login->is_delayed = true;
 	logins->delayed++;
 	event_assign(&login->answer, logins->loop, -1, 0, on_answer, login);
+	/* Else it counts from the loop's last look at the clock, and on a busy machine that is too soon. */
+	event_base_update_cache_time(logins->loop);
 	event_add(&login->answer, &left);
 	return true;
 }
