@@ -118,7 +118,7 @@ void conn_start_tls(struct conn *conn, struct tls *tls);
 /* The same, but the input that is here was sent behind a header of another layer: TLS begins with it. */
 void conn_start_tls_here(struct conn *conn, struct tls *tls);
 
-/* Whether what comes may be a secret: then TLS keeps no copy of it once it was read. At first it is none. */
+/* Whether what comes may be a secret: then no copy stays behind, in TLS or here. At first it is none. */
 void conn_expect_secrets(struct conn *conn, bool expected);
 bool conn_is_secure(const struct conn *conn);
 const char *conn_tls_version(const struct conn *conn); /* "TLSv1.3", or NULL in the clear */

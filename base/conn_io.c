@@ -81,6 +81,8 @@ void conn_io_keep(struct conn *conn)
 		buf_add(&conn->in, conn->view);
 	else if (buf_length(&conn->in) == 0)
 		buf_wipe(&conn->in);
+	if (conn->secrets)
+		text_wipe(conn->view);
 	conn->view = (struct text){ 0 };
 }
 

@@ -73,7 +73,7 @@ struct conn {
 	bool reading;    /* the event is added */
 	bool writing;    /* the event is added */
 	bool secure;     /* the handshake is complete */
-	bool secrets;    /* TLS is to keep no copy of what was read */
+	bool secrets;    /* no copy of what was read is to stay behind */
 	bool tls_more;   /* OpenSSL holds octets, so the socket need not become readable */
 	bool tls_reads;  /* a write waits for OpenSSL to read */
 	bool tls_writes; /* a read waits for OpenSSL to write */

@@ -10,6 +10,9 @@ from host import Host, wait_for
 SECRET = "Kirschkern-7Qx9-Weitspucken"
 WRONG = "Kuerbiskern-4Zy1-Zielwurf"
 
+# Here the password is left for a moment where it was read, and soon the next one is written over it.
+LEFT = ("PASS and its end", "PLAIN ahead")
+
 
 def coded(text):
     return base64.b64encode(text.encode()).decode()
@@ -92,7 +95,8 @@ class Passwords(unittest.TestCase):
                          input=SECRET.encode() + b"\n")
             lines = []
             for secure in (False, True):
-                for way in ("PASS", "PASS in pieces", "PASS too early", "PLAIN", "PLAIN in pieces", "LOGIN"):
+                for way in ("PASS", "PASS in pieces", "PASS and its end", "PASS too early", "PLAIN", "PLAIN in pieces", "PLAIN ahead",
+                            "LOGIN"):
                     for password in (WRONG, SECRET):
                         line = self.line(host, "pop3s" if secure else "pop3", secure)
                         lines.append(line)
@@ -102,20 +106,26 @@ class Passwords(unittest.TestCase):
                             continue
                         if way.startswith("PASS"):
                             line.say("USER bob")
-                            answer = line.say(*(["PASS " + password[:9], password[9:]] if "pieces" in way else ["PASS " + password]))
+                            pieces = {"PASS in pieces": ["PASS " + password[:9], password[9:]], "PASS and its end": ["PASS " + password, ""]}
+                            answer = line.say(*pieces.get(way, ["PASS " + password]))
                         elif way == "LOGIN":
                             line.say("AUTH LOGIN")
                             line.say(coded("bob"))
                             answer = line.say(coded(password))
                         elif way == "PLAIN":
                             answer = line.say(f"AUTH PLAIN {plain}")
+                        elif way == "PLAIN ahead":
+                            line.say(f"AUTH PLAIN\r\n{plain}")
+                            answer = line.reply()
                         else:
                             line.say("AUTH PLAIN")
                             answer = line.say(plain[:17], plain[17:])
                         self.log_in(line, answer, password == SECRET)
+                        if way in LEFT and password == WRONG:
+                            self.assert_forgotten(host)
                         if password == SECRET:  # or nobody else is let in
                             line.say("QUIT")
-            for way in ("PLAIN", "PLAIN in pieces", "LOGIN"):
+            for way in ("PLAIN", "PLAIN in pieces", "PLAIN ahead", "LOGIN"):
                 for password in (WRONG, SECRET):
                     line = self.line(host, "submissions", True)
                     lines.append(line)
@@ -123,6 +133,9 @@ class Passwords(unittest.TestCase):
                     plain = coded(f"\0bob\0{password}")
                     if way == "PLAIN":
                         answer = line.say(f"AUTH PLAIN {plain}")
+                    elif way == "PLAIN ahead":
+                        line.say(f"AUTH PLAIN\r\n{plain}")
+                        answer = line.reply()
                     elif way == "LOGIN":
                         line.say("AUTH LOGIN")
                         line.say(coded("bob"))
@@ -131,6 +144,8 @@ class Passwords(unittest.TestCase):
                         line.say("AUTH PLAIN")
                         answer = line.say(plain[:17], plain[17:])
                     self.log_in(line, answer, password == SECRET)
+                    if way in LEFT and password == WRONG:
+                        self.assert_forgotten(host)
             self.assert_forgotten(host)
             for line in lines:
                 line.close()

@@ -71,6 +71,30 @@ static void what_is_written_outside_callbacks_leaves_together(void **state)
 	side_close(&side);
 }
 
+/* Where the owner saw what it left. */
+static const char *left_at;
+
+static void leave_all(struct side *side)
+{
+	left_at = conn_input(side->conn).ptr;
+}
+
+static void a_secret_does_not_stay_where_it_was_read(void **state)
+{
+	static const char nothing[10];
+	struct side side;
+
+	(void)state;
+	side_open(&side, &wide);
+	side.on_input = leave_all;
+	conn_expect_secrets(side.conn, true);
+	peer_send(&side, "a password");
+	RUN_UNTIL(side.inputs);
+	assert_true(text_equal(conn_input(side.conn), TEXT("a password")));
+	assert_memory_equal(left_at, nothing, sizeof(nothing));
+	side_close(&side);
+}
+
 static void take_nothing(struct side *side)
 {
 	side->number = conn_input(side->conn).len;
@@ -354,6 +378,7 @@ int main(void)
 		CONN_TEST(a_batch_is_one_read_and_one_write),
 		CONN_TEST(octets_one_by_one_make_lines_too),
 		CONN_TEST(what_is_written_outside_callbacks_leaves_together),
+		CONN_TEST(a_secret_does_not_stay_where_it_was_read),
 		CONN_TEST(input_is_bounded),
 		CONN_TEST(a_peer_that_does_not_read_stops_the_producer),
 		CONN_TEST(what_does_not_fit_leaves_though_another_round_came_first),
