@@ -198,6 +198,15 @@ struct text text_format(struct arena *arena, const char *format, ...)
 	return (struct text){ .ptr = string, .len = (size_t)length };
 }
 
+bool text_is_ascii(struct text t)
+{
+	for (size_t i = 0; i < t.len; i++) {
+		if ((unsigned char)t.ptr[i] > 127)
+			return false;
+	}
+	return true;
+}
+
 void text_wipe(struct text secret)
 {
 	mem_wipe((char *)secret.ptr, secret.len);

@@ -73,6 +73,7 @@ struct text text_format(struct arena *arena, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
 char text_lower(char octet);
+bool text_is_ascii(struct text t);
 
 /* Overwrite a secret in memory that may be written to, once it has been used. */
 void text_wipe(struct text secret);

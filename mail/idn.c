@@ -8,15 +8,6 @@
 #include "base/arena.h"
 #include "mail/address.h"
 
-static bool is_ascii(struct text in)
-{
-	for (size_t i = 0; i < in.len; i++) {
-		if ((unsigned char)in.ptr[i] > 127)
-			return false;
-	}
-	return true;
-}
-
 /* A label that claims to be an A-label must be one: it may not say what its U-label could not. */
 static bool has_a_label(struct text domain)
 {
@@ -40,7 +31,7 @@ struct text idn_domain(struct arena *arena, struct text domain)
 
 	if (domain.len == 0)
 		return TEXT("");
-	if (is_ascii(domain) && !has_a_label(domain))
+	if (text_is_ascii(domain) && !has_a_label(domain))
 		return text_lowered(arena, domain);
 	const struct text lower = idn_local(arena, domain);
 	const char *string = lower.ptr ? text_string(arena, lower) : NULL;
@@ -56,7 +47,7 @@ struct text idn_local(struct arena *arena, struct text local)
 {
 	size_t length = 0;
 
-	if (is_ascii(local))
+	if (text_is_ascii(local))
 		return text_lowered(arena, local);
 	uint8_t *lower =
 		u8_tolower((const uint8_t *)local.ptr, local.len, NULL, UNINORM_NFC, NULL, &length);

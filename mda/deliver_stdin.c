@@ -264,15 +264,6 @@ static int greet(struct delivery *delivery)
 		text_format(delivery->arena, "LHLO %s\r\n", named ? host : "localhost"), 2, "LHLO");
 }
 
-static bool is_ascii(struct text in)
-{
-	for (size_t i = 0; i < in.len; i++) {
-		if ((unsigned char)in.ptr[i] > 127)
-			return false;
-	}
-	return true;
-}
-
 static int send_envelope(struct delivery *delivery)
 {
 	const struct text sender = address_print(delivery->arena, &delivery->sender);
@@ -282,7 +273,8 @@ static int send_envelope(struct delivery *delivery)
 	if (delivery->recipient.domain.len)
 		recipient = address_print(delivery->arena, &delivery->recipient);
 	/* A server without SMTPUTF8 (RFC 6531) says itself what it makes of such an address. */
-	const bool utf8 = delivery->client.utf8 && !(is_ascii(sender) && is_ascii(recipient));
+	const bool utf8 =
+		delivery->client.utf8 && !(text_is_ascii(sender) && text_is_ascii(recipient));
 	status = say(delivery,
 		text_format(delivery->arena, "MAIL FROM:<%.*s>%s%s\r\n", TEXT_ARG(sender),
 			delivery->client.eight_bit ? " BODY=8BITMIME" : "",

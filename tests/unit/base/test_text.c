@@ -70,6 +70,10 @@ static void finding(void **state)
 	assert_int_equal(text_find(TEXT("a\0b"), '\0'), 1);
 	assert_int_equal(text_find(nothing, 'a'), -1);
 	assert_int_equal(text_find_last(nothing, 'a'), -1);
+	assert_true(text_is_ascii(TEXT("a\0\x7f")));
+	assert_true(text_is_ascii(nothing));
+	assert_true(text_is_ascii(part_of("a\x80", 0, 1)));
+	assert_false(text_is_ascii(TEXT("a\x80")));
 }
 
 static void cutting(void **state)
