@@ -92,7 +92,7 @@ int transfer_run(struct transfer *transfer, struct conn *conn)
 		conn_commit(conn, wire_encode(&transfer->encode, text_head(piece, wanted),
 					  conn_room(conn, wire_encode_bound(wanted))));
 		/* At its size the file ends: asking once more would cost as much as reading it. */
-		if (wanted < piece.len || got == 0 || transfer->octets == transfer->size)
+		if (wanted < piece.len || transfer->octets == transfer->size)
 			return finish(transfer, conn);
 	}
 	return 0;
