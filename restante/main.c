@@ -246,11 +246,11 @@ int main(int argc, char **argv)
 	log_open("restante", LOG_LEVEL_INFO);
 	if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
 		print_usage(stdout);
-		return EX_OK;
+		return close_output(EX_OK);
 	}
 	if (argc > 1 && strcmp(argv[1], "--version") == 0) {
 		puts("restante " RESTANTE_VERSION);
-		return EX_OK;
+		return close_output(EX_OK);
 	}
 	if (!subcommand) {
 		if (argc > 1)

@@ -205,7 +205,8 @@ class Commands(unittest.TestCase):
 
     def test_output_that_is_cut_off(self):
         """A full disk is told; a reader that has gone is not."""
-        for words in (("check", "--sample"), ("user", "list", "-c", self.conf), ("status", "-c", self.conf), ("help", "run")):
+        for words in (("check", "--sample"), ("user", "list", "-c", self.conf), ("status", "-c", self.conf), ("help", "run"),
+                      ("--help",), ("--version",)):
             with open("/dev/full", "wb") as full:
                 done = subprocess.run([build_dir() / "restante", *words], stdout=full, stderr=subprocess.PIPE, timeout=PATIENCE)
             self.assertEqual(done.returncode, 74, words)
