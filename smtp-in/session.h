@@ -84,6 +84,9 @@ void session_expire(struct session *session);
 /* Ends without a word. */
 void session_free(struct session *session);
 
+/* Its state may be another one: read on or hold, and begin to count its time anew. */
+void session_settle(struct session *session);
+
 /* ---- for commands and transactions ---- */
 
 /* 5xx counts as an error; the session ends after too many. */
