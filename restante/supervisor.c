@@ -12,13 +12,10 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "restante/admin.h"
-#include "restante/backoff.h"
-#include "restante/child.h"
 #include "restante/feed.h"
 #include "restante/reload.h"
 #include "restante/shunning.h"
-#include "restante/terminal.h"
+#include "restante/supervisor_private.h"
 
 enum {
 	FIRST_DEATHS = 8,  /* a role that never was ready gets so many starts */
@@ -27,38 +24,7 @@ enum {
 		60, /* its last checkpoint may take long, and costs a replay when cut short */
 	HURRY_SECONDS = 1, /* the same when told twice */
 	HURRY_STORE_SECONDS = 10,
-	LOG_SECONDS = 5,    /* between looks at the size of the log */
-	CENSUS_SECONDS = 1, /* a role that does not answer is shown without fresh counters */
-};
-
-/* A place in which a process of a role shall run. */
-struct slot {
-	struct supervisor *supervisor;
-	struct child child;
-	struct backoff backoff;
-	struct event restart;
-	uint32_t restarts;
-	bool was_ready;
-	bool counting; /* its counters are awaited */
-	char *counters;
-};
-
-struct supervisor {
-	struct host *host;
-	const struct supervisor_hooks *hooks;
-	struct slot *slots;
-	size_t count;
-	struct event term, interrupt, hangup, deadline, census, renewal, log;
-	struct admin *admin;
-	struct feed *feed;
-	struct shunning *shunning;
-	time_t since;
-	bool announced; /* everything was ready once */
-	bool stopping, hurrying;
-	enum host_stop stage; /* of a stop: what is being waited for */
-	bool has_terminal;    /* at the start */
-	bool ignored_hangup;  /* whoever started us wants us to outlive the terminal */
-	int status;
+	LOG_SECONDS = 5, /* between looks at the size of the log */
 };
 
 static void stop(struct supervisor *supervisor);
@@ -66,11 +32,6 @@ static void stop(struct supervisor *supervisor);
 static struct timeval milliseconds(uint32_t ms)
 {
 	return (struct timeval){ .tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000 };
-}
-
-static const struct host_role *role_of(const struct slot *slot)
-{
-	return &host_roles[slot->child.role];
 }
 
 /* ---- starting, and starting again ---- */
@@ -122,7 +83,7 @@ static void give_up_if_hopeless(struct slot *slot)
 
 	if (supervisor->announced || slot->was_ready || slot->backoff.deaths < FIRST_DEATHS)
 		return;
-	LOG_ERROR("start-failed", LOG_STRING("child", role_of(slot)->name),
+	LOG_ERROR("start-failed", LOG_STRING("child", slot_role(slot)->name),
 		LOG_NUMBER("starts", slot->backoff.deaths));
 	supervisor->status = EX_UNAVAILABLE;
 	stop(supervisor);
@@ -134,7 +95,7 @@ static void start_child(struct slot *slot)
 		return;
 	const int number = errno;
 	const uint32_t pause = schedule_restart(slot, 0);
-	LOG_ERROR("child-not-started", LOG_STRING("child", role_of(slot)->name),
+	LOG_ERROR("child-not-started", LOG_STRING("child", slot_role(slot)->name),
 		LOG_NUMBER("worker", slot->child.worker), LOG_ERRNO(number),
 		LOG_NUMBER("again-ms", pause));
 	give_up_if_hopeless(slot);
@@ -162,8 +123,8 @@ static void log_death(const struct slot *slot, int status, int64_t lived, uint32
 	/* With 0 it wished for it, as the bridge does at a reload. */
 	LOG_EVENT(status == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING,
 		status == 0 ? "child-ended" : "child-died",
-		LOG_STRING("child", role_of(slot)->name), LOG_NUMBER("worker", slot->child.worker),
-		LOG_NUMBER("child-pid", slot->child.pid),
+		LOG_STRING("child", slot_role(slot)->name),
+		LOG_NUMBER("worker", slot->child.worker), LOG_NUMBER("child-pid", slot->child.pid),
 		LOG_STRING("by", killed ? "signal" : "exit"),
 		LOG_NUMBER("status", killed ? WTERMSIG(status) : WEXITSTATUS(status)),
 		LOG_NUMBER("lived-ms", lived), LOG_NUMBER("again-ms", pause));
@@ -173,7 +134,7 @@ static void log_death(const struct slot *slot, int status, int64_t lived, uint32
 
 static bool lives_in_stage(const struct slot *slot)
 {
-	return role_of(slot)->stop == slot->supervisor->stage && slot->child.state != CHILD_DOWN;
+	return slot_role(slot)->stop == slot->supervisor->stage && slot->child.state != CHILD_DOWN;
 }
 
 static bool stage_is_empty(const struct supervisor *supervisor)
@@ -196,7 +157,7 @@ static void stop_stage(struct supervisor *supervisor)
 		deadline.tv_sec = store ? HURRY_STORE_SECONDS : HURRY_SECONDS;
 	for (size_t i = 0; i < supervisor->count; i++) {
 		struct slot *slot = &supervisor->slots[i];
-		if (role_of(slot)->stop != supervisor->stage)
+		if (slot_role(slot)->stop != supervisor->stage)
 			continue;
 		event_del(&slot->restart);
 		child_stop(&slot->child, supervisor->hurrying ? 0 : given);
@@ -237,7 +198,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *argument)
 		struct slot *slot = &supervisor->slots[i];
 		if (!lives_in_stage(slot))
 			continue;
-		LOG_WARNING("child-killed", LOG_STRING("child", role_of(slot)->name),
+		LOG_WARNING("child-killed", LOG_STRING("child", slot_role(slot)->name),
 			LOG_NUMBER("worker", slot->child.worker),
 			LOG_STRING("why", "it did not stop in time"));
 		child_kill(&slot->child);
@@ -250,7 +211,7 @@ static void on_child_ended(void *owner, int status, int64_t lived)
 	struct supervisor *supervisor = slot->supervisor;
 
 	slot->counting = false;
-	if (supervisor->stopping && role_of(slot)->stop <= supervisor->stage) {
+	if (supervisor->stopping && slot_role(slot)->stop <= supervisor->stage) {
 		if (status != 0)
 			log_death(slot, status, lived, 0);
 		if (stage_is_empty(supervisor))
@@ -354,109 +315,11 @@ static void on_log(evutil_socket_t fd, short what, void *argument)
 	renew_log(argument);
 }
 
-/* ---- status ---- */
-
-static void add_processes(const struct supervisor *supervisor, struct buf *out)
-{
-	for (size_t i = 0; i < supervisor->count; i++) {
-		const struct slot *slot = &supervisor->slots[i];
-		const bool down = slot->child.state == CHILD_DOWN;
-		const struct admin_process process = {
-			.role = text_of(role_of(slot)->name),
-			.worker = slot->child.worker,
-			.state = text_of(child_state_name(slot->child.state)),
-			.pid = down ? 0 : (uint32_t)slot->child.pid,
-			.since = down ? 0 : slot->child.since,
-			.restarts = slot->restarts,
-			.counters = text_of(slot->counters ? slot->counters : ""),
-		};
-		admin_process_pack(out, &process);
-	}
-}
-
-static void add_listeners(const struct supervisor *supervisor, struct buf *out)
-{
-	const struct listeners *listeners = &supervisor->host->listeners;
-
-	for (size_t i = 0; i < listeners->count; i++) {
-		const struct admin_listener listener = {
-			.name = text_of(listeners->list[i].name),
-			.where = text_of(listeners->list[i].where),
-		};
-		if (listeners->list[i].service)
-			admin_listener_pack(out, &listener);
-	}
-}
-
-static void finish_census(struct supervisor *supervisor)
-{
-	struct buf listeners = { 0 }, processes = { 0 };
-
-	event_del(&supervisor->census);
-	add_listeners(supervisor, &listeners);
-	add_processes(supervisor, &processes);
-	const struct admin_status_reply reply = {
-		.pid = (uint32_t)getpid(),
-		.since = supervisor->since,
-		.listeners = buf_text(&listeners),
-		.processes = buf_text(&processes),
-	};
-	admin_answer(supervisor->admin, &reply);
-	buf_release(&listeners);
-	buf_release(&processes);
-}
-
-static void finish_census_when_counted(struct supervisor *supervisor)
-{
-	for (size_t i = 0; i < supervisor->count; i++) {
-		if (supervisor->slots[i].counting)
-			return;
-	}
-	finish_census(supervisor);
-}
-
-static void on_counters(void *owner, struct text lines)
-{
-	struct slot *slot = owner;
-	struct buf safe = { 0 };
-
-	if (lines.len <= ADMIN_COUNTERS_LIMIT)
-		terminal_add_lines(&safe, lines);
-	mem_free(slot->counters);
-	slot->counters = mem_copy(buf_text(&safe).ptr, buf_length(&safe));
-	buf_release(&safe);
-	if (!slot->counting)
-		return;
-	slot->counting = false;
-	finish_census_when_counted(slot->supervisor);
-}
-
-static void on_census_late(evutil_socket_t fd, short what, void *argument)
-{
-	(void)fd, (void)what;
-	finish_census(argument);
-}
-
-static void on_status_asked(void *owner)
-{
-	struct supervisor *supervisor = owner;
-	const struct timeval patience = { .tv_sec = CENSUS_SECONDS };
-
-	if (evtimer_pending(&supervisor->census, NULL))
-		return;
-	for (size_t i = 0; i < supervisor->count; i++) {
-		struct slot *slot = &supervisor->slots[i];
-		slot->counting = child_count(&slot->child);
-	}
-	event_add(&supervisor->census, &patience);
-	finish_census_when_counted(supervisor);
-}
-
 /* ---- all together ---- */
 
 static const struct child_handlers child_handlers = {
 	.ready = on_child_ready,
-	.counters = on_counters,
+	.counters = supervisor_on_counters,
 	.shun = on_child_shuns,
 	.ended = on_child_ended,
 };
@@ -508,7 +371,6 @@ static void catch_signals(struct supervisor *supervisor)
 	event_add(&supervisor->hangup, NULL);
 	hold_hangup(SIG_UNBLOCK);
 	evtimer_assign(&supervisor->deadline, loop, on_deadline, supervisor);
-	evtimer_assign(&supervisor->census, loop, on_census_late, supervisor);
 	evtimer_assign(&supervisor->renewal, loop, on_renewal, supervisor);
 	evtimer_assign(&supervisor->log, loop, on_log, supervisor);
 }
@@ -522,8 +384,7 @@ static void run(struct supervisor *supervisor)
 	renew_tickets(supervisor);
 	renew_log(supervisor);
 	supervisor->since = time(NULL);
-	supervisor->admin =
-		admin_new(host->loop, host->listeners.admin, on_status_asked, supervisor);
+	supervisor_status_init(supervisor);
 	supervisor->feed = feed_new(host);
 	supervisor->shunning = shunning_new(host);
 	for (size_t i = 0; i < supervisor->count; i++)
@@ -533,7 +394,7 @@ static void run(struct supervisor *supervisor)
 
 static void clean_up(struct supervisor *supervisor)
 {
-	admin_free(&supervisor->admin);
+	supervisor_status_deinit(supervisor);
 	feed_free(&supervisor->feed);
 	shunning_free(&supervisor->shunning);
 	for (size_t i = 0; i < supervisor->count; i++) {
@@ -547,7 +408,6 @@ static void clean_up(struct supervisor *supervisor)
 	event_del(&supervisor->interrupt);
 	event_del(&supervisor->hangup);
 	event_del(&supervisor->deadline);
-	event_del(&supervisor->census);
 	event_del(&supervisor->renewal);
 	event_del(&supervisor->log);
 	mem_wipe(supervisor->host->tickets, sizeof(supervisor->host->tickets));
