@@ -58,6 +58,15 @@ static inline void fixture_start(struct fixture *fixture)
 	assert_non_null(fixture->engine);
 }
 
+/* The store is stopped, and does not open. */
+static inline void fixture_expect_no_start(struct fixture *fixture)
+{
+	fixture->loop = event_base_new();
+	assert_null(engine_open(fixture->loop, fixture->directory, &fixture->options));
+	event_base_free(fixture->loop);
+	fixture->loop = NULL;
+}
+
 static inline void fixture_stop(struct fixture *fixture)
 {
 	engine_close(&fixture->engine);

@@ -287,10 +287,7 @@ static void test_users_unreadable(void **state)
 	fixture_remove_tree(path);
 	fixture_write(fixture, "users", "restante-users 1\nnext 3\nuser alice@example.te");
 	log_open("test", LOG_LEVEL_ERROR + 1);
-	fixture->loop = event_base_new();
-	assert_null(engine_open(fixture->loop, fixture->directory, &fixture->options));
-	event_base_free(fixture->loop);
-	fixture->loop = NULL;
+	fixture_expect_no_start(fixture);
 	log_open("test", LOG_LEVEL_ERROR);
 }
 
@@ -341,9 +338,7 @@ static void test_unreadable_file(void **state)
 	/* There may be enough descriptors the next time. */
 	fixture_refuse_to_open("new/1000000001.M1.host", EMFILE);
 	log_open("test", LOG_LEVEL_ERROR + 1);
-	fixture->loop = event_base_new();
-	assert_null(engine_open(fixture->loop, fixture->directory, &fixture->options));
-	event_base_free(fixture->loop);
+	fixture_expect_no_start(fixture);
 	log_open("test", LOG_LEVEL_ERROR);
 	fixture_refuse_to_open("new/1000000001.M1.host", EACCES);
 	fixture_start(fixture);

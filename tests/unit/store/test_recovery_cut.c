@@ -47,10 +47,7 @@ static int failing_unlinkat(int dir, const char *path, int flags)
 static void expect_no_start(struct fixture *fixture)
 {
 	failed = 0;
-	fixture->loop = event_base_new();
-	assert_null(engine_open(fixture->loop, fixture->directory, &fixture->options));
-	event_base_free(fixture->loop);
-	fixture->loop = NULL;
+	fixture_expect_no_start(fixture);
 	sys = kernel;
 	assert_int_not_equal(failed, 0);
 }

@@ -314,10 +314,7 @@ static void work_and_die(struct fixture *fixture)
 
 static void expect_no_start(struct fixture *fixture)
 {
-	fixture->loop = event_base_new();
-	assert_null(engine_open(fixture->loop, fixture->directory, &fixture->options));
-	event_base_free(fixture->loop);
-	fixture->loop = NULL;
+	fixture_expect_no_start(fixture);
 	sys = kernel;
 	assert_true(note_is_there(fixture));
 }

@@ -182,10 +182,7 @@ static void test_same_number(void **state)
 		"restante-users 1\nnext 3\nuser alice@example.test 1 0 0 x\n"
 		"user bob@example.test 1 0 0 x\n");
 	log_open("test", LOG_LEVEL_ERROR + 1);
-	fixture->loop = event_base_new();
-	assert_null(engine_open(fixture->loop, fixture->directory, &fixture->options));
-	event_base_free(fixture->loop);
-	fixture->loop = NULL;
+	fixture_expect_no_start(fixture);
 	log_open("test", LOG_LEVEL_ERROR);
 	assert_int_equal(fixture_count(fixture, "env"), -1);
 }
