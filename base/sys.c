@@ -128,6 +128,19 @@ int sys_open_straight(const char *path, int flags)
 	return (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
 }
 
+DIR *sys_open_directory(int dir, const char *path, int flags)
+{
+	const int fd = sys.openat(dir, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | flags, 0);
+	DIR *opened = fd < 0 ? NULL : sys.fdopendir(fd);
+
+	if (fd >= 0 && !opened) {
+		const int number = errno;
+		sys.close(fd);
+		errno = number;
+	}
+	return opened;
+}
+
 char *sys_read_file(int dir, const char *path, size_t limit, size_t *size)
 {
 	struct buf octets = { 0 };

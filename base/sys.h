@@ -52,6 +52,9 @@ int sys_writev_all(int fd, struct iovec *parts, int count);
  */
 int sys_open_straight(const char *path, int flags);
 
+/* To be read with readdir(), and closed with closedir(). flags: O_NOFOLLOW or 0. NULL with errno. */
+DIR *sys_open_directory(int dir, const char *path, int flags);
+
 /* The whole file dir/path up to limit octets into fresh heap memory with a NUL after it; NULL with errno. */
 char *sys_read_file(int dir, const char *path, size_t limit, size_t *size);
 

@@ -555,22 +555,16 @@ static int clear_entry(int fd, const char *name, unsigned *budget, unsigned dept
 static int clear(int root, const char *directory, unsigned *budget, unsigned depth)
 {
 	const struct dirent *entry;
-	const int fd = depth > CLEAR_DEPTH
-			       ? (errno = ELOOP, -1)
-			       : sys.openat(root, directory,
-					 O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
-	DIR *dir = fd < 0 ? NULL : sys.fdopendir(fd);
 	int error = 0;
 
-	if (!dir) {
-		error = errno;
-		if (fd >= 0)
-			sys.close(fd);
-		return error == ENOENT ? 0 : error;
-	}
+	if (depth > CLEAR_DEPTH)
+		return ELOOP;
+	DIR *dir = sys_open_directory(root, directory, O_NOFOLLOW);
+	if (!dir)
+		return errno == ENOENT ? 0 : errno;
 	while (error == 0 && (entry = readdir(dir)) != NULL) {
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			error = clear_entry(fd, entry->d_name, budget, depth);
+			error = clear_entry(dirfd(dir), entry->d_name, budget, depth);
 	}
 	closedir(dir);
 	if (error == 0 && sys.unlinkat(root, directory, AT_REMOVEDIR) != 0 && errno != ENOENT)

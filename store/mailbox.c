@@ -449,18 +449,14 @@ static bool is_ours(struct text name)
 static void tidy(struct mailbox *mailbox)
 {
 	const struct dirent *entry;
-	const int fd = sys.openat(mailbox->fd, "tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-	DIR *dir = fd < 0 ? NULL : sys.fdopendir(fd);
+	DIR *dir = sys_open_directory(mailbox->fd, "tmp", 0);
 
 	mailbox->tidied = true;
-	if (!dir) {
-		if (fd >= 0)
-			sys.close(fd);
+	if (!dir)
 		return;
-	}
 	while ((entry = readdir(dir)) != NULL) {
 		if (is_ours(text_of(entry->d_name)))
-			sys.unlinkat(fd, entry->d_name, 0);
+			sys.unlinkat(dirfd(dir), entry->d_name, 0);
 	}
 	closedir(dir);
 }

@@ -100,15 +100,10 @@ static int read_directory(struct names *names, int mailbox, const char *part)
 {
 	char leaf[MAILDIR_LEAF_LIMIT + 1];
 	const struct dirent *entry;
-	const int fd = sys.openat(mailbox, part, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	DIR *dir = sys_open_directory(mailbox, part, 0);
 
-	if (fd < 0)
+	if (!dir)
 		return errno == ENOENT ? 0 : -1;
-	DIR *dir = sys.fdopendir(fd);
-	if (!dir) {
-		sys.close(fd);
-		return -1;
-	}
 	memcpy(leaf, part, 3);
 	leaf[3] = '/';
 	while (errno = 0, (entry = readdir(dir)) != NULL) {

@@ -217,15 +217,11 @@ static char (*list_files(struct engine *engine, size_t *count))[NAME]
 {
 	char(*names)[NAME] = mem_array(1, sizeof(*names));
 	const struct dirent *entry;
-	const int fd = sys.openat(
-		engine->root, "once", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
-	DIR *dir = fd < 0 ? NULL : sys.fdopendir(fd);
+	DIR *dir = sys_open_directory(engine->root, "once", O_NOFOLLOW);
 
 	*count = 0;
 	if (!dir) {
 		const int error = errno;
-		if (fd >= 0)
-			sys.close(fd);
 		if (error == ENOENT)
 			return names;
 		mem_free(names);

@@ -159,15 +159,9 @@ static int search(const struct places *places, struct index_mailbox_id wanted,
 
 	places_user_directory(path, directory);
 	path[0] = '\0';
-	const int fd = sys.openat(
-		places->root, directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
-	DIR *dir = fd < 0 ? NULL : sys.fdopendir(fd);
-	if (!dir) {
-		error = errno;
-		if (fd >= 0)
-			sys.close(fd);
-		return error == ENOENT || error == ENOTDIR ? 0 : error;
-	}
+	DIR *dir = sys_open_directory(places->root, directory, O_NOFOLLOW);
+	if (!dir)
+		return errno == ENOENT || errno == ENOTDIR ? 0 : errno;
 	while (error == 0 && (entry = readdir(dir)) != NULL) {
 		char below[MAILDIR_PATH_LIMIT + MAILDIR_NAME_LIMIT + 2];
 		if (!is_folder(entry->d_name))

@@ -294,16 +294,11 @@ static int add_folders(struct rebuilding *rebuilding, struct account *account, i
 {
 	struct buf name = { 0 };
 	const struct dirent *entry;
-	const int again = sys.openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-	DIR *dir = again < 0 ? NULL : sys.fdopendir(again);
+	DIR *dir = sys_open_directory(fd, ".", 0);
 	int error = 0;
 
-	if (!dir) {
-		error = errno;
-		if (again >= 0)
-			sys.close(again);
-		return error;
-	}
+	if (!dir)
+		return errno;
 	while (error == 0 && (entry = readdir(dir)) != NULL) {
 		char cur[MAILDIR_NAME_LIMIT + 8];
 		struct stat st;

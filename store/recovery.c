@@ -45,17 +45,13 @@ void recovery_distrust(struct engine *engine, const char *note)
 static void remove_environment(int root, const char *name)
 {
 	const struct dirent *entry;
-	const int fd = sys.openat(root, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
-	DIR *dir = fd < 0 ? NULL : sys.fdopendir(fd);
+	DIR *dir = sys_open_directory(root, name, O_NOFOLLOW);
 
-	if (!dir) {
-		if (fd >= 0)
-			sys.close(fd);
+	if (!dir)
 		return;
-	}
 	while ((entry = readdir(dir)) != NULL) {
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			sys.unlinkat(fd, entry->d_name, 0);
+			sys.unlinkat(dirfd(dir), entry->d_name, 0);
 	}
 	closedir(dir);
 	sys.unlinkat(root, name, AT_REMOVEDIR);

@@ -110,24 +110,19 @@ static int write_again(int directory, const char *name)
 static int write_all_again(int root, bool log, unsigned *files)
 {
 	const struct dirent *entry;
-	const int fd = sys.openat(root, "env", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
-	DIR *dir = fd < 0 ? NULL : sys.fdopendir(fd);
+	DIR *dir = sys_open_directory(root, "env", O_NOFOLLOW);
 	int error = 0;
 
-	if (!dir) {
-		error = errno;
-		if (fd >= 0)
-			sys.close(fd);
-		return error == ENOENT ? 0 : error;
-	}
+	if (!dir)
+		return errno == ENOENT ? 0 : errno;
 	while (error == 0 && (entry = readdir(dir)) != NULL) {
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
 			(strncmp(entry->d_name, "log.", 4) == 0) != log)
 			continue;
-		error = write_again(fd, entry->d_name);
+		error = write_again(dirfd(dir), entry->d_name);
 		++*files;
 	}
-	if (error == 0 && sys.fsync(fd) != 0)
+	if (error == 0 && sys.fsync(dirfd(dir)) != 0)
 		error = errno;
 	closedir(dir);
 	return error;

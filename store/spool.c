@@ -137,14 +137,9 @@ int spools_init(struct engine *engine)
 	if (fd < 0)
 		return errno;
 	engine->spool_directory = fd;
-	const int again = sys.openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-	DIR *dir = again < 0 ? NULL : sys.fdopendir(again);
-	if (!dir) {
-		const int error = errno;
-		if (again >= 0)
-			sys.close(again);
-		return error;
-	}
+	DIR *dir = sys_open_directory(fd, ".", 0);
+	if (!dir)
+		return errno;
 	while ((entry = readdir(dir)) != NULL) {
 		if (entry->d_name[0] != '.')
 			unlink_spool(engine, entry->d_name);

@@ -33,16 +33,13 @@ static void look_at_folder(int fd, const struct account *account, const char *na
 
 static void look_at_folders(int fd, const struct account *account, struct verify_result *result)
 {
-	const int again = sys.openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-	DIR *dir = again < 0 ? NULL : sys.fdopendir(again);
+	DIR *dir = sys_open_directory(fd, ".", 0);
 	const struct dirent *entry;
 	struct buf mailbox = { 0 };
 
 	if (!dir) {
 		verify_find(result, account->mailboxes[0], "the directory cannot be read: %s",
 			env_error_text(errno));
-		if (again >= 0)
-			sys.close(again);
 		return;
 	}
 	while ((entry = readdir(dir)) != NULL) {

@@ -52,18 +52,14 @@ static int compare_paths(const void *a, const void *b)
 bool verify_is_bare(int fd, const char *path)
 {
 	const struct dirent *entry;
-	const int at = sys.openat(fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
-	struct names *names = at < 0 ? NULL : names_read(at);
+	DIR *dir = sys_open_directory(fd, path, O_NOFOLLOW);
+	struct names *names = dir ? names_read(dirfd(dir)) : NULL;
 	bool bare = names && names_count(names) == 0;
-	DIR *dir = at < 0 ? NULL : sys.fdopendir(at);
 	int parts = 0;
 
 	names_free(&names);
-	if (!dir) {
-		if (at >= 0)
-			sys.close(at);
+	if (!dir)
 		return false;
-	}
 	while (bare && (entry = readdir(dir)) != NULL) {
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
@@ -100,13 +96,9 @@ static void look_at_level(const struct directories *all, const char *above, bool
 {
 	char path[2 * MAILDIR_NAME_LIMIT + 16];
 	const struct dirent *entry;
-	const int fd = sys.openat(
-		all->engine->root, above, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
-	DIR *dir = fd < 0 ? NULL : sys.fdopendir(fd);
+	DIR *dir = sys_open_directory(all->engine->root, above, O_NOFOLLOW);
 
 	if (!dir) {
-		if (fd >= 0)
-			sys.close(fd);
 		if (errno != ENOTDIR && errno != ELOOP)
 			verify_find(all->result, NULL, "%s cannot be read: %s", above,
 				env_error_text(errno));
