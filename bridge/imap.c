@@ -166,8 +166,7 @@ static int exchange(
 	if (at_once)
 		buf_add(&line, coded);
 	int result = send_line(imap, buf_text(&line));
-	mem_wipe((char *)buf_text(&line).ptr, buf_length(&line));
-	buf_release(&line);
+	buf_wipe(&line);
 	for (int i = 0; result == 0 && i < 4; i++) {
 		const char *said = peek_line(imap);
 		if (!said)

@@ -196,12 +196,6 @@ void secret_hide(const struct secret *secret, char *answer)
 	hide(buf_text(&secret->coded), answer);
 }
 
-static void wipe(struct buf *octets)
-{
-	mem_wipe((char *)buf_text(octets).ptr, buf_length(octets));
-	buf_release(octets);
-}
-
 static void add_saslname(struct buf *octets, const char *name)
 {
 	for (; *name; name++) {
@@ -228,14 +222,14 @@ void secret_add_token(
 
 struct text secret_code(struct secret *secret, struct buf *octets)
 {
-	wipe(&secret->coded);
+	buf_wipe(&secret->coded);
 	base64_encode(buf_text(octets), &secret->coded);
-	wipe(octets);
+	buf_wipe(octets);
 	return buf_text(&secret->coded);
 }
 
 void secret_forget(struct secret *secret)
 {
-	wipe(&secret->coded);
+	buf_wipe(&secret->coded);
 	mem_wipe(secret, sizeof(*secret));
 }

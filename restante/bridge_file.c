@@ -198,8 +198,7 @@ static int ask_password(const struct bridge_account *account, const char *path)
 	buf_add(&line, (struct text){ .ptr = password.octets, .len = password.length });
 	buf_add_char(&line, '\n');
 	status = write_file(path, buf_text(&line));
-	mem_wipe((char *)buf_text(&line).ptr, buf_length(&line));
-	buf_release(&line);
+	buf_wipe(&line);
 	password_forget(&password);
 	return status;
 }

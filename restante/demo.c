@@ -165,9 +165,7 @@ static int make_certificate(struct demo *demo)
 			   buf_length(&chain), 0644) != 0) {
 		status = fail(demo, "certificate.pem");
 	}
-	if (key.block)
-		mem_wipe(key.block, key.size);
-	buf_release(&key);
+	buf_wipe(&key);
 	buf_release(&chain);
 	return status;
 }

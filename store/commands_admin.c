@@ -109,7 +109,7 @@ void command_user_add(struct session *session, uint32_t tag, const struct store_
 {
 	const enum store_failure failure = begin_user(session, tag, request, true);
 
-	session_wipe(request->password);
+	text_wipe(request->password);
 	if (failure != STORE_OK)
 		reply_user(session, tag, true, failure);
 }
@@ -124,7 +124,7 @@ void command_user_password(
 	};
 	const enum store_failure failure = begin_user(session, tag, &in, false);
 
-	session_wipe(request->password);
+	text_wipe(request->password);
 	if (failure != STORE_OK)
 		reply_user(session, tag, false, failure);
 }

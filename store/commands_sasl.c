@@ -162,7 +162,7 @@ void command_sasl_start(
 	else
 		reply_end(session, tag, true, session->user ? STORE_REFUSED : STORE_INVALID,
 			TEXT(""));
-	session_wipe(request->initial);
+	text_wipe(request->initial);
 }
 
 void command_sasl_step(struct session *session, uint32_t tag, const struct store_sasl_step *request)
@@ -176,5 +176,5 @@ void command_sasl_step(struct session *session, uint32_t tag, const struct store
 			end(session, exchange);
 		reply_end(session, tag, false, STORE_REFUSED, TEXT(""));
 	}
-	session_wipe(request->response);
+	text_wipe(request->response);
 }

@@ -52,7 +52,7 @@ void command_login(struct session *session, uint32_t tag, const struct store_log
 		if (login)
 			pending->login = login;
 	}
-	session_wipe(request->password);
+	text_wipe(request->password);
 }
 
 /* ---- mailboxes ---- */

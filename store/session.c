@@ -268,11 +268,6 @@ bool session_spool_take(struct session *session, uint32_t spool)
 	return false;
 }
 
-void session_wipe(struct text secret)
-{
-	mem_wipe((char *)secret.ptr, secret.len);
-}
-
 /* ---- replies and notices ---- */
 
 #define DEFINE_REPLY_(name, NAME, who, needs) \

@@ -114,9 +114,6 @@ void session_spool_add(struct session *session, uint32_t spool);
 /* It belongs to this session; it no longer does. */
 bool session_spool_take(struct session *session, uint32_t spool);
 
-/* A secret in a frame that has been dealt with. */
-void session_wipe(struct text secret);
-
 /* Notices, now or when the output has room. */
 void session_notify_changed(struct session *session, const struct store_changed *notice);
 void session_notify_directory(struct session *session);

@@ -136,8 +136,7 @@ int users_write_file(struct engine *engine)
 	const int result = sys_replace_file(
 		engine->root, "users", buf_text(&out).ptr, buf_text(&out).len, S_IRUSR | S_IWUSR);
 	const int error = errno;
-	mem_wipe(out.block, out.size);
-	buf_release(&out);
+	buf_wipe(&out);
 	errno = error;
 	return result;
 }

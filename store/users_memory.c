@@ -145,8 +145,6 @@ void users_free(struct engine *engine)
 	mem_free(engine->by_number);
 	engine->users = engine->by_number = NULL;
 	engine->user_count = engine->user_room = 0;
-	if (buf_length(&engine->users_text))
-		mem_wipe(engine->users_text.block, engine->users_text.size);
-	buf_release(&engine->users_text);
+	buf_wipe(&engine->users_text);
 	directory_clear(engine);
 }

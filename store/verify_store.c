@@ -38,8 +38,7 @@ static void look_at_users_file(struct engine *engine, struct verify_result *resu
 	if (octets)
 		mem_wipe(octets, size);
 	mem_free(octets);
-	mem_wipe(wanted.block, wanted.size);
-	buf_release(&wanted);
+	buf_wipe(&wanted);
 }
 
 /* ---- Maildirs ---- */
