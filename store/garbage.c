@@ -181,6 +181,9 @@ static bool clear_directory(struct engine *engine, struct garbage *garbage, unsi
 			LOG_WARNING("not-removed", LOG_STRING("directory", garbage->directory),
 				LOG_ERRNO(error));
 		garbage->told = true;
+		/* It is tried again after the others, however soon the next checkpoint comes. */
+		STAILQ_REMOVE(&engine->garbage, garbage, garbage, link);
+		STAILQ_INSERT_TAIL(&engine->garbage, garbage, link);
 		return false;
 	}
 	mem_free(garbage->directory);
