@@ -127,8 +127,8 @@ enum store_failure create_within(struct engine *engine, struct env_txn *txn, str
 	struct user *user = account->user;
 
 	*mailbox = NULL;
-	/* What is on the disk under that name is not what will be there. */
-	if (account->vacating)
+	/* What is on the disk under that name may not be what will be there. */
+	if (account->vacating || !STAILQ_EMPTY(&engine->late))
 		return STORE_BUSY;
 	name = maildir_canonical(name);
 	char *directory = mailbox_path(user->public.address, name);

@@ -132,9 +132,38 @@ static void test_killed_while_recovering(void **state)
 	expect_recovery(fixture);
 }
 
+static int renameat_but_one(int from_dir, const char *from, int to_dir, const char *to)
+{
+	if (strcmp(from, HOME "/.a") != 0)
+		return real_renameat(from_dir, from, to_dir, to);
+	errno = EIO;
+	return -1;
+}
+
+/* Whose directory is still there under the name that the next one would have. */
+static void test_deleted_late(void **state)
+{
+	struct fixture *fixture = *state;
+
+	assert_int_equal(fixture_add_user(fixture, ALICE), STORE_OK);
+	assert_int_equal(deliver(fixture, "a", "one\n", ""), STORE_OK);
+	log_open("test", LOG_LEVEL_ERROR + 1);
+	real_renameat = sys.renameat;
+	sys.renameat = renameat_but_one;
+	assert_int_equal(delete (fixture, "a"), STORE_OK);
+	assert_int_equal(deliver(fixture, "a", "two\n", ""), STORE_BUSY);
+	sys.renameat = real_renameat;
+	log_open("test", LOG_LEVEL_ERROR);
+	assert_int_equal(deliver(fixture, "", "to INBOX\n", ""), STORE_OK);
+	assert_int_equal(deliver(fixture, "a", "three\n", ""), STORE_OK);
+	expect_message(fixture, "a", 1, "three\n");
+	expect_mailboxes_thrice(fixture, "INBOX:1 a:1 ");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(test_deleted_late),
 		TEST(test_crash),
 		TEST(test_killed_while_recovering),
 	};
