@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/mem.h"
 #include "base/sys.h"
 
 enum {
@@ -483,12 +484,34 @@ int folder_make(int root, const char *directory)
 	return error;
 }
 
+/*
+ * Recovery tells by its text file which mailbox a directory is, when another one has its name by now. So
+ * the file is on the disk, octets and all, before the directory moves.
+ */
+static int hold_identity(int root, const char *directory)
+{
+	char path[MAILDIR_PATH_LIMIT + 1 + sizeof(MAILDIR_FILE)];
+	size_t size;
+
+	snprintf(path, sizeof(path), "%.*s/" MAILDIR_FILE, MAILDIR_PATH_LIMIT, directory);
+	char *octets = sys_read_file(root, path, MAILDIR_FILE_LIMIT, &size);
+	if (!octets)
+		return errno == ENOENT || errno == ENOTDIR || errno == EFBIG ? 0 : errno;
+	const int result = sys_replace_file(root, path, octets, size, S_IRUSR | S_IWUSR);
+	const int error = errno;
+	mem_free(octets);
+	/* Whoever makes room is not kept from it. */
+	return result == 0 || error == ENOSPC || error == EDQUOT ? 0 : error;
+}
+
 int folder_set_aside(int root, const char *directory, struct text aside)
 {
 	char path[MAILDIR_PATH_LIMIT + 8];
 	const int length = snprintf(path, sizeof(path), "%.*s", TEXT_ARG(aside));
 	int error = aside.len > MAILDIR_PATH_LIMIT ? ENAMETOOLONG : make_parents(root, path);
 
+	if (error == 0)
+		error = hold_identity(root, directory);
 	for (unsigned i = 0; error == 0 && i < ASIDE_TRIES; i++) {
 		if (i)
 			snprintf(path + length, sizeof(path) - (size_t)length, ".%u", i);
@@ -503,13 +526,16 @@ int folder_set_aside(int root, const char *directory, struct text aside)
 int folder_rename(int root, const char *directory, const char *to)
 {
 	char aside[MAILDIR_PATH_LIMIT + 16];
+	int error = hold_identity(root, directory);
 
+	if (error)
+		return error;
 	if (sys.renameat(root, directory, root, to) == 0)
 		return 0;
 	if (errno == ENOTEMPTY || errno == EEXIST) {
 		const char *below = strchr(to, '/');
 		snprintf(aside, sizeof(aside), "removed%s", below ? below : "/");
-		const int error = folder_set_aside(root, to, text_of(aside));
+		error = folder_set_aside(root, to, text_of(aside));
 		if (error)
 			return error;
 		if (sys.renameat(root, directory, root, to) == 0)

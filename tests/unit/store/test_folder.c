@@ -116,9 +116,61 @@ static void test_new(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* ---- what moves is known by its text file ---- */
+
+static struct sys kernel;
+static ino_t synced;
+static bool is_held; /* the file was on the disk, and its name, when its directory moved */
+
+static int noting_fsync(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		synced = st.st_ino;
+	return kernel.fsync(fd);
+}
+
+static int noting_renameat(int from_dir, const char *from, int to_dir, const char *to)
+{
+	char path[128];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/" MAILDIR_FILE, from);
+	if (fstatat(from_dir, path, &st, 0) == 0)
+		is_held = st.st_ino == synced;
+	return kernel.renameat(from_dir, from, to_dir, to);
+}
+
+static void write_identity(const struct two *two)
+{
+	is_held = false;
+	const int file = openat(two->target.fd, MAILDIR_FILE, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(write(file, "known\n", 6), 6);
+	close(file);
+}
+
+static void test_held(void **state)
+{
+	struct two *two = *state;
+
+	kernel = sys;
+	sys.fsync = noting_fsync;
+	sys.renameat = noting_renameat;
+	write_identity(two);
+	assert_int_equal(folder_rename(two->root, "mail/a/.b", "mail/a/.c"), 0);
+	assert_true(is_held);
+	write_identity(two);
+	assert_int_equal(folder_set_aside(two->root, "mail/a/.c", TEXT("mail/a/aside")), 0);
+	assert_true(is_held);
+	sys = kernel;
+	assert_true(is_there(&two->target, MAILDIR_FILE));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(test_held),
 		TEST(test_retired_before),
 		TEST(test_moved_before),
 		TEST(test_new),
