@@ -206,6 +206,8 @@ CRASH_MINUTES ?= 0
 crash: all crash-tests clients
 	$(OUT)/crash/powercut -n 1000
 	$(OUT)/crash/powercut -n 300 -e
+	$(OUT)/crash/powercut -n 300 -m
+	$(OUT)/crash/powercut -n 300 -m -e
 	$(OUT)/crash/failing -n 1000
 	@/usr/bin/python3 -B tests/crash/crash.py --rounds $(CRASH_ROUNDS) --minutes $(CRASH_MINUTES)
 

@@ -1,11 +1,12 @@
 /*
  * The power goes, hundreds of times.
  *
- *	powercut [-n CUTS] [-s SEED] [-e] [-b marker|flush|sync|fsync|resync] [-c CALL] [-v]
+ *	powercut [-n CUTS] [-s SEED] [-e] [-m] [-b marker|flush|sync|fsync|resync] [-c CALL] [-v]
  *
  * One run of the engine is recorded, then trees are made of it as they may be after the power went at
  * some call, and a store is started on each; for one in three the power goes again while it recovers.
  * -e makes some syncs fail while it is recorded: the engine breaks, and goes on with what memory has.
+ * -m has most of the work done on mailboxes: made, renamed, deleted, and their names given again.
  * -b breaks a promise on purpose: then a cut must find it, and finding nothing is the failure. resync (with
  * failing syncs): a start that believes memory after one.
  */
@@ -209,7 +210,7 @@ static bool run(struct workload *workload, const char *directory, bool failing)
 	return !workload_is_open(workload) && record_failed() > failed;
 }
 
-static struct workload *record(const char *scratch, uint32_t seed, bool failing)
+static struct workload *record(const char *scratch, uint32_t seed, bool failing, bool reshapes)
 {
 	struct workload *workload = workload_new(seed, record_count);
 	char directory[512];
@@ -218,6 +219,8 @@ static struct workload *record(const char *scratch, uint32_t seed, bool failing)
 	if (mkdir(directory, S_IRWXU) != 0)
 		abort();
 	record_start(directory);
+	if (reshapes)
+		workload_reshape(workload);
 	workload_expect_faults(workload, failing);
 	if (failing)
 		record_fail_syncs(FAILING);
@@ -269,12 +272,12 @@ int main(int argc, char **argv)
 	char scratch[] = "/tmp/powercut.XXXXXX", shared[] = "/dev/shm/powercut.XXXXXX";
 	struct trial trial = { .scratch = mkdtemp(shared) };
 	unsigned cuts = 400, seed = 1, found = 0;
-	bool failing = false;
+	bool failing = false, reshapes = false;
 	const char *lie = NULL;
 	size_t only = 0;
 	int option;
 
-	while ((option = getopt(argc, argv, "n:s:b:c:ev")) != -1) {
+	while ((option = getopt(argc, argv, "n:s:b:c:emv")) != -1) {
 		if (option == 'n')
 			cuts = (unsigned)strtoul(optarg, NULL, 10);
 		else if (option == 's')
@@ -285,6 +288,8 @@ int main(int argc, char **argv)
 			only = strtoul(optarg, NULL, 10);
 		else if (option == 'e')
 			failing = true;
+		else if (option == 'm')
+			reshapes = true;
 		else if (option == 'v')
 			trial.verbose = true;
 		else
@@ -297,7 +302,7 @@ int main(int argc, char **argv)
 	failing |= broken.resync;
 	/* What fails then is meant to. */
 	log_open("powercut", LOG_LEVEL_ERROR + (failing && !trial.verbose));
-	trial.workload = record(trial.scratch, seed, failing);
+	trial.workload = record(trial.scratch, seed, failing, reshapes);
 	const size_t calls = record_count();
 	printf("%zu calls recorded, %zu promises, %zu syncs failed\n", calls,
 		workload_kept(trial.workload), record_failed());

@@ -40,6 +40,11 @@ const char *workload_finding(const struct workload *workload)
 	return workload->finding;
 }
 
+void workload_reshape(struct workload *workload)
+{
+	workload->reshapes = true;
+}
+
 void workload_expect_faults(struct workload *workload, bool expected)
 {
 	workload->faults = expected;

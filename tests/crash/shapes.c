@@ -301,7 +301,7 @@ void workload_shape(struct workload *workload)
 {
 	const uint32_t kind = workload_draw(workload, 11);
 
-	if (kind < 5)
+	if (kind < 5 || (workload->reshapes && kind < 10))
 		work_on_albums(workload);
 	else if (kind < 7)
 		subscribe(workload, workload_draw(workload, USERS));

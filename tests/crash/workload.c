@@ -338,7 +338,7 @@ bool workload_run(struct workload *workload, const char *directory, unsigned ste
 	add_users(workload);
 	for (unsigned i = 0; i < steps && right && !workload->broken; i++) {
 		const uint32_t kind = workload_draw(workload, 12);
-		if (kind >= 8)
+		if (kind >= 8 || (workload->reshapes && kind >= 3))
 			workload_shape(workload);
 		else if (kind < 5)
 			send_burst(workload, 1 + workload_draw(workload, OVERLAPPING));

@@ -26,6 +26,8 @@ void workload_free(struct workload **workload);
  * Whatever is refused in another way than "not durable" must not happen.
  */
 void workload_expect_faults(struct workload *workload, bool expected);
+/* Most of what it does from now on is to mailboxes: the same few names again and again. */
+void workload_reshape(struct workload *workload);
 
 /* Whether the last run had opened the store. */
 bool workload_is_open(const struct workload *workload);

@@ -97,6 +97,7 @@ struct workload {
 	bool open_subscriptions, open_albums, open_comings;
 	size_t promises, refused;
 	bool broken, faults, opened;
+	bool reshapes; /* most of the work is on mailboxes */
 	bool index_lost; /* a start had to make the index anew: notes of what is under way went with it */
 	struct request users[USERS], boxes[SLOTS];
 	uint32_t uidvalidity[SLOTS];
