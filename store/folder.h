@@ -72,6 +72,10 @@ int folder_locate(struct folder *folder, const char *leaf, char now[MAILDIR_LEAF
 /* The mailbox's file of that name gets these octets at once, by way of tmp/. Not synced. */
 int folder_replace_file(int fd, const char *name, struct text octets);
 
+void folder_forget(struct folder *folder);
+
+/* ---- folder_directory.c ---- */
+
 /* cur, new and tmp below root/directory, and every directory above, where they are not there yet. */
 int folder_make(int root, const char *directory);
 
@@ -95,7 +99,5 @@ int folder_vacate(int root, const char *directory);
  * the budget. EAGAIN when there is more to do.
  */
 int folder_clear(int root, const char *directory, unsigned *budget);
-
-void folder_forget(struct folder *folder);
 
 #endif
